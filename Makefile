@@ -1,0 +1,57 @@
+# recsys: a recommender inside PostgreSQL.
+#
+#   make            build recsys.so (type, index, serving; no BLAS) and
+#                   recsys_train.so (training, OpenBLAS; compute workers only)
+#   make install    into the PostgreSQL of $(PG_CONFIG)
+#   make demo       MovieLens-100K in a throw-away server
+#   make test       every test
+#   make bench      speed and quality beside the peers
+
+EXTENSION = recsys
+DATA = recsys--1.0.sql
+MODULE_big = recsys
+
+# What only compute workers load.
+TRAIN_ONLY = src/math/blas_openblas.o $(patsubst %.c,%.o,$(wildcard src/train/compute_*.c))
+MATH = $(patsubst %.c,%.o,$(wildcard src/math/*.c))
+MODEL = $(patsubst %.c,%.o,$(wildcard src/model/*.c))
+GLUE = $(patsubst %.c,%.o,$(wildcard src/pg/*.c src/type/*.c src/index/*.c src/store/*.c src/train/*.c src/serve/*.c))
+
+OBJS = $(filter-out $(TRAIN_ONLY),$(MATH) $(MODEL) $(GLUE))
+TRAIN_OBJS = $(sort $(MATH) $(MODEL) $(TRAIN_ONLY))
+
+PG_CPPFLAGS = -Isrc -I. -DPGDLLEXPORT='__attribute__((visibility("default")))'
+PG_CFLAGS = -std=gnu11 -fvisibility=hidden -fno-math-errno -Wno-declaration-after-statement
+SHLIB_LINK = -lm
+EXTRA_CLEAN = recsys_train.so $(TRAIN_ONLY)
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+# A server built with a newer compiler records warnings that this one may not
+# know.
+override CFLAGS := $(filter-out -Wmissing-variable-declarations,$(CFLAGS))
+
+# The mathematics wants the vectoriser; the server's objects keep its flags.
+$(MATH) $(MODEL): override CFLAGS += -O3 -fno-trapping-math
+
+all: recsys_train.so
+
+recsys_train.so: $(TRAIN_OBJS)
+	$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $(TRAIN_OBJS) -lopenblas -lm
+
+install: install-train
+uninstall: uninstall-train
+
+.PHONY: install-train uninstall-train
+install-train: recsys_train.so
+	$(MKDIR_P) '$(DESTDIR)$(pkglibdir)'
+	$(INSTALL_SHLIB) recsys_train.so '$(DESTDIR)$(pkglibdir)/recsys_train.so'
+uninstall-train:
+	rm -f '$(DESTDIR)$(pkglibdir)/recsys_train.so'
+
+# Every object sees every header: the project is small, and a stale object is
+# worse than a second of compiling.
+HEADERS = $(wildcard src/*/*.h)
+$(MATH) $(MODEL) $(GLUE): $(HEADERS)

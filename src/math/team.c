@@ -1,0 +1,92 @@
+/*
+ * team.c
+ *		Barrier, stop flag and division of work of a team.
+ *
+ * The barrier spins for a few microseconds and then sleeps in short naps:
+ * the phases between barriers last from 0.1 ms to seconds, and there may be
+ * fewer cores than members.
+ */
+#define _GNU_SOURCE
+#include "math/team.h"
+
+#include <sched.h>
+#include <time.h>
+
+#include "math/hooks.h"
+
+#define SPINS 2000
+
+static inline void
+cpu_pause(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#endif
+}
+
+static void
+nap(int turn)
+{
+	struct timespec t = {0, turn < 100 ? 20000 : 200000};
+
+	if (turn < 20)
+		sched_yield();
+	else
+		nanosleep(&t, NULL);
+}
+
+void
+team_stop(Team *team, RsStatus why)
+{
+	int32_t none = RS_OK;
+
+	__atomic_compare_exchange_n(&team->shared->stop, &none, (int32_t) why,
+								false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+RsStatus
+team_stopped(Team *team)
+{
+	if (math_interrupted())
+		team_stop(team, RS_CANCELLED);
+	return (RsStatus) __atomic_load_n(&team->shared->stop, __ATOMIC_ACQUIRE);
+}
+
+RsStatus
+team_barrier(Team *team)
+{
+	TeamShared *s = team->shared;
+	int32_t mine;
+
+	if (team->size == 1)
+		return team_stopped(team);
+	mine = __atomic_load_n(&s->generation, __ATOMIC_ACQUIRE);
+	if (__atomic_add_fetch(&s->arrived, 1, __ATOMIC_ACQ_REL) == team->size)
+	{
+		__atomic_store_n(&s->arrived, 0, __ATOMIC_RELAXED);
+		__atomic_store_n(&s->generation, mine + 1, __ATOMIC_RELEASE);
+		return team_stopped(team);
+	}
+	for (int turn = 0;
+		 __atomic_load_n(&s->generation, __ATOMIC_ACQUIRE) == mine; turn++)
+	{
+		if (turn < SPINS)
+			cpu_pause();
+		else
+		{
+			RsStatus st = team_stopped(team);
+
+			if (st != RS_OK)
+				return st;
+			nap(turn - SPINS);
+		}
+	}
+	return team_stopped(team);
+}
+
+void
+team_range(const Team *team, int64_t n, int64_t *from, int64_t *to)
+{
+	*from = n * team->rank / team->size;
+	*to = n * (team->rank + 1) / team->size;
+}

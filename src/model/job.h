@@ -1,0 +1,267 @@
+/*
+ * job.h
+ *		A whole training as pure C: interactions in, embeddings out.
+ *
+ * The leader (src/train) reads the rating table, gives users and items dense
+ * numbers in the order of their keys, and puts the arrays of JobInput into
+ * one shared block. Every compute worker then calls job_run with the same
+ * block and its own rank. What comes out lies in the same block and is
+ * described by JobOutput; the leader writes it into the model's tables.
+ *
+ *	block:	JobShared | input arrays | arena of job_run (results inside)
+ *
+ * Addresses differ between processes, so everything in JobShared that points
+ * into the block is a byte offset from the start of JobShared; 0 means "not
+ * there". job_at turns an offset into a pointer.
+ */
+#ifndef RECSYS_JOB_H
+#define RECSYS_JOB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "math/status.h"
+#include "math/team.h"
+
+#define JOB_MAGIC 0x72656373
+#define JOB_MAX_HIDDEN 8
+#define JOB_MAX_PARAMS 64
+#define JOB_MAX_METRICS 32
+#define JOB_MAX_LOG 1024
+#define JOB_MAX_FEATURE_GROUPS 64
+
+typedef enum JobPreset
+{
+	PRESET_DEFAULT, /* the best that we know for the data at hand */
+	PRESET_TFRS,    /* the tutorial to the letter, learning.md A */
+	PRESET_BEST     /* quality before time */
+} JobPreset;
+
+typedef enum JobOptimizer
+{
+	OPTIMIZER_AUTO,
+	OPTIMIZER_SGD,
+	OPTIMIZER_ADAGRAD,
+	OPTIMIZER_ADAM
+} JobOptimizer;
+
+typedef enum JobLoss
+{
+	LOSS_AUTO,
+	LOSS_SOFTMAX,  /* retrieval: in-batch or sampled softmax */
+	LOSS_IALS,     /* retrieval: implicit ALS, closed form */
+	LOSS_BPR,      /* retrieval */
+	LOSS_MSE,      /* ranking: MLP */
+	LOSS_BINARY,   /* ranking: MLP, clicks */
+	LOSS_GIBBS,    /* ranking: Bayesian factorization machine */
+	LOSS_ORDINAL,  /* ranking: the same with ordinal probit */
+	LOSS_SGD       /* ranking: biased matrix factorization */
+} JobLoss;
+
+typedef enum JobSplit
+{
+	SPLIT_RANDOM, /* uniformly among interactions, by the seed */
+	SPLIT_TIME,   /* the newest interactions */
+	SPLIT_LAST    /* each user's newest interaction */
+} JobSplit;
+
+/*
+ * Hyperparameters. Zero (NAN for floats, AUTO for enums) means: chosen by
+ * the preset and the data. Checked by the leader before it gets here.
+ */
+typedef struct JobConfig
+{
+	bool retrieval;
+	bool ranking;
+	JobPreset preset;
+	JobLoss loss;           /* retrieval learner */
+	JobLoss ranking_loss;   /* ranking learner */
+	JobOptimizer optimizer; /* for the learners by gradient */
+	int dim;                /* of the embeddings */
+	int n_hidden;           /* -1: by preset; 0: none */
+	int hidden[JOB_MAX_HIDDEN];
+	int epochs;     /* of gradient or ALS learners; sweeps of Gibbs */
+	int batch_size; /* interactions */
+	int negatives;  /* sampled for each batch, beside in-batch; -1: auto */
+	int patience;   /* epochs without improvement before stopping; -1: auto */
+	uint64_t seed;
+	JobSplit split;
+	float valid_fraction; /* held out for metrics and stopping; NAN: auto */
+	float learning_rate;
+	float temperature;    /* of the softmax; NAN: auto, 1: none */
+	float regularization; /* lambda */
+	float alpha0;         /* iALS: weight of unobserved pairs */
+	float min_rating;     /* clamp of predictions; NAN: from the data */
+	float max_rating;
+	int logq;          /* 1: logQ correction, 0: not, -1: auto */
+	int accidental;    /* 1: remove accidental hits, 0: not, -1: auto */
+	int normalize;     /* 1: cosine towers, 0: not, -1: auto */
+	int refit;         /* 1: after validation train on all rows; -1: auto */
+	int positive_kind; /* 0: all rows, 1: rating >= positive_min */
+	float positive_min;
+	double max_seconds; /* wall clock bound, 0: none */
+} JobConfig;
+
+/*
+ * Features of users or items: a CSR matrix of encoded columns. A categorical
+ * feature gives one column a value (val 1), a multi-valued one a column an
+ * element, a numeric one buckets or one standardised column, a vector one
+ * column a coordinate. Columns of one SQL feature form a group.
+ */
+typedef struct JobFeatures
+{
+	int32_t n_rows; /* users, items or interactions; 0: no features */
+	int32_t n_cols;
+	int32_t n_groups;
+	int32_t group_start[JOB_MAX_FEATURE_GROUPS + 1]; /* first column of each */
+	size_t ptr; /* int64 (n_rows + 1) */
+	size_t col; /* int32 (nnz) */
+	size_t val; /* float (nnz) */
+} JobFeatures;
+
+/*
+ * Interactions as read, in any order; duplicates of (user, item) may occur.
+ * The result must not depend on the order of the rows, except that "last"
+ * among rows of equal time means last read.
+ */
+typedef struct JobInput
+{
+	int64_t n;
+	int32_t n_users;
+	int32_t n_items;
+	size_t user;   /* int32 (n) */
+	size_t item;   /* int32 (n) */
+	size_t rating; /* float (n), finite; 0: implicit feedback */
+	size_t time;   /* double (n), seconds since 1970; 0: no time column */
+	JobFeatures users;
+	JobFeatures items;
+	JobFeatures context; /* of each interaction */
+} JobInput;
+
+/* how predictions come out of stored ranking vectors */
+typedef enum JobRanking
+{
+	RANKING_NONE = 0,
+	RANKING_FACTOR, /* link(<user vector, item vector>) */
+	RANKING_MLP     /* layers over the concatenated vectors */
+} JobRanking;
+
+/*
+ * A named parameter array, float32, row-major. For RANKING_MLP: "kernel_0"
+ * (in, out), "bias_0" (out), "kernel_1" and so on, relu between layers.
+ * For RANKING_FACTOR: "clamp" (2) = least and greatest rating; "cutpoints"
+ * (levels - 1), "levels" (levels) and "variance" (1) when the link is
+ * ordinal: E[r] = levels[0] + sum_j (levels[j+1] - levels[j]) *
+ * Phi((score - cutpoints[j]) / sqrt(1 + variance)); without them the link is
+ * the identity. "logistic" (1) = 1 when the answer is a probability.
+ */
+typedef struct JobParam
+{
+	char name[32];
+	int ndim;
+	int shape[4];
+	size_t data; /* float (product of shape) */
+} JobParam;
+
+typedef struct JobMetric
+{
+	char name[24]; /* recall, ndcg, accuracy, precision, mrr, rmse, mae ... */
+	int k;         /* 0 when the metric has none */
+	double value;
+	double baseline; /* most popular, or damped user + item bias */
+} JobMetric;
+
+typedef struct JobLog
+{
+	char stage[12]; /* retrieval, ranking */
+	int epoch;      /* from 1 */
+	double train_loss;
+	char metric[24]; /* validation metric watched, "" when none */
+	double value;
+	double seconds; /* since the job began */
+} JobLog;
+
+/* live figures, written by rank 0 without locks; readers may see a mix */
+typedef struct JobProgress
+{
+	char phase[16]; /* waiting, building, retrieval, ranking, evaluating ... */
+	int epoch;
+	int epochs;
+	int64_t batch;
+	int64_t batches;
+	double loss;
+	double rate; /* interactions a second */
+} JobProgress;
+
+typedef struct JobOutput
+{
+	int64_t n_interactions; /* after removal of duplicates */
+	int64_t n_duplicates;
+	int epochs; /* done, of the stage that matters most */
+
+	int dim;            /* of the retrieval vectors, bias folded in; 0: none */
+	size_t user_vector; /* float (n_users, dim) */
+	size_t item_vector; /* float (n_items, dim): <u, i> is the score */
+	size_t item_count;  /* int32 (n_items): interactions, for popularity */
+	size_t user_count;  /* int32 (n_users) */
+
+	JobRanking ranking;
+	int user_ranking_dim;
+	int item_ranking_dim;
+	size_t user_ranking; /* float (n_users, user_ranking_dim) */
+	size_t item_ranking; /* float (n_items, item_ranking_dim) */
+
+	int n_params;
+	JobParam params[JOB_MAX_PARAMS];
+	int n_metrics;
+	JobMetric metrics[JOB_MAX_METRICS];
+	char choice[512]; /* what the default chose and why, one or two sentences */
+	char problem[256]; /* why job_run failed, or a warning when it did not */
+} JobOutput;
+
+typedef struct JobShared
+{
+	uint32_t magic;
+	int32_t workers;
+	size_t size;  /* bytes of the whole block */
+	size_t arena; /* where job_run may allocate from */
+	TeamShared team;
+	JobConfig config;
+	JobInput input;
+	JobProgress progress;
+	JobOutput output;
+	int32_t n_log;
+	JobLog log[JOB_MAX_LOG];
+} JobShared;
+
+static inline void *
+job_at(const JobShared *job, size_t offset)
+{
+	return offset == 0 ? NULL : (char *) job + offset;
+}
+
+static inline size_t
+job_offset(const JobShared *job, const void *ptr)
+{
+	return ptr == NULL ? 0 : (size_t) ((const char *) ptr - (const char *) job);
+}
+
+/*
+ * Bytes of arena that job_run will need at most for this config and input
+ * (only the counts of input are read). SIZE_MAX when it would overflow.
+ */
+extern size_t job_arena_size(const JobConfig *config, const JobInput *input,
+							 int workers);
+
+/*
+ * Train. Called by every member of the team with the same job. RS_OK, or the
+ * reason why the whole team stopped, with output.problem set.
+ */
+extern RsStatus job_run(Team *team, JobShared *job);
+
+/* append to the log; rank 0 only */
+extern void job_log(JobShared *job, const char *stage, int epoch, double loss,
+					const char *metric, double value, double seconds);
+
+#endif

@@ -1,0 +1,44 @@
+/*
+ * vector.h
+ *		The stored form of the type vector, and how to get at one safely.
+ *
+ *	 0        4     6        8
+ *	+--------+-----+--------+----------+----------+-- - -
+ *	| vl_len | dim | unused | x[0]     | x[1]     |
+ *	+--------+-----+--------+----------+----------+-- - -
+ *
+ * The same bytes as the pgvector extension's type.
+ */
+#ifndef RECSYS_VECTOR_H
+#define RECSYS_VECTOR_H
+
+#include "postgres.h"
+#include "fmgr.h"
+
+#define VECTOR_MAX_DIM 16000
+
+typedef struct Vector
+{
+	int32 vl_len_; /* varlena header, 4 bytes */
+	int16 dim;     /* 1 .. VECTOR_MAX_DIM */
+	int16 unused;  /* 0 */
+	float x[FLEXIBLE_ARRAY_MEMBER];
+} Vector;
+
+#define VECTOR_SIZE(dim) (offsetof(Vector, x) + sizeof(float) * (dim))
+
+/*
+ * Detoasted and checked: a datum whose dim disagrees with its size is
+ * XX001, never read past its end. Every C entry gets its vectors by this.
+ */
+extern Vector *vector_from_datum(Datum datum);
+/* a new vector, palloc'd, coordinates zero */
+extern Vector *vector_new(int dim);
+/* 22000, naming both numbers, when the dimensions differ */
+extern void vector_check_dims(const Vector *a, const Vector *b);
+
+#define DatumGetVector(d) vector_from_datum(d)
+#define PG_GETARG_VECTOR(n) vector_from_datum(PG_GETARG_DATUM(n))
+#define PG_RETURN_VECTOR(v) PG_RETURN_POINTER(v)
+
+#endif
