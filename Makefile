@@ -26,6 +26,8 @@ SHLIB_LINK = -lm
 EXTRA_CLEAN = recsys_train.so $(TRAIN_ONLY)
 
 PG_CONFIG ?= pg_config
+# Bitcode would need clang; the mathematics is compiled for its speed already.
+override with_llvm = no
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 

@@ -6,7 +6,9 @@
  * the phases between barriers last from 0.1 ms to seconds, and there may be
  * fewer cores than members.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include "math/team.h"
 
 #include <sched.h>
