@@ -1,0 +1,321 @@
+/*
+ * store_catalog.c
+ *		Finding models in recsys_model.
+ *
+ * The extension's own tables are found by extension membership in pg_depend,
+ * never by search_path, and their OIDs are kept until an invalidation says
+ * that something about them changed. A look-up is one index scan.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/dependency.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
+#include "catalog/indexing.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "store/store.h"
+#include "store/store_catalog.h"
+
+static const char *const table_names[STORE_NTABLES] = {
+	"recsys_model", "recsys_model_old", "recsys_log"};
+
+static Oid table_oids[STORE_NTABLES];
+
+static void
+forget_oids(Datum arg, Oid relid)
+{
+	for (int i = 0; i < STORE_NTABLES; i++)
+		if (relid == InvalidOid || relid == table_oids[i])
+			table_oids[i] = InvalidOid;
+}
+
+/* which of our tables relid is, -1 when none */
+static int
+table_index(Oid relid)
+{
+	char *name = get_rel_name(relid);
+
+	for (int i = 0; name != NULL && i < STORE_NTABLES; i++)
+		if (strcmp(name, table_names[i]) == 0)
+			return i;
+	return -1;
+}
+
+static void
+load_oids(void)
+{
+	Oid extension = get_extension_oid("recsys", true);
+	Relation depend;
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	if (!OidIsValid(extension))
+		return;
+	depend = table_open(DependRelationId, AccessShareLock);
+	ScanKeyInit(&key[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(ExtensionRelationId));
+	ScanKeyInit(&key[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(extension));
+	scan =
+		systable_beginscan(depend, DependReferenceIndexId, true, NULL, 2, key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_depend row = (Form_pg_depend) GETSTRUCT(tuple);
+		int which;
+
+		if (row->classid != RelationRelationId || row->objsubid != 0 ||
+			row->deptype != DEPENDENCY_EXTENSION)
+			continue;
+		which = table_index(row->objid);
+		if (which >= 0)
+			table_oids[which] = row->objid;
+	}
+	systable_endscan(scan);
+	table_close(depend, AccessShareLock);
+}
+
+Oid
+store_table_oid(StoreTable which)
+{
+	static bool registered = false;
+
+	if (!registered)
+	{
+		CacheRegisterRelcacheCallback(forget_oids, (Datum) 0);
+		registered = true;
+	}
+	if (!OidIsValid(table_oids[which]))
+		load_oids();
+	if (!OidIsValid(table_oids[which]))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table %s of the extension recsys is missing",
+						table_names[which]),
+				 errhint("Run CREATE EXTENSION recsys in this database.")));
+	return table_oids[which];
+}
+
+/*
+ * The next dot-separated part of a name: "..." as in SQL, anything else as
+ * it stands, upper case and spaces included. Returns NULL when the text is
+ * no name.
+ */
+static char *
+next_part(const char **text)
+{
+	const char *p = *text;
+	char *part = palloc(strlen(p) + 1);
+	char *to = part;
+
+	if (*p == '"')
+	{
+		for (p++; *p != '\0'; p++)
+		{
+			if (*p == '"' && *++p != '"')
+				break;
+			*to++ = *p;
+		}
+		if (p[-1] != '"' || (*p != '\0' && *p != '.'))
+			return NULL;
+	}
+	else
+		while (*p != '\0' && *p != '.')
+			*to++ = *p++;
+	*to = '\0';
+	*text = p;
+	return part;
+}
+
+void
+store_parse_name(const char *text, char **schema, char **name)
+{
+	const char *p = text;
+
+	*schema = NULL;
+	*name = next_part(&p);
+	if (*name != NULL && *p == '.')
+	{
+		p++;
+		*schema = *name;
+		*name = next_part(&p);
+	}
+	if (*name == NULL || **name == '\0' || *p != '\0' ||
+		(*schema != NULL && **schema == '\0'))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("invalid model name \"%s\"", text),
+						errhint("Write name or schema.name; put double quotes "
+								"around a part that contains a dot.")));
+}
+
+static char *
+name_of(HeapTuple tuple, TupleDesc desc, int att)
+{
+	bool isnull;
+
+	return NameStr(*DatumGetName(heap_getattr(tuple, att, desc, &isnull)));
+}
+
+static int64
+number_of(HeapTuple tuple, TupleDesc desc, int att)
+{
+	bool isnull;
+	Datum d = heap_getattr(tuple, att, desc, &isnull);
+
+	if (isnull)
+		return 0;
+	switch (TupleDescAttr(desc, att - 1)->attlen)
+	{
+		case 8:
+			return DatumGetInt64(d);
+		case 4:
+			return DatumGetInt32(d);
+		default:
+			return DatumGetInt16(d);
+	}
+}
+
+static Oid
+oid_of(HeapTuple tuple, TupleDesc desc, int att)
+{
+	return (Oid) number_of(tuple, desc, att);
+}
+
+static void
+read_model(HeapTuple tuple, TupleDesc desc, StoreModel *m)
+{
+	memset(m, 0, sizeof(*m));
+	m->schema = oid_of(tuple, desc, MODEL_SCHEMA);
+	namestrcpy(&m->name, name_of(tuple, desc, MODEL_NAME));
+	m->version = (int) number_of(tuple, desc, MODEL_VERSION);
+	m->ratings = oid_of(tuple, desc, MODEL_RATINGS);
+	namestrcpy(&m->user_col, name_of(tuple, desc, MODEL_USER_COL));
+	namestrcpy(&m->item_col, name_of(tuple, desc, MODEL_ITEM_COL));
+	namestrcpy(&m->rating_col, name_of(tuple, desc, MODEL_RATING_COL));
+	namestrcpy(&m->time_col, name_of(tuple, desc, MODEL_TIME_COL));
+	m->user_table = oid_of(tuple, desc, MODEL_USER_TABLE);
+	m->item_table = oid_of(tuple, desc, MODEL_ITEM_TABLE);
+	m->param_table = oid_of(tuple, desc, MODEL_PARAM_TABLE);
+	m->user_type = oid_of(tuple, desc, MODEL_USER_TYPE);
+	m->item_type = oid_of(tuple, desc, MODEL_ITEM_TYPE);
+	m->dim = (int) number_of(tuple, desc, MODEL_DIM);
+	m->ranking = (JobRanking) number_of(tuple, desc, MODEL_RANKING);
+	m->users = number_of(tuple, desc, MODEL_USERS);
+	m->items = number_of(tuple, desc, MODEL_ITEMS);
+	m->interactions = number_of(tuple, desc, MODEL_INTERACTIONS);
+}
+
+/* a model whose tables somebody dropped by hand is no model */
+static bool
+tables_exist(const StoreModel *m)
+{
+	return SearchSysCacheExists1(RELOID, ObjectIdGetDatum(m->user_table)) &&
+		   SearchSysCacheExists1(RELOID, ObjectIdGetDatum(m->item_table)) &&
+		   SearchSysCacheExists1(RELOID, ObjectIdGetDatum(m->param_table));
+}
+
+static bool
+scan_model(Relation rel, Oid index, Oid schema, const char *name,
+		   StoreModel *model)
+{
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	HeapTuple tuple;
+	NameData wanted;
+	bool found;
+
+	namestrcpy(&wanted, name);
+	ScanKeyInit(&key[0], MODEL_SCHEMA, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(schema));
+	ScanKeyInit(&key[1], MODEL_NAME, BTEqualStrategyNumber, F_NAMEEQ,
+				NameGetDatum(&wanted));
+	scan = systable_beginscan(rel, index, OidIsValid(index),
+							  GetActiveSnapshot(), 2, key);
+	tuple = systable_getnext(scan);
+	found = HeapTupleIsValid(tuple);
+	if (found)
+		read_model(tuple, RelationGetDescr(rel), model);
+	systable_endscan(scan);
+	return found && tables_exist(model);
+}
+
+static Relation
+open_models(Oid *index)
+{
+	Relation rel = table_open(store_table_oid(STORE_MODEL), AccessShareLock);
+
+	list_free(RelationGetIndexList(rel));
+	*index = rel->rd_pkindex;
+	return rel;
+}
+
+bool
+store_lookup(Oid schema, const char *name, StoreModel *model)
+{
+	Oid index;
+	Relation rel;
+	bool found;
+
+	if (strlen(name) >= NAMEDATALEN)
+		return false;
+	rel = open_models(&index);
+	found = scan_model(rel, index, schema, name, model);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+bool
+store_find(const char *name, StoreModel *model)
+{
+	Oid path[64];
+	char *schema;
+	char *base;
+	Oid index;
+	Relation rel;
+	bool found = false;
+	int n;
+
+	store_parse_name(name != NULL ? name : "default", &schema, &base);
+	if (schema != NULL)
+	{
+		Oid oid = LookupExplicitNamespace(schema, true);
+
+		return OidIsValid(oid) && store_lookup(oid, base, model);
+	}
+	if (strlen(base) >= NAMEDATALEN)
+		return false;
+	n = Min(fetch_search_path_array(path, lengthof(path)),
+			(int) lengthof(path));
+	rel = open_models(&index);
+	for (int i = 0; i < n && !found; i++)
+		found = scan_model(rel, index, path[i], base, model);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+void
+store_get(const char *name, StoreModel *model)
+{
+	if (!store_find(name, model))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("model \"%s\" does not exist",
+						name != NULL ? name : "default"),
+				 errhint("Train it with recsys_train; the view recsys_models "
+						 "lists the models there are.")));
+}
