@@ -49,14 +49,14 @@ typedef enum JobOptimizer
 typedef enum JobLoss
 {
 	LOSS_AUTO,
-	LOSS_SOFTMAX,  /* retrieval: in-batch or sampled softmax */
-	LOSS_IALS,     /* retrieval: implicit ALS, closed form */
-	LOSS_BPR,      /* retrieval */
-	LOSS_MSE,      /* ranking: MLP */
-	LOSS_BINARY,   /* ranking: MLP, clicks */
-	LOSS_GIBBS,    /* ranking: Bayesian factorization machine */
-	LOSS_ORDINAL,  /* ranking: the same with ordinal probit */
-	LOSS_SGD       /* ranking: biased matrix factorization */
+	LOSS_SOFTMAX, /* retrieval: in-batch or sampled softmax */
+	LOSS_IALS,    /* retrieval: implicit ALS, closed form */
+	LOSS_BPR,     /* retrieval */
+	LOSS_MSE,     /* ranking: MLP */
+	LOSS_BINARY,  /* ranking: MLP, clicks */
+	LOSS_GIBBS,   /* ranking: Bayesian factorization machine */
+	LOSS_ORDINAL, /* ranking: the same with ordinal probit */
+	LOSS_SGD      /* ranking: biased matrix factorization */
 } JobLoss;
 
 typedef enum JobSplit
@@ -115,9 +115,9 @@ typedef struct JobFeatures
 	int32_t n_cols;
 	int32_t n_groups;
 	int32_t group_start[JOB_MAX_FEATURE_GROUPS + 1]; /* first column of each */
-	size_t ptr; /* int64 (n_rows + 1) */
-	size_t col; /* int32 (nnz) */
-	size_t val; /* float (nnz) */
+	size_t ptr;                                      /* int64 (n_rows + 1) */
+	size_t col;                                      /* int32 (nnz) */
+	size_t val;                                      /* float (nnz) */
 } JobFeatures;
 
 /*
