@@ -23,8 +23,8 @@ static void
 openblas_ssyrk(bool trans, int n, int k, float alpha, const float *a, int lda,
 			   float beta, float *c, int ldc)
 {
-	cblas_ssyrk(CblasRowMajor, CblasLower, trans ? CblasTrans : CblasNoTrans,
-				n, k, alpha, a, lda, beta, c, ldc);
+	cblas_ssyrk(CblasRowMajor, CblasLower, trans ? CblasTrans : CblasNoTrans, n,
+				k, alpha, a, lda, beta, c, ldc);
 }
 
 const char *

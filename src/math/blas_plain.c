@@ -17,8 +17,8 @@ plain_sgemm(bool trans_a, bool trans_b, int m, int n, int k, float alpha,
 			row[j] = beta == 0 ? 0 : beta * row[j];
 		for (int l = 0; l < k; l++)
 		{
-			float x = alpha * (trans_a ? a[(long) l * lda + i]
-									   : a[(long) i * lda + l]);
+			float x = alpha *
+					  (trans_a ? a[(long) l * lda + i] : a[(long) i * lda + l]);
 
 			if (trans_b)
 				for (int j = 0; j < n; j++)

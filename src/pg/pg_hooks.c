@@ -65,8 +65,8 @@ sqlstate_of(RsStatus status)
 void
 pg_throw_status(RsStatus status, const char *what, const char *detail)
 {
-	ereport(ERROR, (errcode(sqlstate_of(status)), errmsg("%s", what),
-					detail != NULL && detail[0] != '\0'
-						? errdetail("%s", detail)
-						: 0));
+	ereport(
+		ERROR,
+		(errcode(sqlstate_of(status)), errmsg("%s", what),
+		 detail != NULL && detail[0] != '\0' ? errdetail("%s", detail) : 0));
 }

@@ -30,25 +30,22 @@ _PG_init(void)
 		"Share of the true nearest rows that index scans aim to return.",
 		"1.0 gives exact answers by proven bounds.", &recsys_target_recall,
 		0.99, 0.5, 1.0, PGC_USERSET, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable(
-		"recsys.train_memory",
-		"Most shared memory that one training may use.", NULL,
-		&recsys_train_memory, 4 * 1024 * 1024, 1024, INT_MAX, PGC_SUSET,
-		GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("recsys.train_memory",
+							"Most shared memory that one training may use.",
+							NULL, &recsys_train_memory, 4 * 1024 * 1024, 1024,
+							INT_MAX, PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"recsys.cache_size",
 		"Most memory for model vectors cached in one session.", NULL,
 		&recsys_cache_size, 64 * 1024, 0, INT_MAX, PGC_USERSET, GUC_UNIT_KB,
 		NULL, NULL, NULL);
-	DefineCustomIntVariable("recsys.max_workers",
-							"Most compute workers of one training.", NULL,
-							&recsys_max_workers, 2, 1, 64, PGC_SUSET, 0, NULL,
-							NULL, NULL);
+	DefineCustomIntVariable(
+		"recsys.max_workers", "Most compute workers of one training.", NULL,
+		&recsys_max_workers, 2, 1, 64, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("recsys.max_train_time",
 							"Longest time that a training may take.",
 							"0 means no limit.", &recsys_max_train_time, 0, 0,
-							INT_MAX, PGC_USERSET, GUC_UNIT_S, NULL, NULL,
-							NULL);
+							INT_MAX, PGC_USERSET, GUC_UNIT_S, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("recsys");
 	pg_install_math_hooks();
 }
