@@ -35,3 +35,20 @@ vec_l1(const float *a, const float *b, int n)
 		s += fabsf(a[i] - b[i]);
 	return s;
 }
+
+void
+vec_cosine_sums(const float *a, const float *b, int n, float *ab, float *aa,
+				float *bb)
+{
+	float sab = 0, saa = 0, sbb = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		sab += a[i] * b[i];
+		saa += a[i] * a[i];
+		sbb += b[i] * b[i];
+	}
+	*ab = sab;
+	*aa = saa;
+	*bb = sbb;
+}

@@ -17,5 +17,8 @@
 extern float vec_dot(const float *a, const float *b, int n);
 extern float vec_l2_squared(const float *a, const float *b, int n);
 extern float vec_l1(const float *a, const float *b, int n);
+/* *ab = a.b, *aa = a.a, *bb = b.b */
+extern void vec_cosine_sums(const float *a, const float *b, int n, float *ab,
+							float *aa, float *bb);
 
 #endif

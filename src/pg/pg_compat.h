@@ -11,4 +11,14 @@
 #error "recsys needs PostgreSQL 15 or newer"
 #endif
 
+/* Soft errors of input functions came with 16. */
+#if PG_VERSION_NUM < 160000
+#define ereturn(context, value, ...)                                           \
+	do                                                                         \
+	{                                                                          \
+		(void) (context);                                                      \
+		ereport(ERROR, __VA_ARGS__);                                           \
+	} while (0)
+#endif
+
 #endif

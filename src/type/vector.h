@@ -34,8 +34,25 @@ typedef struct Vector
 extern Vector *vector_from_datum(Datum datum);
 /* a new vector, palloc'd, coordinates zero */
 extern Vector *vector_new(int dim);
+/* the same, coordinates not set */
+extern Vector *vector_alloc(int dim);
+/* out of line, so that the test costs callers nothing */
+extern void vector_throw_dims(const Vector *a, const Vector *b)
+	pg_attribute_noreturn();
+/* 22000 when dim is below 1, 54000 when it is too large */
+extern void vector_check_size(int64 dim);
+/* 22000, naming both numbers, when typmod is a number other than dim */
+extern void vector_check_typmod(int32 typmod, int dim);
+/* 22000 when a coordinate is NaN or infinite */
+extern void vector_check_finite(const Vector *v);
+
 /* 22000, naming both numbers, when the dimensions differ */
-extern void vector_check_dims(const Vector *a, const Vector *b);
+static inline void
+vector_check_dims(const Vector *a, const Vector *b)
+{
+	if (unlikely(a->dim != b->dim))
+		vector_throw_dims(a, b);
+}
 
 #define DatumGetVector(d) vector_from_datum(d)
 #define PG_GETARG_VECTOR(n) vector_from_datum(PG_GETARG_DATUM(n))
