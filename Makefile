@@ -40,8 +40,8 @@ OBJS = $(filter-out $(TRAIN_ONLY),$(MATH) $(MODEL) $(GLUE))
 TRAIN_OBJS = $(sort $(MATH) $(MODEL) $(TRAIN_ONLY))
 
 PG_CPPFLAGS = -Isrc -I. -DPGDLLEXPORT='__attribute__((visibility("default")))'
-PG_CFLAGS = -std=gnu11 -fvisibility=hidden -fno-math-errno -Wno-declaration-after-statement
-SHLIB_LINK = -lm
+PG_CFLAGS = -std=gnu11 -fno-math-errno -Wno-declaration-after-statement
+SHLIB_LINK = -lm -Wl,--version-script=src/recsys.map
 EXTRA_CLEAN = recsys_train.so $(TRAIN_ONLY) test/unit/bin
 
 # One file a feature. The server of make installcheck needs the extension
@@ -62,7 +62,7 @@ include $(PGXS)
 override CFLAGS := $(filter-out -Wmissing-variable-declarations,$(CFLAGS))
 
 # The mathematics wants the vectoriser; the server's objects keep its flags.
-$(MATH) $(MODEL): override CFLAGS += -O3 -fno-trapping-math
+$(MATH) $(MODEL): override CFLAGS += -O3 -fno-trapping-math -fvisibility=hidden
 
 all: recsys_train.so
 
