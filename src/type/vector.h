@@ -15,6 +15,8 @@
 #include "postgres.h"
 #include "fmgr.h"
 
+#include "pg/pg_compat.h"
+
 #define VECTOR_MAX_DIM 16000
 
 typedef struct Vector
@@ -37,8 +39,7 @@ extern Vector *vector_new(int dim);
 /* the same, coordinates not set */
 extern Vector *vector_alloc(int dim);
 /* out of line, so that the test costs callers nothing */
-extern void vector_throw_dims(const Vector *a, const Vector *b)
-	pg_attribute_noreturn();
+pg_noreturn extern void vector_throw_dims(const Vector *a, const Vector *b);
 /* 22000 when dim is below 1, 54000 when it is too large */
 extern void vector_check_size(int64 dim);
 /* 22000, naming both numbers, when typmod is a number other than dim */
