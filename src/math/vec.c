@@ -1,54 +1,36 @@
 /*
  * vec.c
- *		Kernels over float32 vectors.
+ *		Choice of the kernels that this processor runs fastest.
  */
 #include "math/vec.h"
 
-#include <math.h>
+#include <stdbool.h>
 
-float
-vec_dot(const float *a, const float *b, int n)
+/* Defined before any constructor runs, so that no call can come too early. */
+VecOps vec_ops = {"none", NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
+
+int
+vec_variants(const VecOps *list[VEC_MAX_VARIANTS])
 {
-	float s = 0;
+	int n = 0;
 
-	for (int i = 0; i < n; i++)
-		s += a[i] * b[i];
-	return s;
+	list[n++] = &vec_ops_scalar;
+	list[n++] = &vec_ops_128;
+#ifdef __x86_64__
+	/* these tests include that the operating system saves the registers */
+	__builtin_cpu_init();
+	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+		list[n++] = &vec_ops_avx2;
+	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("fma"))
+		list[n++] = &vec_ops_avx512;
+#endif
+	return n;
 }
 
-float
-vec_l2_squared(const float *a, const float *b, int n)
+__attribute__((constructor)) static void
+choose_ops(void)
 {
-	float s = 0;
+	const VecOps *list[VEC_MAX_VARIANTS];
 
-	for (int i = 0; i < n; i++)
-		s += (a[i] - b[i]) * (a[i] - b[i]);
-	return s;
-}
-
-float
-vec_l1(const float *a, const float *b, int n)
-{
-	float s = 0;
-
-	for (int i = 0; i < n; i++)
-		s += fabsf(a[i] - b[i]);
-	return s;
-}
-
-void
-vec_cosine_sums(const float *a, const float *b, int n, float *ab, float *aa,
-				float *bb)
-{
-	float sab = 0, saa = 0, sbb = 0;
-
-	for (int i = 0; i < n; i++)
-	{
-		sab += a[i] * b[i];
-		saa += a[i] * a[i];
-		sbb += b[i] * b[i];
-	}
-	*ab = sab;
-	*aa = saa;
-	*bb = sbb;
+	vec_ops = *list[vec_variants(list) - 1];
 }

@@ -1,0 +1,21 @@
+/*
+ * vec_avx512.c
+ *		The kernels for 512-bit registers: AVX-512.
+ */
+#ifdef __x86_64__
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#pragma GCC target("avx2,fma,avx512f")
+
+#define VEC_OPS vec_ops_avx512
+#define VEC_TITLE "AVX-512"
+#define W 16
+#define MR 12
+#define NV 2
+
+#include "math/vec_template.h"
+
+#endif
