@@ -115,6 +115,7 @@ typedef struct JobFeatures
 	int32_t n_cols;
 	int32_t n_groups;
 	int32_t group_start[JOB_MAX_FEATURE_GROUPS + 1]; /* first column of each */
+	int64_t nnz;                                     /* stored values */
 	size_t ptr;                                      /* int64 (n_rows + 1) */
 	size_t col;                                      /* int32 (nnz) */
 	size_t val;                                      /* float (nnz) */

@@ -1,0 +1,292 @@
+/*
+ * rank_common.c
+ *		What the learners of the ranking stage share: the damped bias
+ *		baseline, errors on held-out rows, and filling the output.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "model/rank_common.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#include "math/hooks.h"
+
+#define DAMP_ITEM 25.0
+#define DAMP_USER 10.0
+
+double
+rank_clock(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
+}
+
+size_t
+rank_common_size(const JobInput *input)
+{
+	return arena_need((size_t) input->n_users, sizeof(float)) +
+		   arena_need((size_t) input->n_items, sizeof(float)) +
+		   arena_need(RANK_CHUNKS * 4, sizeof(double));
+}
+
+RsStatus
+rank_common_init(RankRun *run, RankBias *bias)
+{
+	const Dataset *ds = run->ds;
+
+	memset(bias, 0, sizeof(*bias));
+	bias->user = arena_alloc(run->arena, (size_t) ds->n_users, sizeof(float));
+	bias->item = arena_alloc(run->arena, (size_t) ds->n_items, sizeof(float));
+	run->chunk = arena_alloc(run->arena, RANK_CHUNKS * 4, sizeof(double));
+	return bias->user != NULL && bias->item != NULL && run->chunk != NULL
+			   ? RS_OK
+			   : RS_NO_MEMORY;
+}
+
+int64_t
+rank_n_train(const RankRun *run)
+{
+	return run->all ? run->ds->n : run->ds->n - run->ds->n_held;
+}
+
+/* mean and range of the training ratings: every member for itself */
+static void
+rating_range(const RankRun *run, RankBias *bias)
+{
+	const Dataset *ds = run->ds;
+	int64_t n = rank_n_train(run);
+	double mean = 0;
+
+	bias->low = INFINITY;
+	bias->high = -INFINITY;
+	for (int32_t u = 0; u < ds->n_users; u++)
+		for (int64_t r = ds->user_ptr[u]; r < rank_user_end(run, u); r++)
+		{
+			float y = ds->rating[r];
+
+			/* divided first: huge ratings must not overflow */
+			mean += (double) y / (double) n;
+			bias->low = y < bias->low ? y : bias->low;
+			bias->high = y > bias->high ? y : bias->high;
+		}
+	bias->mean = mean;
+}
+
+static void
+bias_fit_items(const RankRun *run, RankBias *bias, double *sum)
+{
+	const Dataset *ds = run->ds;
+
+	memset(sum, 0, sizeof(double) * 2 * (size_t) ds->n_items);
+	for (int32_t u = 0; u < ds->n_users; u++)
+		for (int64_t r = ds->user_ptr[u]; r < rank_user_end(run, u); r++)
+		{
+			sum[2 * ds->item[r]] += ds->rating[r] - bias->mean;
+			sum[2 * ds->item[r] + 1] += 1;
+		}
+	for (int32_t i = 0; i < ds->n_items; i++)
+		bias->item[i] = (float) (sum[2 * i] / (sum[2 * i + 1] + DAMP_ITEM));
+}
+
+static void
+bias_fit_users(const RankRun *run, RankBias *bias)
+{
+	const Dataset *ds = run->ds;
+
+	for (int32_t u = 0; u < ds->n_users; u++)
+	{
+		int64_t end = rank_user_end(run, u);
+		double s = 0;
+
+		for (int64_t r = ds->user_ptr[u]; r < end; r++)
+			s += ds->rating[r] - bias->mean - bias->item[ds->item[r]];
+		bias->user[u] =
+			(float) (s / ((double) (end - ds->user_ptr[u]) + DAMP_USER));
+	}
+}
+
+RsStatus
+rank_bias_fit(RankRun *run, RankBias *bias)
+{
+	double *sum = NULL;
+
+	rating_range(run, bias);
+	if (run->team->rank == 0)
+	{
+		sum = math_alloc_array((size_t) run->ds->n_items * 2, sizeof(double));
+		if (sum == NULL)
+			team_stop(run->team, RS_NO_MEMORY);
+		else
+		{
+			bias_fit_items(run, bias, sum);
+			bias_fit_users(run, bias);
+		}
+		math_release(sum);
+	}
+	return team_barrier(run->team);
+}
+
+float
+rank_bias_predict(void *arg, int32_t user, int32_t item)
+{
+	RankBias *bias = arg;
+	float y = (float) (bias->mean + bias->user[user] + bias->item[item]);
+
+	y = y < bias->low ? bias->low : y;
+	return y > bias->high ? bias->high : y;
+}
+
+/* sums over the held-out rows of the users of chunk c */
+static void
+error_chunk(RankRun *run, RankPredict predict, void *arg, int c)
+{
+	const Dataset *ds = run->ds;
+	int32_t from = (int32_t) ((int64_t) ds->n_users * c / RANK_CHUNKS);
+	int32_t to = (int32_t) ((int64_t) ds->n_users * (c + 1) / RANK_CHUNKS);
+	double *sum = run->chunk + 4 * c;
+
+	memset(sum, 0, sizeof(double) * 4);
+	for (int32_t u = from; u < to; u++)
+		for (int64_t r = ds->user_end[u]; r < ds->user_ptr[u + 1]; r++)
+		{
+			double p = predict(arg, u, ds->item[r]);
+			double y = ds->rating[r];
+			double q = fmin(fmax(p, 1e-7), 1 - 1e-7);
+
+			sum[0] += (p - y) * (p - y);
+			sum[1] += fabs(p - y);
+			sum[2] -= y > 0 ? log(q) : log(1 - q);
+			sum[3] += 1;
+		}
+}
+
+RsStatus
+rank_error(RankRun *run, RankPredict predict, void *arg, RankError *error)
+{
+	double sum[4] = {0};
+	RsStatus st;
+
+	for (int c = run->team->rank; c < RANK_CHUNKS; c += run->team->size)
+	{
+		error_chunk(run, predict, arg, c);
+		if (team_stopped(run->team) != RS_OK)
+			break;
+	}
+	if ((st = team_barrier(run->team)) != RS_OK)
+		return st;
+	for (int c = 0; c < RANK_CHUNKS; c++)
+		for (int k = 0; k < 4; k++)
+			sum[k] += run->chunk[4 * c + k];
+	error->n = (int64_t) sum[3];
+	error->rmse = sum[3] > 0 ? sqrt(sum[0] / sum[3]) : NAN;
+	error->mae = sum[3] > 0 ? sum[1] / sum[3] : NAN;
+	error->log_loss = sum[3] > 0 ? sum[2] / sum[3] : NAN;
+	return team_barrier(run->team);
+}
+
+typedef struct OutputPredict
+{
+	Predictor p;
+	const JobOutput *out;
+	const float *user;
+	const float *item;
+	float *scratch;
+} OutputPredict;
+
+static float
+output_predict(void *arg, int32_t user, int32_t item)
+{
+	OutputPredict *o = arg;
+
+	return predict_one(
+		&o->p, o->user + (size_t) user * (size_t) o->out->user_ranking_dim,
+		o->item + (size_t) item * (size_t) o->out->item_ranking_dim,
+		o->scratch);
+}
+
+RsStatus
+rank_output_error(RankRun *run, RankError *error)
+{
+	PredictParam params[JOB_MAX_PARAMS];
+	OutputPredict o = {.out = &run->job->output};
+	int n = predict_params_of_job(run->job, params);
+	RsStatus st = predict_init(&o.p, o.out->ranking, o.out->user_ranking_dim,
+							   o.out->item_ranking_dim, params, n, NULL);
+
+	if (st == RS_OK)
+	{
+		o.user = job_at(run->job, o.out->user_ranking);
+		o.item = job_at(run->job, o.out->item_ranking);
+		o.scratch = math_alloc_array(predict_scratch(&o.p) + 1, sizeof(float));
+		if (o.scratch == NULL)
+			st = RS_NO_MEMORY;
+	}
+	if (st != RS_OK)
+		team_stop(run->team, st);
+	if ((st = team_barrier(run->team)) == RS_OK)
+		st = rank_error(run, output_predict, &o, error);
+	math_release(o.scratch);
+	return st;
+}
+
+float *
+rank_add_param(RankRun *run, const char *name, int ndim, int s0, int s1)
+{
+	JobOutput *out = &run->job->output;
+	size_t n = (size_t) s0 * (size_t) (ndim > 1 ? s1 : 1);
+	float *data = arena_alloc(run->arena, n, sizeof(float));
+	JobParam *p;
+
+	if (data == NULL || run->team->rank != 0)
+		return data;
+	if (out->n_params >= JOB_MAX_PARAMS)
+		return NULL;
+	p = &out->params[out->n_params++];
+	memset(p, 0, sizeof(*p));
+	strncpy(p->name, name, sizeof(p->name) - 1);
+	p->ndim = ndim;
+	p->shape[0] = s0;
+	p->shape[1] = ndim > 1 ? s1 : 0;
+	p->data = job_offset(run->job, data);
+	return data;
+}
+
+void
+rank_add_metric(RankRun *run, const char *name, double value, double baseline)
+{
+	JobOutput *out = &run->job->output;
+	JobMetric *m;
+
+	if (run->team->rank != 0 || out->n_metrics >= JOB_MAX_METRICS)
+		return;
+	m = &out->metrics[out->n_metrics++];
+	memset(m, 0, sizeof(*m));
+	strncpy(m->name, name, sizeof(m->name) - 1);
+	m->value = value;
+	m->baseline = baseline;
+}
+
+RsStatus
+rank_add_clamp(RankRun *run, const RankBias *bias)
+{
+	const JobConfig *config = &run->job->config;
+	float *clamp = rank_add_param(run, "clamp", 1, 2, 0);
+
+	if (clamp == NULL)
+		return RS_NO_MEMORY;
+	if (run->team->rank == 0)
+	{
+		clamp[0] =
+			isfinite(config->min_rating) ? config->min_rating : bias->low;
+		clamp[1] =
+			isfinite(config->max_rating) ? config->max_rating : bias->high;
+		if (clamp[1] < clamp[0])
+			clamp[1] = clamp[0];
+	}
+	return RS_OK;
+}

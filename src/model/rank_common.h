@@ -1,0 +1,83 @@
+/*
+ * rank_common.h
+ *		What the learners of the ranking stage share.
+ */
+#ifndef RECSYS_RANK_COMMON_H
+#define RECSYS_RANK_COMMON_H
+
+#include "math/arena.h"
+#include "math/team.h"
+#include "model/dataset.h"
+#include "model/job.h"
+#include "model/predict.h"
+
+#define RANK_CHUNKS 64 /* parts of a sum; fixed, so teams do not matter */
+
+/* one ranking stage; a private copy in every member */
+typedef struct RankRun
+{
+	Team *team;
+	JobShared *job;
+	Arena *arena;
+	const Dataset *ds;
+	double started; /* rank_clock at the start */
+	bool all;       /* train on held-out rows as well */
+	double *chunk;  /* (RANK_CHUNKS, 4) shared */
+} RankRun;
+
+/* how far predictions are from held-out ratings */
+typedef struct RankError
+{
+	int64_t n;
+	double rmse;
+	double mae;
+	double log_loss; /* of probabilities; NaN when there are none */
+} RankError;
+
+/* damped means: rating ~ mean + user[u] + item[i] (Koren 2008) */
+typedef struct RankBias
+{
+	double mean;
+	float *user; /* (n_users) */
+	float *item; /* (n_items) */
+	float low;   /* least and greatest rating seen in training */
+	float high;
+} RankBias;
+
+extern double rank_clock(void); /* seconds, monotonic */
+
+/* floats of the arena that a RankBias and the chunks need */
+extern size_t rank_common_size(const JobInput *input);
+extern RsStatus rank_common_init(RankRun *run, RankBias *bias);
+
+/* the training rows of user u are [ds->user_ptr[u], rank_user_end) */
+static inline int64_t
+rank_user_end(const RankRun *run, int32_t u)
+{
+	return run->all ? run->ds->user_ptr[u + 1] : run->ds->user_end[u];
+}
+
+extern int64_t rank_n_train(const RankRun *run);
+
+/* fitted by rank 0 to the training rows, all members after the barrier */
+extern RsStatus rank_bias_fit(RankRun *run, RankBias *bias);
+
+/* prediction for the held-out row r of user u */
+typedef float (*RankPredict)(void *arg, int32_t user, int32_t item);
+
+/* over the held-out rows, by the whole team */
+extern RsStatus rank_error(RankRun *run, RankPredict predict, void *arg,
+						   RankError *error);
+extern float rank_bias_predict(void *bias, int32_t user, int32_t item);
+/* with the ranking output of the job as it stands */
+extern RsStatus rank_output_error(RankRun *run, RankError *error);
+
+/* an array in the arena that is a parameter of the output */
+extern float *rank_add_param(RankRun *run, const char *name, int ndim, int s0,
+							 int s1);
+extern void rank_add_metric(RankRun *run, const char *name, double value,
+							double baseline);
+/* "clamp" from the config or else the ratings seen */
+extern RsStatus rank_add_clamp(RankRun *run, const RankBias *bias);
+
+#endif

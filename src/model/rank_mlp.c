@@ -1,0 +1,739 @@
+/*
+ * rank_mlp.c
+ *		The ranking learner by gradient: a rating network over two vectors.
+ *
+ * The tutorial's ranking model (preset tfrs: embeddings of 32, hidden layers
+ * 256 and 64, squared error, Adagrad 0.1, batches of 8,192 rows, shuffled
+ * once) and anything like it. A batch goes through five phases with a
+ * barrier after each:
+ *
+ *	1. products of the batch's distinct users and items with kernel 0
+ *	2. tiles of rows: z0 = user part + item part, forward, backward; the
+ *	   gradients of a tile go to a slot of its own
+ *	3. gradients by z0 summed for each distinct user and item
+ *	4. from those the gradients of kernel 0 and of the vectors
+ *	5. optimizer steps; sums over tiles in the order of tiles
+ *
+ * Tiles do not depend on the team, nor does any order of summation, so a
+ * training gives the same bytes for any number of members.
+ */
+#include "model/rank_mlp.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "math/blas.h"
+#include "math/hooks.h"
+#include "math/rng.h"
+#include "model/mlp.h"
+#include "model/rank_batch.h"
+
+#define MAX_TILE 1024
+#define ADAGRAD_START 0.1f
+#define ADAGRAD_EPSILON 1e-7f
+
+typedef struct MlpPlan
+{
+	int dim; /* of a user's and of an item's vector */
+	Mlp mlp;
+	int batch;
+	int tile;    /* rows of a tile */
+	int n_tiles; /* of a full batch */
+	int epochs;
+	int patience; /* 0: none */
+	JobOptimizer optimizer;
+	float rate;
+	bool scaled; /* targets are standardised while training */
+} MlpPlan;
+
+typedef struct MlpTrain
+{
+	RankRun *run;
+	MlpPlan plan;
+	RankBatches batches;
+	double shift; /* target = (rating - shift) / scale */
+	double scale;
+
+	/* shared; users and items lie one behind the other in "vectors" */
+	float *vectors; /* (n_users + n_items, dim) */
+	float *params;  /* (n_params) */
+	float *vectors_state;
+	float *params_state;
+	float *vectors_best;
+	float *params_best;
+	float *part;      /* (2 batch, h1) user and item parts of z0 */
+	float *z0;        /* (batch, h1), then the gradient by it */
+	float *sum;       /* (2 batch, h1) gradient by the parts */
+	float *grad_row;  /* (2 batch, dim) gradient by the vectors */
+	float *grad;      /* (n_params) */
+	float *grad_tile; /* (n_tiles, n_params - tail) */
+	double *loss;     /* (n_tiles) */
+
+	/* private */
+	float *gather; /* (2 batch, dim) */
+	float *scratch;
+	int step; /* for Adam */
+} MlpTrain;
+
+static bool
+is_binary(const JobConfig *config)
+{
+	return config->ranking_loss == LOSS_BINARY;
+}
+
+static void
+plan_make(MlpPlan *plan, const JobConfig *config, const JobInput *input)
+{
+	static const int hidden[2] = {256, 64};
+	bool tfrs = config->preset == PRESET_TFRS;
+	int n_hidden = config->n_hidden;
+
+	memset(plan, 0, sizeof(*plan));
+	plan->dim = config->dim > 0 ? config->dim : 32;
+	mlp_init(&plan->mlp, 2 * plan->dim, n_hidden < 0 ? hidden : config->hidden,
+			 n_hidden < 0 ? 2 : n_hidden, is_binary(config));
+	plan->batch = config->batch_size > 0 ? config->batch_size
+				  : tfrs                 ? 8192
+										 : 2048;
+	if (plan->batch > input->n)
+		plan->batch = (int) input->n;
+	plan->tile = (plan->batch + 15) / 16;
+	plan->tile = plan->tile < 64 ? 64 : plan->tile;
+	plan->tile = plan->tile > MAX_TILE ? MAX_TILE : plan->tile;
+	plan->n_tiles = (plan->batch + plan->tile - 1) / plan->tile;
+	plan->epochs = config->epochs > 0 ? config->epochs : tfrs ? 3 : 50;
+	plan->patience = config->patience >= 0 ? config->patience : tfrs ? 0 : 5;
+	plan->optimizer = config->optimizer == OPTIMIZER_AUTO ? OPTIMIZER_ADAGRAD
+														  : config->optimizer;
+	plan->rate = isfinite(config->learning_rate)     ? config->learning_rate
+				 : plan->optimizer == OPTIMIZER_ADAM ? 0.001f
+													 : 0.1f;
+	plan->scaled = !tfrs && !plan->mlp.binary;
+}
+
+/* every allocation in the arena; with a dry arena it measures */
+static bool
+train_layout(MlpTrain *t, Arena *arena, const JobInput *input)
+{
+	const MlpPlan *p = &t->plan;
+	size_t rows = (size_t) input->n_users + (size_t) input->n_items;
+	size_t h1 = (size_t) p->mlp.width[1];
+	size_t batch = (size_t) p->batch;
+	size_t dim = (size_t) p->dim;
+	size_t np = p->mlp.n_params;
+	int states = p->optimizer == OPTIMIZER_ADAM ? 2 : 1;
+
+	t->vectors = arena_alloc(arena, rows * dim, sizeof(float));
+	t->params = arena_alloc(arena, np, sizeof(float));
+	t->vectors_state = arena_alloc(arena, rows * dim, sizeof(float) * states);
+	t->params_state = arena_alloc(arena, np, sizeof(float) * states);
+	t->vectors_best = arena_alloc(arena, rows * dim, sizeof(float));
+	t->params_best = arena_alloc(arena, np, sizeof(float));
+	t->part = arena_alloc(arena, 2 * batch * h1, sizeof(float));
+	t->z0 = arena_alloc(arena, batch * h1, sizeof(float));
+	t->sum = arena_alloc(arena, 2 * batch * h1, sizeof(float));
+	t->grad_row = arena_alloc(arena, 2 * batch * dim, sizeof(float));
+	t->grad = arena_alloc(arena, np, sizeof(float));
+	t->grad_tile = arena_alloc(arena, (size_t) p->n_tiles * (np - p->mlp.tail),
+							   sizeof(float));
+	t->loss = arena_alloc(arena, (size_t) p->n_tiles, sizeof(double));
+	return t->vectors != NULL && t->params != NULL &&
+		   t->vectors_state != NULL && t->params_state != NULL &&
+		   t->vectors_best != NULL && t->params_best != NULL &&
+		   t->part != NULL && t->z0 != NULL && t->sum != NULL &&
+		   t->grad_row != NULL && t->grad != NULL && t->grad_tile != NULL &&
+		   t->loss != NULL &&
+		   rank_batches_layout(&t->batches, arena, input->n, p->batch);
+}
+
+size_t
+rank_mlp_size(const JobConfig *config, const JobInput *input, int workers)
+{
+	MlpTrain t = {0};
+	Arena dry = {(char *) 64, SIZE_MAX / 2, 0};
+	size_t params;
+
+	(void) workers;
+	plan_make(&t.plan, config, input);
+	if (!train_layout(&t, &dry, input))
+		return SIZE_MAX;
+	/* the output: a copy of the vectors and the parameters */
+	params = (t.plan.mlp.n_params +
+			  ((size_t) input->n_users + (size_t) input->n_items + 4) *
+				  (size_t) t.plan.dim) *
+			 sizeof(float);
+	return dry.used + params + 64 * (JOB_MAX_PARAMS + 4);
+}
+
+/* ---- the phases of a batch ---- */
+
+/* part (n, h1) = rows of the vectors listed in ids, times half of kernel 0 */
+static void
+multiply_parts(MlpTrain *t, const RankBatch *b)
+{
+	int dim = t->plan.dim;
+	int h1 = t->plan.mlp.width[1];
+
+	for (int side = 0; side < 2; side++)
+	{
+		const RankGroup *g = &b->side[side];
+		const float *base =
+			t->vectors + (size_t) side * (size_t) t->run->ds->n_users * dim;
+		float *part = t->part + (size_t) side * (size_t) t->plan.batch * h1;
+		const float *kernel = t->params + (size_t) side * dim * h1;
+		int64_t from;
+		int64_t to;
+
+		team_range(t->run->team, g->n, &from, &to);
+		if (from == to)
+			continue;
+		for (int64_t k = from; k < to; k++)
+			memcpy(t->gather + (k - from) * dim, base + (size_t) g->id[k] * dim,
+				   sizeof(float) * (size_t) dim);
+		blas.sgemm(false, false, (int) (to - from), h1, dim, 1, t->gather, dim,
+				   kernel, h1, 0, part + from * h1, h1);
+	}
+}
+
+static void
+run_tile(MlpTrain *t, const RankBatch *b, int tile)
+{
+	const Mlp *mlp = &t->plan.mlp;
+	int h1 = mlp->width[1];
+	int from = tile * t->plan.tile;
+	int to = from + t->plan.tile < b->n ? from + t->plan.tile : b->n;
+	float *z0 = t->z0 + (size_t) from * h1;
+	const float *items = t->part + (size_t) t->plan.batch * h1;
+
+	for (int r = from; r < to; r++)
+	{
+		const float *x = t->part + (size_t) b->side[0].local[r] * h1;
+		const float *y = items + (size_t) b->side[1].local[r] * h1;
+		float *z = t->z0 + (size_t) r * h1;
+
+		for (int j = 0; j < h1; j++)
+			z[j] = x[j] + y[j];
+	}
+	t->loss[tile] = mlp_tile(
+		mlp, t->params, to - from, z0, b->target + from, 1 / (float) b->n,
+		t->grad_tile + (size_t) tile * (mlp->n_params - mlp->tail), t->scratch);
+}
+
+/* sum of the gradients by z0 over the rows of each distinct user and item */
+static void
+sum_parts(MlpTrain *t, const RankBatch *b)
+{
+	int h1 = t->plan.mlp.width[1];
+
+	for (int side = 0; side < 2; side++)
+	{
+		const RankGroup *g = &b->side[side];
+		float *sums = t->sum + (size_t) side * (size_t) t->plan.batch * h1;
+		int from;
+		int to;
+
+		rank_group_part(g, b->n, t->run->team, &from, &to);
+		for (int k = from; k < to; k++)
+		{
+			float *s = sums + (size_t) k * h1;
+
+			memset(s, 0, sizeof(float) * (size_t) h1);
+			for (int32_t e = g->ptr[k]; e < g->ptr[k + 1]; e++)
+			{
+				const float *z = t->z0 + (size_t) g->row[e] * h1;
+
+				for (int j = 0; j < h1; j++)
+					s[j] += z[j];
+			}
+		}
+	}
+}
+
+/* kernel 0's gradient by columns, the vectors' gradient by rows */
+static void
+backward_parts(MlpTrain *t, const RankBatch *b)
+{
+	int dim = t->plan.dim;
+	int h1 = t->plan.mlp.width[1];
+	int64_t from;
+	int64_t to;
+
+	for (int side = 0; side < 2; side++)
+	{
+		const RankGroup *g = &b->side[side];
+		const float *base =
+			t->vectors + (size_t) side * (size_t) t->run->ds->n_users * dim;
+		const float *sum = t->sum + (size_t) side * (size_t) t->plan.batch * h1;
+		float *rows =
+			t->grad_row + (size_t) side * (size_t) t->plan.batch * dim;
+		size_t kernel = (size_t) side * dim * h1;
+
+		/* 32 columns at a time, whatever the team: the same products */
+		for (int k = 0; k < g->n; k++)
+			memcpy(t->gather + (size_t) k * dim, base + (size_t) g->id[k] * dim,
+				   sizeof(float) * dim);
+		for (int c = 32 * t->run->team->rank; c < h1;
+			 c += 32 * t->run->team->size)
+			blas.sgemm(true, false, dim, h1 - c < 32 ? h1 - c : 32, g->n, 1,
+					   t->gather, dim, sum + c, h1, 0, t->grad + kernel + c,
+					   h1);
+		team_range(t->run->team, g->n, &from, &to);
+		if (from < to)
+			blas.sgemm(false, true, (int) (to - from), dim, h1, 1,
+					   sum + from * h1, h1, t->params + kernel, h1, 0,
+					   rows + from * dim, dim);
+	}
+}
+
+static void
+optimizer_step(const MlpTrain *t, float *w, const float *g, float *state,
+			   size_t n)
+{
+	float rate = t->plan.rate;
+
+	if (t->plan.optimizer == OPTIMIZER_SGD)
+	{
+		for (size_t k = 0; k < n; k++)
+			w[k] -= rate * g[k];
+	}
+	else if (t->plan.optimizer == OPTIMIZER_ADAGRAD)
+	{
+		for (size_t k = 0; k < n; k++)
+		{
+			state[k] += g[k] * g[k];
+			w[k] -= rate * g[k] / sqrtf(state[k] + ADAGRAD_EPSILON);
+		}
+	}
+	else
+	{
+		/* Adam; rows without a gradient stay as they are */
+		float c1 = 1 - powf(0.9f, (float) t->step);
+		float c2 = 1 - powf(0.999f, (float) t->step);
+
+		for (size_t k = 0; k < n; k++)
+		{
+			float *m = &state[2 * k];
+
+			m[0] += 0.1f * (g[k] - m[0]);
+			m[1] += 0.001f * (g[k] * g[k] - m[1]);
+			w[k] -= rate * (m[0] / c1) / (sqrtf(m[1] / c2) + 1e-7f);
+		}
+	}
+}
+
+static void
+update(MlpTrain *t, const RankBatch *b)
+{
+	const Mlp *mlp = &t->plan.mlp;
+	size_t dim = (size_t) t->plan.dim;
+	size_t tail = mlp->n_params - mlp->tail;
+	size_t width = t->plan.optimizer == OPTIMIZER_ADAM ? 2 : 1;
+	int tiles = (b->n + t->plan.tile - 1) / t->plan.tile;
+	int64_t from;
+	int64_t to;
+
+	team_range(t->run->team, (int64_t) mlp->n_params, &from, &to);
+	for (int64_t k = from; k < to; k++)
+		if ((size_t) k >= mlp->tail)
+		{
+			float s = 0;
+
+			for (int i = 0; i < tiles; i++)
+				s += t->grad_tile[(size_t) i * tail + (size_t) k - mlp->tail];
+			t->grad[k] = s;
+		}
+	optimizer_step(t, t->params + from, t->grad + from,
+				   t->params_state + width * (size_t) from,
+				   (size_t) (to - from));
+	for (int side = 0; side < 2; side++)
+	{
+		const RankGroup *g = &b->side[side];
+		size_t base =
+			side == 0 ? 0 : (size_t) t->run->ds->n_users * (size_t) dim;
+		const float *rows =
+			t->grad_row + (size_t) side * (size_t) t->plan.batch * dim;
+
+		team_range(t->run->team, g->n, &from, &to);
+		for (int64_t k = from; k < to; k++)
+		{
+			size_t at = base + (size_t) g->id[k] * dim;
+
+			optimizer_step(t, t->vectors + at, rows + (size_t) k * dim,
+						   t->vectors_state + width * at, dim);
+		}
+	}
+}
+
+/* adds the batch's loss to *loss */
+static RsStatus
+train_batch(MlpTrain *t, const RankBatch *b, double *loss)
+{
+	Team *team = t->run->team;
+	int tiles = (b->n + t->plan.tile - 1) / t->plan.tile;
+	double sum = 0;
+	RsStatus st;
+
+	t->step++;
+	multiply_parts(t, b);
+	if ((st = team_barrier(team)) != RS_OK)
+		return st;
+	for (int tile = team->rank; tile < tiles; tile += team->size)
+	{
+		run_tile(t, b, tile);
+		if (team_stopped(team) != RS_OK)
+			break;
+	}
+	if ((st = team_barrier(team)) != RS_OK)
+		return st;
+	for (int tile = 0; tile < tiles; tile++)
+		sum += t->loss[tile];
+	if (!isfinite(sum))
+	{
+		team_stop(team, RS_DIVERGED);
+		return RS_DIVERGED;
+	}
+	*loss += sum;
+	sum_parts(t, b);
+	if ((st = team_barrier(team)) != RS_OK)
+		return st;
+	backward_parts(t, b);
+	if ((st = team_barrier(team)) != RS_OK)
+		return st;
+	update(t, b);
+	return team_barrier(team);
+}
+
+/* ---- start, validation, output ---- */
+
+static void
+init_vectors(MlpTrain *t)
+{
+	const MlpPlan *p = &t->plan;
+	size_t rows = (size_t) t->run->ds->n_users + (size_t) t->run->ds->n_items;
+	size_t n = rows * (size_t) p->dim;
+	Rng rng;
+
+	rng_init(&rng, t->run->job->config.seed, 15);
+	for (size_t k = 0; k < n; k++)
+		t->vectors[k] = (float) (0.1 * rng_uniform(&rng) - 0.05);
+	mlp_init_params(&p->mlp, t->run->job->config.seed, t->params);
+	memset(t->vectors_state, 0, sizeof(float) * n);
+	memset(t->params_state, 0, sizeof(float) * p->mlp.n_params);
+	if (p->optimizer == OPTIMIZER_ADAM)
+	{
+		memset(t->vectors_state, 0, 2 * sizeof(float) * n);
+		memset(t->params_state, 0, 2 * sizeof(float) * p->mlp.n_params);
+	}
+	if (p->optimizer != OPTIMIZER_ADAGRAD)
+		return;
+	for (size_t k = 0; k < n; k++)
+		t->vectors_state[k] = ADAGRAD_START;
+	for (size_t k = 0; k < p->mlp.n_params; k++)
+		t->params_state[k] = ADAGRAD_START;
+}
+
+/* squared errors (or logistic losses) of up to tile held-out rows */
+static double
+held_loss(MlpTrain *t, const RankBias *bias, int n, const float *y)
+{
+	double loss = 0;
+	float *out = t->scratch + mlp_scratch(&t->plan.mlp, t->plan.tile);
+
+	mlp_forward(&t->plan.mlp, t->params, n, t->gather, out, t->scratch);
+	for (int r = 0; r < n; r++)
+	{
+		double p = t->shift + t->scale * (double) out[r];
+
+		if (t->plan.mlp.binary)
+		{
+			loss += (p > 0 ? p : 0) + log1p(exp(-fabs(p))) - (y[r] > 0) * p;
+			continue;
+		}
+		p = fmin(fmax(p, bias->low), bias->high);
+		loss += (p - y[r]) * (p - y[r]);
+	}
+	return loss;
+}
+
+static double
+held_chunk(MlpTrain *t, const RankBias *bias, int chunk)
+{
+	const Dataset *ds = t->run->ds;
+	int32_t from = (int32_t) ((int64_t) ds->n_users * chunk / RANK_CHUNKS);
+	int32_t to = (int32_t) ((int64_t) ds->n_users * (chunk + 1) / RANK_CHUNKS);
+	size_t dim = (size_t) t->plan.dim;
+	const float *items = t->vectors + (size_t) ds->n_users * dim;
+	float y[MAX_TILE];
+	double loss = 0;
+	int n = 0;
+
+	for (int32_t u = from; u < to; u++)
+		for (int64_t r = ds->user_end[u]; r < ds->user_ptr[u + 1]; r++)
+		{
+			float *x = t->gather + 2 * dim * (size_t) n;
+
+			memcpy(x, t->vectors + (size_t) u * dim, sizeof(float) * dim);
+			memcpy(x + dim, items + (size_t) ds->item[r] * dim,
+				   sizeof(float) * dim);
+			y[n++] = ds->rating[r];
+			if (n == t->plan.tile)
+			{
+				loss += held_loss(t, bias, n, y);
+				n = 0;
+			}
+		}
+	return n > 0 ? loss + held_loss(t, bias, n, y) : loss;
+}
+
+/* RMSE (or mean log loss) on the held-out rows with the weights as they are */
+static RsStatus
+validate(MlpTrain *t, const RankBias *bias, double *value)
+{
+	RankRun *run = t->run;
+	double sum = 0;
+	RsStatus st;
+
+	for (int c = run->team->rank; c < RANK_CHUNKS; c += run->team->size)
+	{
+		run->chunk[c] = held_chunk(t, bias, c);
+		if (team_stopped(run->team) != RS_OK)
+			break;
+	}
+	if ((st = team_barrier(run->team)) != RS_OK)
+		return st;
+	for (int c = 0; c < RANK_CHUNKS; c++)
+		sum += run->chunk[c];
+	sum /= (double) run->ds->n_held;
+	*value = t->plan.mlp.binary ? sum : sqrt(sum);
+	return team_barrier(run->team);
+}
+
+static void
+copy_weights(MlpTrain *t, bool to_best)
+{
+	size_t rows = (size_t) t->run->ds->n_users + (size_t) t->run->ds->n_items;
+	size_t n = rows * (size_t) t->plan.dim * sizeof(float);
+
+	if (t->run->team->rank != 0)
+		return;
+	memcpy(to_best ? t->vectors_best : t->vectors,
+		   to_best ? t->vectors : t->vectors_best, n);
+	memcpy(to_best ? t->params_best : t->params,
+		   to_best ? t->params : t->params_best,
+		   sizeof(float) * t->plan.mlp.n_params);
+}
+
+static void
+report(MlpTrain *t, int epoch, double loss, double value)
+{
+	JobShared *job = t->run->job;
+	double seconds = rank_clock() - t->run->started;
+	double rows = (double) rank_n_train(t->run);
+
+	if (t->run->team->rank != 0)
+		return;
+	loss *= t->scale * t->scale;
+	job_log(job, "ranking", epoch, loss / rows,
+			isnan(value)         ? ""
+			: t->plan.mlp.binary ? "log_loss"
+								 : "rmse",
+			isnan(value) ? 0 : value, seconds);
+	job->progress.epoch = epoch;
+	job->progress.epochs = t->plan.epochs;
+	job->progress.loss = loss / rows;
+	job->progress.rate = rows * epoch / (seconds > 0 ? seconds : 1);
+	job->output.epochs = epoch;
+}
+
+static RsStatus
+train_epochs(MlpTrain *t, const RankBias *bias)
+{
+	RankRun *run = t->run;
+	bool watch = run->ds->n_held > 0 && !run->all;
+	double best = INFINITY;
+	int best_epoch = 0;
+	RsStatus st;
+
+	for (int epoch = 1; epoch <= t->plan.epochs; epoch++)
+	{
+		double loss = 0;
+		double value = NAN;
+
+		for (int k = 0; k < t->batches.n_batches; k++)
+		{
+			RankBatch b;
+
+			rank_batch_get(&t->batches, k, &b);
+			if ((st = train_batch(t, &b, &loss)) != RS_OK)
+				return st;
+		}
+		if (watch && t->plan.patience > 0)
+		{
+			if ((st = validate(t, bias, &value)) != RS_OK)
+				return st;
+			if (value < best)
+			{
+				best = value;
+				best_epoch = epoch;
+				copy_weights(t, true);
+			}
+		}
+		report(t, epoch, loss, value);
+		if (best_epoch > 0 && epoch - best_epoch >= t->plan.patience)
+			break;
+	}
+	if (best_epoch > 0)
+		copy_weights(t, false);
+	return team_barrier(run->team);
+}
+
+/* rank 0: parameters of the output, the standardisation folded in */
+static RsStatus
+output_layers(MlpTrain *t)
+{
+	const Mlp *mlp = &t->plan.mlp;
+
+	for (int l = 0; l < mlp->n_layers; l++)
+	{
+		int in = mlp->width[l];
+		int out = mlp->width[l + 1];
+		bool last = l + 1 == mlp->n_layers;
+		char name[32];
+		float *kernel;
+		float *b;
+
+		snprintf(name, sizeof(name), "kernel_%d", l);
+		kernel = rank_add_param(t->run, name, 2, in, out);
+		snprintf(name, sizeof(name), "bias_%d", l);
+		b = rank_add_param(t->run, name, 1, out, 0);
+		if (kernel == NULL || b == NULL)
+			return RS_NO_MEMORY;
+		if (t->run->team->rank != 0)
+			continue;
+		for (size_t k = 0; k < (size_t) in * (size_t) out; k++)
+			kernel[k] =
+				t->params[mlp->kernel[l] + k] * (last ? (float) t->scale : 1);
+		for (int k = 0; k < out; k++)
+			b[k] = t->params[mlp->bias[l] + (size_t) k] *
+					   (last ? (float) t->scale : 1) +
+				   (last ? (float) t->shift : 0);
+	}
+	return RS_OK;
+}
+
+static RsStatus
+output_means(MlpTrain *t)
+{
+	for (int side = 0; side < 2; side++)
+	{
+		const Dataset *ds = t->run->ds;
+		int dim = t->plan.dim;
+		int32_t n = side == 0 ? ds->n_users : ds->n_items;
+		const float *rows =
+			t->vectors + (size_t) side * (size_t) ds->n_users * (size_t) dim;
+		float *mean = rank_add_param(
+			t->run, side == 0 ? "user_mean" : "item_mean", 1, dim, 0);
+
+		if (mean == NULL)
+			return RS_NO_MEMORY;
+		for (int j = 0; j < dim && t->run->team->rank == 0; j++)
+		{
+			double s = 0;
+
+			for (int32_t r = 0; r < n; r++)
+				s += rows[(size_t) r * (size_t) dim + (size_t) j];
+			mean[j] = (float) (s / n);
+		}
+	}
+	return RS_OK;
+}
+
+static RsStatus
+output(MlpTrain *t, const RankBias *bias)
+{
+	JobOutput *out = &t->run->job->output;
+	const Dataset *ds = t->run->ds;
+	int dim = t->plan.dim;
+	RsStatus st;
+
+	if (t->run->team->rank == 0)
+	{
+		out->ranking = RANKING_MLP;
+		out->user_ranking_dim = dim;
+		out->item_ranking_dim = dim;
+		out->user_ranking = job_offset(t->run->job, t->vectors);
+		out->item_ranking = job_offset(
+			t->run->job, t->vectors + (size_t) ds->n_users * (size_t) dim);
+	}
+	if ((st = output_layers(t)) != RS_OK || (st = output_means(t)) != RS_OK)
+		return st;
+	if (t->plan.mlp.binary)
+	{
+		float *logistic = rank_add_param(t->run, "logistic", 1, 1, 0);
+
+		if (logistic == NULL)
+			return RS_NO_MEMORY;
+		*logistic = 1;
+	}
+	else if (t->plan.scaled && (st = rank_add_clamp(t->run, bias)) != RS_OK)
+		return st;
+	return team_barrier(t->run->team);
+}
+
+/* standard deviation of the training ratings, by every member for itself */
+static double
+rating_deviation(const RankRun *run, double mean)
+{
+	const Dataset *ds = run->ds;
+	double n = (double) rank_n_train(run);
+	double s = 0;
+
+	for (int32_t u = 0; u < ds->n_users; u++)
+		for (int64_t r = ds->user_ptr[u]; r < rank_user_end(run, u); r++)
+			s += (ds->rating[r] - mean) * (ds->rating[r] - mean) / n;
+	return s > 0 && isfinite(s) ? sqrt(s) : 1;
+}
+
+static bool
+alloc_private(MlpTrain *t)
+{
+	size_t batch = (size_t) t->plan.batch;
+	size_t rows = 2 * (batch > MAX_TILE ? batch : MAX_TILE);
+
+	t->gather = math_alloc_array(rows * (size_t) t->plan.dim, sizeof(float));
+	t->scratch = math_alloc_array(
+		mlp_scratch(&t->plan.mlp, t->plan.tile) + MAX_TILE, sizeof(float));
+	return t->gather != NULL && t->scratch != NULL;
+}
+
+RsStatus
+rank_mlp_run(RankRun *run, RankBias *bias)
+{
+	MlpTrain t = {.run = run, .scale = 1};
+	RsStatus st;
+
+	plan_make(&t.plan, &run->job->config, &run->job->input);
+	if (!train_layout(&t, run->arena, &run->job->input) || !alloc_private(&t))
+		team_stop(run->team, RS_NO_MEMORY);
+	st = team_barrier(run->team);
+	if (st == RS_OK)
+	{
+		if (t.plan.scaled)
+		{
+			t.shift = bias->mean;
+			t.scale = rating_deviation(run, bias->mean);
+		}
+		if (run->team->rank == 0)
+			init_vectors(&t);
+		st = rank_batches_build(&t.batches, run, t.plan.mlp.binary, t.shift,
+								t.scale);
+	}
+	if (st == RS_OK)
+		st = train_epochs(&t, bias);
+	if (st == RS_OK)
+		st = output(&t, bias);
+	math_release(t.gather);
+	math_release(t.scratch);
+	return st;
+}
