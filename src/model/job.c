@@ -2,26 +2,69 @@
  * job.c
  *		What a training does, from interactions to vectors.
  *
- * For now a stand-in: random vectors, so that the parts around it can be
- * built and tested; the learners replace it.
+ * Data set -> split -> retrieval -> ranking; the stages are in retrieval.c
+ * and ranking.c. Every member of the team runs all of it.
  */
 #include "model/job.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "math/arena.h"
-#include "math/rng.h"
+#include "math/dense.h"
+#include "model/clock.h"
+#include "model/dataset.h"
+#include "model/ranking.h"
+#include "model/retrieval.h"
+#include "model/split.h"
+
+/* what the data set of all stages must have; whether ranking needs its own */
+static bool
+dataset_options(const JobConfig *config, const JobInput *in,
+				DatasetOptions *opt)
+{
+	bool filtered = config->positive_kind != 0 && in->rating != 0;
+	bool shared = config->ranking && !filtered;
+
+	memset(opt, 0, sizeof(*opt));
+	retrieval_dataset_options(config, opt);
+	opt->times = config->split != SPLIT_RANDOM || shared;
+	opt->ratings = opt->ratings || shared;
+	opt->rows = shared;
+	return !config->retrieval || !shared;
+}
+
+static void
+ranking_options(DatasetOptions *opt)
+{
+	memset(opt, 0, sizeof(*opt));
+	opt->ratings = opt->times = opt->rows = true;
+}
 
 size_t
 job_arena_size(const JobConfig *config, const JobInput *input, int workers)
 {
-	size_t dim = config->dim > 0 ? (size_t) config->dim : 32;
+	DatasetOptions opt;
+	DatasetOptions rank_opt;
+	size_t size = 64 * 1024;
+	size_t stage = 0;
 
-	(void) workers;
-	return arena_need((size_t) input->n_users * dim, sizeof(float)) +
-		   arena_need((size_t) input->n_items * dim, sizeof(float)) +
-		   arena_need((size_t) input->n_items, sizeof(int32_t)) +
-		   arena_need((size_t) input->n_users, sizeof(int32_t)) + 4096;
+	if (input->n_users <= 0 || input->n_items <= 0 || input->n <= 0)
+		return size;
+	size += arena_need((size_t) input->n_items, sizeof(int32_t)) +
+			arena_need((size_t) input->n_users, sizeof(int32_t));
+	dataset_options(config, input, &opt);
+	ranking_options(&rank_opt);
+	size += dataset_size(input, &opt);
+	if (config->retrieval)
+		stage = retrieval_arena_size(config, input, workers);
+	if (config->ranking)
+		stage += ranking_arena_size(config, input, workers) +
+				 dataset_size(input, &rank_opt);
+	if (stage < dataset_scratch(input))
+		stage = dataset_scratch(input);
+	return size + stage;
 }
 
 void
@@ -43,47 +86,140 @@ job_log(JobShared *job, const char *stage, int epoch, double loss,
 	__atomic_store_n(&job->n_log, job->n_log + 1, __ATOMIC_RELEASE);
 }
 
-RsStatus
-job_run(Team *team, JobShared *job)
+/* interactions of users and items, for popularity and for the tables */
+static RsStatus
+count_both(Team *team, JobShared *job, Arena *arena, const Dataset *ds)
 {
-	Arena arena;
-	const JobInput *in = &job->input;
-	JobOutput *out = &job->output;
-	int dim = job->config.dim > 0 ? job->config.dim : 32;
-	float *u;
-	float *v;
-	int32_t *nu;
-	int32_t *ni;
-	const int32_t *user = job_at(job, in->user);
-	const int32_t *item = job_at(job, in->item);
-	Rng rng;
+	int32_t *items;
+	int32_t *users;
 
-	arena_init(&arena, job_at(job, job->arena), job->size - job->arena);
-	u = arena_alloc(&arena, (size_t) in->n_users * (size_t) dim, sizeof(float));
-	v = arena_alloc(&arena, (size_t) in->n_items * (size_t) dim, sizeof(float));
-	ni = arena_alloc(&arena, (size_t) in->n_items, sizeof(int32_t));
-	nu = arena_alloc(&arena, (size_t) in->n_users, sizeof(int32_t));
-	if (u == NULL || v == NULL || ni == NULL || nu == NULL)
+	items = arena_alloc(arena, (size_t) ds->n_items, sizeof(int32_t));
+	users = arena_alloc(arena, (size_t) ds->n_users, sizeof(int32_t));
+	if (items == NULL || users == NULL)
 		return RS_NO_MEMORY;
 	if (team->rank == 0)
 	{
-		rng_init(&rng, job->config.seed, 0);
-		for (int64_t i = 0; i < (int64_t) in->n_users * dim; i++)
-			u[i] = (float) rng_normal(&rng);
-		for (int64_t i = 0; i < (int64_t) in->n_items * dim; i++)
-			v[i] = (float) rng_normal(&rng);
-		for (int64_t r = 0; r < in->n; r++)
-		{
-			nu[user[r]]++;
-			ni[item[r]]++;
-		}
-		out->n_interactions = in->n;
-		out->dim = dim;
-		out->user_vector = job_offset(job, u);
-		out->item_vector = job_offset(job, v);
-		out->item_count = job_offset(job, ni);
-		out->user_count = job_offset(job, nu);
-		job_log(job, "retrieval", 1, 1.0, "", 0, 0);
+		for (int32_t i = 0; i < ds->n_items; i++)
+			items[i] = (int32_t) (ds->item_ptr[i + 1] - ds->item_ptr[i]);
+		for (int32_t u = 0; u < ds->n_users; u++)
+			users[u] = (int32_t) (ds->user_ptr[u + 1] - ds->user_ptr[u]);
+		job->output.n_interactions = ds->n;
+		job->output.n_duplicates = ds->n_duplicates;
+		job->output.item_count = job_offset(job, items);
+		job->output.user_count = job_offset(job, users);
 	}
-	return team_barrier(team);
+	return RS_OK;
+}
+
+/* share of rows to hold out; presets differ */
+static double
+valid_fraction(const JobConfig *config, int64_t n)
+{
+	if (!isnan(config->valid_fraction))
+		return config->valid_fraction;
+	if (config->preset == PRESET_TFRS || n < 50)
+		return 0;
+	return 0.1;
+}
+
+static RsStatus
+split(Team *team, const JobConfig *config, Dataset *ds)
+{
+	double fraction = valid_fraction(config, ds->n);
+
+	if (fraction <= 0 && config->split != SPLIT_LAST)
+		return RS_OK;
+	return dataset_split(team, ds, config->split, fraction, config->seed);
+}
+
+static RsStatus
+run_ranking(Team *team, JobShared *job, Arena *arena, Dataset *ds, bool own)
+{
+	DatasetOptions opt;
+	RsStatus st = RS_OK;
+
+	if (own)
+	{
+		ranking_options(&opt);
+		st = dataset_build(team, arena, job, &opt, ds);
+		if (st == RS_OK)
+			st = split(team, &job->config, ds);
+	}
+	if (st == RS_OK && !job->config.retrieval)
+		st = count_both(team, job, arena, ds);
+	return st == RS_OK ? ranking_run(team, job, arena, ds) : st;
+}
+
+static RsStatus
+run_stages(Team *team, JobShared *job)
+{
+	double start = clock_seconds();
+	DatasetOptions opt;
+	Dataset ds;
+	Arena arena;
+	bool ranking_own = dataset_options(&job->config, &job->input, &opt);
+	RsStatus st = RS_OK;
+
+	arena_init(&arena, job_at(job, job->arena), job->size - job->arena);
+	if (team->rank == 0)
+		strcpy(job->progress.phase, "building");
+	if (job->config.retrieval)
+	{
+		st = dataset_build(team, &arena, job, &opt, &ds);
+		if (st == RS_OK && ds.n == 0)
+			st = RS_NO_DATA;
+		if (st == RS_OK)
+			st = split(team, &job->config, &ds);
+		if (st == RS_OK)
+			st = count_both(team, job, &arena, &ds);
+		if (st == RS_OK)
+			st = retrieval_run(team, job, &arena, &ds, start);
+	}
+	if (st == RS_OK && job->config.ranking)
+		st = run_ranking(team, job, &arena, &ds, ranking_own);
+	return st;
+}
+
+static const char *
+explain(RsStatus st)
+{
+	switch (st)
+	{
+		case RS_CANCELLED:
+			return "the training was cancelled";
+		case RS_NO_MEMORY:
+			return "not enough memory for the training";
+		case RS_DIVERGED:
+			return "the loss is not finite any more";
+		case RS_NO_DATA:
+			return "there are no interactions to learn from";
+		case RS_INVALID:
+			return "the split needs a time column";
+		default:
+			return "the training failed";
+	}
+}
+
+RsStatus
+job_run(Team *team, JobShared *job)
+{
+	const JobInput *in = &job->input;
+	RsStatus st;
+
+	dense_init(-1);
+	if (in->n <= 0 || in->n_users <= 0 || in->n_items <= 0)
+		st = RS_NO_DATA;
+	else
+		st = run_stages(team, job);
+	if (st != RS_OK)
+		team_stop(team, st);
+	else
+		st = team_barrier(team);
+	/* the first reason counts, the others only followed */
+	if (st != RS_OK)
+		st = (RsStatus) __atomic_load_n(&team->shared->stop, __ATOMIC_ACQUIRE);
+	if (st != RS_OK && team->rank == 0 && job->output.problem[0] == '\0')
+		snprintf(job->output.problem, sizeof(job->output.problem), "%s",
+				 explain(st));
+	return st;
 }
