@@ -13,8 +13,8 @@
 #define VEC_OPS vec_ops_avx512
 #define VEC_TITLE "AVX-512"
 #define W 16
-#define MR 12
-#define NV 2
+#define MR 8
+#define NV 3
 
 #include "math/vec_template.h"
 

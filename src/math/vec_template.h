@@ -6,7 +6,7 @@
  *	VEC_OPS		the name of its table
  *	VEC_TITLE	what the table calls itself
  *	W			lanes of float32 in a register: 4, 8 or 16
- *	MR			queries of a tile of the product: 4 or 12
+ *	MR			queries of a tile of the product: 4 or 8
  *	NV			registers of rows of a tile: MR * NV accumulators
  * and has switched on the instruction set. Vectors are those of the
  * compiler, not of one processor: W = 4 is SSE2 or NEON.
@@ -243,7 +243,8 @@ dot_many(const float *q, const float *rows, int n_rows, int dim, int stride,
 {
 	int r = 0;
 
-	for (; r + 4 <= n_rows; r += 4)
+	/* long rows come from memory faster one after the other */
+	for (; dim < 128 && r + 4 <= n_rows; r += 4)
 		*(Vec4At *) (out + r) =
 			dot_four(q, rows + (size_t) r * stride, dim, (size_t) stride);
 	for (; r < n_rows; r++)
@@ -297,29 +298,13 @@ pack(const float *src, int n, int ld, int kc, int width, float *panel)
 	}
 }
 
-/* One row of a tile to out: whole, or n of it; added when add is set. */
-INLINE void
-store_row(const Vec *sums, float *out, int n, int add)
+/* out (m, n) = a tile of which not all is wanted; added when add is set */
+static void
+store_part(const float *sums, float *out, int ldo, int m, int n, int add)
 {
-	if (n >= NR)
-	{
-		for (int v = 0; v < NV; v++)
-		{
-			Vec sum = sums[v];
-
-			if (add)
-				sum += load(out + v * W);
-			*(VecAt *) (out + v * W) = sum;
-		}
-	}
-	else
-	{
-		float row[NR];
-
-		memcpy(row, sums, sizeof(row));
+	for (int i = 0; i < m; i++, out += ldo, sums += NR)
 		for (int j = 0; j < n; j++)
-			out[j] = add ? out[j] + row[j] : row[j];
-	}
+			out[j] = add ? out[j] + sums[j] : sums[j];
 }
 
 /* tile (m, n) of out += queries panel (kc, height) times rows panel (kc, NR) */
@@ -343,10 +328,24 @@ tile(const int height, int kc, const float *queries, const float *rows,
 			for (int v = 0; v < NV; v++)
 				sums[i][v] += r[v] * queries[i];
 	}
+	if (m < height || n < NR)
+	{
+		float whole[MR * NR];
+
 #pragma GCC unroll 12
-	for (int i = 0; i < height; i++)
-		if (i < m)
-			store_row(sums[i], out + (size_t) i * ldo, n, add);
+		for (int i = 0; i < height; i++)
+#pragma GCC unroll 4
+			for (int v = 0; v < NV; v++)
+				*(VecAt *) (whole + i * NR + v * W) = sums[i][v];
+		store_part(whole, out, ldo, m, n, add);
+		return;
+	}
+#pragma GCC unroll 12
+	for (int i = 0; i < height; i++, out += ldo)
+#pragma GCC unroll 4
+		for (int v = 0; v < NV; v++)
+			*(VecAt *) (out + v * W) =
+				add ? load(out + v * W) + sums[i][v] : sums[i][v];
 }
 
 static void
