@@ -330,3 +330,81 @@ GRANT SELECT ON recsys_model, recsys_model_old, recsys_log TO PUBLIC;
 -----------------------------------------------------------------------------
 -- Serving (src/serve)
 -----------------------------------------------------------------------------
+
+-- The best items for a user. item_id is NULL when the items' keys are no
+-- integers; source is model or popular.
+CREATE FUNCTION recommend(user_id bigint, k integer DEFAULT 10,
+	model name DEFAULT NULL, exclude_seen boolean DEFAULT true,
+	OUT rank integer, OUT item_id bigint, OUT item text,
+	OUT score double precision, OUT source text) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'recsys_recommend'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
+
+CREATE FUNCTION recommend(user_id text, k integer DEFAULT 10,
+	model name DEFAULT NULL, exclude_seen boolean DEFAULT true,
+	OUT rank integer, OUT item_id bigint, OUT item text,
+	OUT score double precision, OUT source text) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'recsys_recommend_text'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
+
+-- Whom to tell of an item: the users with the highest score.
+CREATE FUNCTION recommend_users(item_id bigint, k integer DEFAULT 10,
+	model name DEFAULT NULL, exclude_seen boolean DEFAULT true,
+	OUT rank integer, OUT user_id bigint, OUT "user" text,
+	OUT score double precision) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'recsys_recommend_users'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
+
+CREATE FUNCTION recommend_users(item_id text, k integer DEFAULT 10,
+	model name DEFAULT NULL, exclude_seen boolean DEFAULT true,
+	OUT rank integer, OUT user_id bigint, OUT "user" text,
+	OUT score double precision) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'recsys_recommend_users_text'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
+
+-- Nearest by cosine, itself excluded.
+CREATE FUNCTION similar_items(item_id bigint, k integer DEFAULT 10,
+	model name DEFAULT NULL, OUT rank integer, OUT item_id bigint,
+	OUT item text, OUT score double precision) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'recsys_similar_items'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
+
+CREATE FUNCTION similar_items(item_id text, k integer DEFAULT 10,
+	model name DEFAULT NULL, OUT rank integer, OUT item_id bigint,
+	OUT item text, OUT score double precision) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'recsys_similar_items_text'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
+
+CREATE FUNCTION similar_users(user_id bigint, k integer DEFAULT 10,
+	model name DEFAULT NULL, OUT rank integer, OUT user_id bigint,
+	OUT "user" text, OUT score double precision) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'recsys_similar_users'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
+
+CREATE FUNCTION similar_users(user_id text, k integer DEFAULT 10,
+	model name DEFAULT NULL, OUT rank integer, OUT user_id bigint,
+	OUT "user" text, OUT score double precision) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'recsys_similar_users_text'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
+
+-- The vector of one row, NULL when there is none: for ORDER BY
+-- embedding <#> user_embedding(42).
+CREATE FUNCTION user_embedding(user_id bigint, model name DEFAULT NULL)
+	RETURNS vector
+	AS 'MODULE_PATHNAME', 'recsys_user_embedding'
+	LANGUAGE C STABLE PARALLEL SAFE COST 100;
+
+CREATE FUNCTION user_embedding(user_id text, model name DEFAULT NULL)
+	RETURNS vector
+	AS 'MODULE_PATHNAME', 'recsys_user_embedding_text'
+	LANGUAGE C STABLE PARALLEL SAFE COST 100;
+
+CREATE FUNCTION item_embedding(item_id bigint, model name DEFAULT NULL)
+	RETURNS vector
+	AS 'MODULE_PATHNAME', 'recsys_item_embedding'
+	LANGUAGE C STABLE PARALLEL SAFE COST 100;
+
+CREATE FUNCTION item_embedding(item_id text, model name DEFAULT NULL)
+	RETURNS vector
+	AS 'MODULE_PATHNAME', 'recsys_item_embedding_text'
+	LANGUAGE C STABLE PARALLEL SAFE COST 100;

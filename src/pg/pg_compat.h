@@ -31,4 +31,22 @@
 	} while (0)
 #endif
 
+/* index_beginscan takes an instrumentation argument since 18. */
+#if PG_VERSION_NUM >= 180000
+#define pg_index_beginscan(heap, index, snapshot, nkeys)                       \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, 0)
+#define pg_primary_key_index(rel) RelationGetPrimaryKeyIndex(rel, false)
+#else
+#define pg_index_beginscan(heap, index, snapshot, nkeys)                       \
+	index_beginscan(heap, index, snapshot, nkeys, 0)
+#define pg_primary_key_index(rel) RelationGetPrimaryKeyIndex(rel)
+#endif
+
+/* The local transaction id moved in 17. */
+#if PG_VERSION_NUM >= 170000
+#define pg_my_lxid() (MyProc->vxid.lxid)
+#else
+#define pg_my_lxid() (MyProc->lxid)
+#endif
+
 #endif

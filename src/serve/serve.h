@@ -1,0 +1,202 @@
+/*
+ * serve.h
+ *		Answers from models: recommend and the rest of the serving table.
+ *
+ * The way of a call: store_get finds the model under the active snapshot;
+ * serve_table_open locks a model table and checks the caller's rights;
+ * serve_table_vector fetches one row's vector; serve_seen reads the ratings
+ * table as it is now; serve_cache_get hands out the packed table, or NULL
+ * when it must not be cached, and then serve_sql.c asks plain SQL. README.md
+ * says why a cached table is never staler than the statement's snapshot.
+ */
+#ifndef RECSYS_SERVE_H
+#define RECSYS_SERVE_H
+
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "executor/spi.h"
+#include "utils/rel.h"
+#include "utils/snapshot.h"
+#include "utils/tuplestore.h"
+
+#include "store/store.h"
+#include "type/vector.h"
+
+typedef enum ServeKeyKind
+{
+	KEY_INT,  /* int2, int4, int8 */
+	KEY_TEXT, /* text, varchar: equal when the bytes are */
+	KEY_UUID,
+	KEY_NUMERIC
+} ServeKeyKind;
+
+/*
+ * A key in hand is a canonical Datum: an int64 for integers, a plain
+ * (detoasted) value for the others.
+ */
+typedef struct ServeKeyType
+{
+	Oid type;
+	ServeKeyKind kind;
+} ServeKeyType;
+
+/* open addressing from key to a number; lives in the context given */
+typedef struct ServeMap
+{
+	MemoryContext context;
+	ServeKeyType type;
+	uint32 mask;    /* slots - 1 */
+	uint32 used;    /* keys in it */
+	uint32 *hashes; /* (slots) */
+	int32 *values;  /* (slots), -1: the slot is free */
+	Datum *keys;    /* (slots) */
+} ServeMap;
+
+/* columns beside the key that a caller wants to read */
+#define SERVE_EMBEDDING 1
+#define SERVE_RANKING 2
+#define SERVE_INTERACTIONS 4
+
+/* an open model table */
+typedef struct ServeTable
+{
+	Relation rel;
+	Oid schema; /* of the extension */
+	ServeKeyType key;
+	AttrNumber key_att;
+	AttrNumber embedding_att; /* 0 unless asked for, as the next two */
+	AttrNumber ranking_att;
+	AttrNumber interactions_att;
+	bool plain; /* may be read without the executor: no policies in force */
+	int version;
+	int dim;    /* of embedding */
+	int64 rows; /* as the catalog has it: a hint */
+} ServeTable;
+
+/*
+ * A model table packed for scanning. Rows without an embedding are not in
+ * it. Immutable but for popular and map, which are made when first asked for.
+ */
+typedef struct ServePack
+{
+	MemoryContext context;
+	ServeKeyType key;
+	int32 n;
+	int dim;
+	float *rows;         /* (n, dim), by falling norm, equal ones by key */
+	float *norms;        /* (n) */
+	Datum *keys;         /* (n) */
+	int32 *order;        /* (n), place of the key in rising key order */
+	int32 *by_key;       /* (n), the row at each such place */
+	int32 *interactions; /* (n), NULL when not read */
+	int32 *popular;      /* (n), rows by falling interactions, then key */
+	ServeMap *map;       /* key to row */
+	Size bytes;
+} ServePack;
+
+typedef struct ServeHit
+{
+	double score;
+	int32 row;
+	int32 order;
+} ServeHit;
+
+/* where the rows of an answer go */
+typedef struct ServeRows
+{
+	Tuplestorestate *store;
+	TupleDesc desc;
+} ServeRows;
+
+/* functions in serve_key.c */
+extern void serve_key_init(ServeKeyType *type, Oid oid);
+/* a value as a column of the key's type has it */
+extern Datum serve_key_read(const ServeKeyType *type, Datum raw);
+extern Datum serve_key_native(const ServeKeyType *type, Datum key);
+extern Datum serve_key_copy(const ServeKeyType *type, Datum key);
+/* from an SQL argument; false when no row can have this key */
+extern bool serve_key_of_int64(const ServeKeyType *type, int64 value,
+							   Datum *key);
+extern bool serve_key_of_text(const ServeKeyType *type, text *value,
+							  Datum *key);
+extern uint32 serve_key_hash(const ServeKeyType *type, Datum key);
+extern bool serve_key_equal(const ServeKeyType *type, Datum a, Datum b);
+extern int serve_key_compare(const ServeKeyType *type, Datum a, Datum b);
+/* the pair of columns (id bigint, key text) */
+extern void serve_key_columns(const ServeKeyType *type, Datum key,
+							  Datum *values, bool *nulls);
+
+/* functions in serve_map.c */
+extern ServeMap *serve_map_new(const ServeKeyType *type, uint32 expected);
+/* the number already there, or `value` after it was added; the key is kept,
+ * not copied, unless copy */
+extern int32 serve_map_add(ServeMap *map, Datum key, int32 value, bool copy);
+/* -1 when it is not there */
+extern int32 serve_map_find(const ServeMap *map, Datum key);
+
+/* functions in serve_table.c */
+extern void serve_table_open(ServeTable *table, const StoreModel *model,
+							 bool item, int columns);
+extern void serve_table_close(ServeTable *table);
+/*
+ * The vector of one row, in the current context: embedding or ranking.
+ * Returns false when there is no such row; *vector is NULL when it is NULL.
+ */
+extern bool serve_table_vector(ServeTable *table, Datum key, int column,
+							   Vector **vector);
+extern char *serve_table_name(Oid relid);
+extern char *serve_operator(const ServeTable *table, const char *name);
+extern void serve_check_retrieval(const StoreModel *model);
+
+/* functions in serve_pack.c */
+/* NULL when it would take more than limit bytes */
+extern ServePack *serve_pack_load(ServeTable *table, Size limit);
+extern int32 *serve_pack_popular(ServePack *pack);
+extern int32 serve_pack_find(ServePack *pack, Datum key);
+
+/* functions in serve_cache.c */
+/*
+ * The table packed, as the active snapshot sees it; NULL when it must be
+ * read by SQL. Valid until the next call of this function or of SPI.
+ */
+extern ServePack *serve_cache_get(ServeTable *table);
+
+/* functions in serve_seen.c */
+/*
+ * Keys that the ratings table has beside `key`: the items of a user, or with
+ * of_item the users of an item.
+ */
+extern ServeMap *serve_seen(const StoreModel *model, bool of_item, Datum key);
+
+/* functions in serve_scan.c */
+/* the k best rows by inner product (or by cosine), best first */
+extern int serve_scan_top(const ServePack *pack, const float *query,
+						  bool cosine, int64 k, const ServeMap *skip,
+						  ServeHit **hits);
+
+/* functions in serve_sql.c */
+extern int64 serve_sql_top(ServeTable *table, const Vector *query, bool cosine,
+						   int64 k, const ServeMap *skip, ServeRows *rows,
+						   const char *source);
+extern int64 serve_sql_popular(ServeTable *table, int64 k, const ServeMap *skip,
+							   ServeRows *rows);
+extern bool serve_sql_vector(ServeTable *table, Datum key, int column,
+							 Vector **vector);
+
+/* functions in serve_rows.c */
+extern void serve_rows_begin(ServeRows *rows, FunctionCallInfo fcinfo);
+extern void serve_rows_put(ServeRows *rows, const ServeKeyType *type,
+						   int64 rank, Datum key, double score,
+						   const char *source);
+/* arguments: 22004 when NULL, named; 22023 when k is negative */
+extern void serve_refuse_null(FunctionCallInfo fcinfo, int arg,
+							  const char *name);
+extern int64 serve_arg_k(FunctionCallInfo fcinfo, int arg);
+extern bool serve_arg_bool(FunctionCallInfo fcinfo, int arg, const char *name);
+extern void serve_arg_model(FunctionCallInfo fcinfo, int arg,
+							StoreModel *model);
+extern bool serve_arg_key(FunctionCallInfo fcinfo, int arg, const char *name,
+						  bool is_text, const ServeKeyType *type, Datum *key);
+
+#endif

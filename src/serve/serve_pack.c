@@ -1,0 +1,332 @@
+/*
+ * serve_pack.c
+ *		A model table packed for scanning.
+ *
+ * serve_pack_load reads the table under the active snapshot, puts the rows
+ * into falling order of their norms (equal ones by key) and copies the
+ * vectors into one matrix. By Cauchy and Schwarz no row after the one with
+ * norm n can score more than |query| * n, so that a scan for the best rows
+ * may stop early and is still exact.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/tableam.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "serve/serve.h"
+
+/* what is known of a row while the table is read; in the order of reading */
+typedef struct Loader
+{
+	ServeTable *table;
+	ServePack *pack;
+	MemoryContext scratch; /* freed at the end */
+	Size limit;
+	int64 capacity;
+	float *rows; /* (capacity, dim) */
+	Datum *keys;
+	int32 *interactions;
+} Loader;
+
+static Size
+row_bytes(int dim)
+{
+	return (Size) dim * sizeof(float) + sizeof(float) + sizeof(Datum) +
+		   4 * sizeof(int32);
+}
+
+static void
+grow(Loader *l, int64 capacity)
+{
+	MemoryContext old = MemoryContextSwitchTo(l->scratch);
+	Size row = (Size) l->pack->dim * sizeof(float);
+
+	if (l->capacity == 0)
+	{
+		l->rows = MemoryContextAllocHuge(l->scratch, capacity * row);
+		l->keys = MemoryContextAllocHuge(l->scratch, capacity * sizeof(Datum));
+		l->interactions =
+			MemoryContextAllocHuge(l->scratch, capacity * sizeof(int32));
+	}
+	else
+	{
+		l->rows = repalloc_huge(l->rows, capacity * row);
+		l->keys = repalloc_huge(l->keys, capacity * sizeof(Datum));
+		l->interactions =
+			repalloc_huge(l->interactions, capacity * sizeof(int32));
+	}
+	l->capacity = capacity;
+	MemoryContextSwitchTo(old);
+}
+
+static void
+add_key(Loader *l, Datum raw)
+{
+	ServePack *pack = l->pack;
+	MemoryContext old = MemoryContextSwitchTo(pack->context);
+	Datum key = serve_key_read(&pack->key, raw);
+
+	if (key == raw)
+		key = serve_key_copy(&pack->key, key);
+	l->keys[pack->n] = key;
+	if (pack->key.kind != KEY_INT)
+		pack->bytes += GetMemoryChunkSpace(DatumGetPointer(key));
+	MemoryContextSwitchTo(old);
+}
+
+static void
+refuse_dim(Loader *l, int dim)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("embedding in table \"%s\" has %d dimensions, its "
+					"model has %d",
+					RelationGetRelationName(l->table->rel), dim, l->pack->dim),
+			 errhint("Train the model again with recsys_train.")));
+}
+
+/* false when the pack would become too large */
+static bool
+add_row(Loader *l, TupleTableSlot *slot)
+{
+	ServePack *pack = l->pack;
+	bool isnull;
+	Datum datum = slot_getattr(slot, l->table->embedding_att, &isnull);
+	Vector *v;
+
+	if (isnull)
+		return true;
+	if (pack->n == l->capacity)
+		grow(l, Min(l->capacity * 2, PG_INT32_MAX / 2));
+	v = vector_from_datum(datum);
+	if (v->dim != pack->dim)
+		refuse_dim(l, v->dim);
+	memcpy(l->rows + (Size) pack->n * pack->dim, v->x,
+		   sizeof(float) * pack->dim);
+	if ((Pointer) v != DatumGetPointer(datum))
+		pfree(v);
+	datum = slot_getattr(slot, l->table->key_att, &isnull);
+	if (isnull)
+		return true;
+	add_key(l, datum);
+	l->interactions[pack->n] = 0;
+	if (l->table->interactions_att != 0)
+	{
+		datum = slot_getattr(slot, l->table->interactions_att, &isnull);
+		l->interactions[pack->n] = isnull ? 0 : DatumGetInt32(datum);
+	}
+	pack->n++;
+	pack->bytes += row_bytes(pack->dim);
+	return pack->bytes <= l->limit && pack->n < PG_INT32_MAX / 2;
+}
+
+static bool
+read_table(Loader *l)
+{
+	Relation rel = l->table->rel;
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TableScanDesc scan =
+		table_beginscan_strat(rel, GetActiveSnapshot(), 0, NULL, true, false);
+	bool fits = true;
+
+	while (fits && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		fits = add_row(l, slot);
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	return fits;
+}
+
+static int
+compare_keys(const void *a, const void *b, void *arg)
+{
+	const Loader *l = arg;
+
+	CHECK_FOR_INTERRUPTS();
+	return serve_key_compare(&l->pack->key, l->keys[*(const int32 *) a],
+							 l->keys[*(const int32 *) b]);
+}
+
+/* rows by rising key; mostly they are stored like that */
+static int32 *
+sort_by_key(Loader *l)
+{
+	int32 n = l->pack->n;
+	int32 *by_key = palloc_extended(sizeof(int32) * Max(n, 1), MCXT_ALLOC_HUGE);
+	bool sorted = true;
+
+	for (int32 i = 0; i < n; i++)
+	{
+		by_key[i] = i;
+		if (i > 0 && sorted)
+			sorted = serve_key_compare(&l->pack->key, l->keys[i - 1],
+									   l->keys[i]) <= 0;
+	}
+	if (!sorted)
+		qsort_arg(by_key, n, sizeof(int32), compare_keys, l);
+	return by_key;
+}
+
+/*
+ * Stable radix sort of rows by a 32-bit number, falling. 11 bits a pass.
+ */
+static void
+sort_falling(int32 *rows, const uint32 *numbers, int32 n)
+{
+	int32 *from = rows;
+	int32 *to = palloc_extended(sizeof(int32) * Max(n, 1), MCXT_ALLOC_HUGE);
+	int32 *spare = to;
+	int32 count[2048];
+
+	for (int shift = 0; shift < 33; shift += 11)
+	{
+		int32 at = 0;
+		int32 *swap = from;
+
+		memset(count, 0, sizeof(count));
+		for (int32 i = 0; i < n; i++)
+			count[(~numbers[from[i]] >> shift) & 2047]++;
+		for (int b = 0; b < 2048; b++)
+		{
+			int32 c = count[b];
+
+			count[b] = at;
+			at += c;
+		}
+		for (int32 i = 0; i < n; i++)
+			to[count[(~numbers[from[i]] >> shift) & 2047]++] = from[i];
+		from = to;
+		to = swap;
+	}
+	/* three passes end in the spare array */
+	memcpy(rows, spare, sizeof(int32) * n);
+	pfree(spare);
+}
+
+static float
+norm_of(const float *x, int dim)
+{
+	double sum = 0;
+
+	for (int i = 0; i < dim; i++)
+		sum += (double) x[i] * x[i];
+	return (float) sqrt(sum);
+}
+
+static void
+arrange(Loader *l)
+{
+	ServePack *pack = l->pack;
+	int32 n = pack->n;
+	int32 *rows = sort_by_key(l);
+	int32 *place = palloc_extended(sizeof(int32) * Max(n, 1), MCXT_ALLOC_HUGE);
+	float *norms = palloc_extended(sizeof(float) * Max(n, 1), MCXT_ALLOC_HUGE);
+
+	for (int32 i = 0; i < n; i++)
+	{
+		place[rows[i]] = i;
+		norms[i] = norm_of(l->rows + (Size) i * pack->dim, pack->dim);
+	}
+	/* the bits of floats that are not negative sort like the floats */
+	sort_falling(rows, (uint32 *) norms, n);
+	for (int32 i = 0; i < n; i++)
+	{
+		int32 from = rows[i];
+
+		memcpy(pack->rows + (Size) i * pack->dim,
+			   l->rows + (Size) from * pack->dim, sizeof(float) * pack->dim);
+		pack->norms[i] = norms[from];
+		pack->keys[i] = l->keys[from];
+		pack->order[i] = place[from];
+		pack->by_key[place[from]] = i;
+		pack->interactions[i] = l->interactions[from];
+	}
+}
+
+static void
+allocate_pack(ServePack *pack)
+{
+	Size n = Max(pack->n, 1);
+	MemoryContext c = pack->context;
+
+	pack->rows = MemoryContextAllocHuge(c, n * pack->dim * sizeof(float));
+	pack->norms = MemoryContextAllocHuge(c, n * sizeof(float));
+	pack->keys = MemoryContextAllocHuge(c, n * sizeof(Datum));
+	pack->order = MemoryContextAllocHuge(c, n * sizeof(int32));
+	pack->by_key = MemoryContextAllocHuge(c, n * sizeof(int32));
+	pack->interactions = MemoryContextAllocHuge(c, n * sizeof(int32));
+}
+
+ServePack *
+serve_pack_load(ServeTable *table, Size limit)
+{
+	MemoryContext context = AllocSetContextCreate(
+		CurrentMemoryContext, "recsys packed table", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext scratch = AllocSetContextCreate(
+		CurrentMemoryContext, "recsys packing", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(scratch);
+	ServePack *pack = MemoryContextAllocZero(context, sizeof(ServePack));
+	Loader l = {.table = table, .pack = pack, .limit = limit};
+	bool fits;
+
+	pack->context = context;
+	pack->key = table->key;
+	pack->dim = table->dim;
+	l.scratch = scratch;
+	grow(&l, Min(Max(table->rows, 64),
+				 Max((int64) (limit / row_bytes(pack->dim)), 64)));
+	fits = read_table(&l);
+	if (fits)
+	{
+		allocate_pack(pack);
+		arrange(&l);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(scratch);
+	if (fits)
+		return pack;
+	MemoryContextDelete(context);
+	return NULL;
+}
+
+int32 *
+serve_pack_popular(ServePack *pack)
+{
+	int32 *rows;
+	MemoryContext old;
+
+	if (pack->popular != NULL)
+		return pack->popular;
+	old = MemoryContextSwitchTo(pack->context);
+	rows = palloc_extended(sizeof(int32) * Max(pack->n, 1), MCXT_ALLOC_HUGE);
+	memcpy(rows, pack->by_key, sizeof(int32) * pack->n);
+	/* a negative count cannot come from training; sorted behind the others */
+	for (int32 i = 0; i < pack->n; i++)
+		pack->interactions[i] = Max(pack->interactions[i], 0);
+	sort_falling(rows, (uint32 *) pack->interactions, pack->n);
+	pack->popular = rows;
+	MemoryContextSwitchTo(old);
+	return rows;
+}
+
+int32
+serve_pack_find(ServePack *pack, Datum key)
+{
+	if (pack->map == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(pack->context);
+		ServeMap *map = serve_map_new(&pack->key, pack->n);
+
+		for (int32 i = 0; i < pack->n; i++)
+			serve_map_add(map, pack->keys[i], i, false);
+		pack->map = map;
+		MemoryContextSwitchTo(old);
+	}
+	return serve_map_find(pack->map, key);
+}

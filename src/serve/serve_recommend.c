@@ -1,0 +1,196 @@
+/*
+ * serve_recommend.c
+ *		recommend, recommend_users, similar_items, similar_users.
+ *
+ * All four are "the best rows of one model table for a vector, some left
+ * out": recommend and recommend_users by inner product without what was
+ * rated, the similar ones by cosine without the row itself.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "serve/serve.h"
+
+typedef struct Request
+{
+	StoreModel model;
+	bool by_item; /* the key given is an item's */
+	bool known;   /* the key could be one of the model's */
+	ServeKeyType key_type;
+	Datum key;
+	int64 k;
+	bool exclude_seen;
+} Request;
+
+static Vector *
+query_vector(const Request *r)
+{
+	ServeTable table;
+	Vector *vector = NULL;
+
+	serve_table_open(&table, &r->model, r->by_item, SERVE_EMBEDDING);
+	if (r->known)
+		serve_table_vector(&table, r->key, SERVE_EMBEDDING, &vector);
+	serve_table_close(&table);
+	return vector;
+}
+
+/* rows of the target table to be left out; NULL for none */
+static ServeMap *
+rows_to_skip(const Request *r, bool similar)
+{
+	ServeMap *map;
+
+	if (similar)
+	{
+		map = serve_map_new(&r->key_type, 1);
+		serve_map_add(map, r->key, 0, false);
+		return map;
+	}
+	return r->exclude_seen && r->known
+			   ? serve_seen(&r->model, r->by_item, r->key)
+			   : NULL;
+}
+
+static void
+put_top(ServeTable *table, const Vector *query, bool cosine, int64 k,
+		const ServeMap *skip, ServeRows *rows, const char *source)
+{
+	ServePack *pack = serve_cache_get(table);
+	ServeHit *hits;
+	int n;
+
+	if (pack == NULL)
+	{
+		serve_sql_top(table, query, cosine, k, skip, rows, source);
+		return;
+	}
+	n = serve_scan_top(pack, query->x, cosine, k, skip, &hits);
+	for (int i = 0; i < n; i++)
+		serve_rows_put(rows, &pack->key, i + 1, pack->keys[hits[i].row],
+					   hits[i].score, source);
+}
+
+static void
+put_popular(ServeTable *table, int64 k, const ServeMap *skip, ServeRows *rows)
+{
+	ServePack *pack = serve_cache_get(table);
+	int32 *popular;
+	int64 rank = 0;
+
+	if (pack == NULL)
+	{
+		serve_sql_popular(table, k, skip, rows);
+		return;
+	}
+	popular = serve_pack_popular(pack);
+	for (int32 i = 0; i < pack->n && rank < k; i++)
+	{
+		int32 row = popular[i];
+
+		if (skip != NULL && serve_map_find(skip, pack->keys[row]) >= 0)
+			continue;
+		serve_rows_put(rows, &pack->key, ++rank, pack->keys[row],
+					   pack->interactions[row], "popular");
+	}
+}
+
+static void
+parse(FunctionCallInfo fcinfo, Request *r, bool by_item, bool is_text)
+{
+	r->by_item = by_item;
+	serve_refuse_null(fcinfo, 0, by_item ? "item_id" : "user_id");
+	r->k = serve_arg_k(fcinfo, 1);
+	serve_arg_model(fcinfo, 2, &r->model);
+	serve_check_retrieval(&r->model);
+	serve_key_init(&r->key_type,
+				   by_item ? r->model.item_type : r->model.user_type);
+	r->known = serve_arg_key(fcinfo, 0, by_item ? "item_id" : "user_id",
+							 is_text, &r->key_type, &r->key);
+	r->exclude_seen = false;
+}
+
+/*
+ * What was seen is read before the cache is asked: a packed table must not
+ * be held across SPI.
+ */
+static Datum
+recommend(FunctionCallInfo fcinfo, bool by_item, bool is_text)
+{
+	MemoryContext call = AllocSetContextCreate(
+		CurrentMemoryContext, "recsys recommend", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old;
+	Request r;
+	ServeRows rows;
+	ServeTable table;
+	ServeMap *skip;
+	Vector *query;
+
+	serve_rows_begin(&rows, fcinfo);
+	old = MemoryContextSwitchTo(call);
+	parse(fcinfo, &r, by_item, is_text);
+	r.exclude_seen = serve_arg_bool(fcinfo, 3, "exclude_seen");
+	if (r.k > 0)
+	{
+		query = query_vector(&r);
+		skip = rows_to_skip(&r, false);
+		serve_table_open(&table, &r.model, !by_item,
+						 SERVE_EMBEDDING | SERVE_INTERACTIONS);
+		if (query != NULL)
+			put_top(&table, query, false, r.k, skip, &rows,
+					by_item ? NULL : "model");
+		else if (!by_item)
+			put_popular(&table, r.k, skip, &rows);
+		serve_table_close(&table);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(call);
+	return (Datum) 0;
+}
+
+static Datum
+similar(FunctionCallInfo fcinfo, bool by_item, bool is_text)
+{
+	MemoryContext call = AllocSetContextCreate(
+		CurrentMemoryContext, "recsys similar", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old;
+	Request r;
+	ServeRows rows;
+	ServeTable table;
+	Vector *query;
+
+	serve_rows_begin(&rows, fcinfo);
+	old = MemoryContextSwitchTo(call);
+	parse(fcinfo, &r, by_item, is_text);
+	query = r.k > 0 ? query_vector(&r) : NULL;
+	if (query != NULL)
+	{
+		serve_table_open(&table, &r.model, by_item,
+						 SERVE_EMBEDDING | SERVE_INTERACTIONS);
+		put_top(&table, query, true, r.k, rows_to_skip(&r, true), &rows, NULL);
+		serve_table_close(&table);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(call);
+	return (Datum) 0;
+}
+
+#define SERVE_FUNCTION(name, call)                                             \
+	PG_FUNCTION_INFO_V1(name);                                                 \
+	Datum name(PG_FUNCTION_ARGS)                                               \
+	{                                                                          \
+		return call;                                                           \
+	}
+
+SERVE_FUNCTION(recsys_recommend, recommend(fcinfo, false, false))
+SERVE_FUNCTION(recsys_recommend_text, recommend(fcinfo, false, true))
+SERVE_FUNCTION(recsys_recommend_users, recommend(fcinfo, true, false))
+SERVE_FUNCTION(recsys_recommend_users_text, recommend(fcinfo, true, true))
+SERVE_FUNCTION(recsys_similar_items, similar(fcinfo, true, false))
+SERVE_FUNCTION(recsys_similar_items_text, similar(fcinfo, true, true))
+SERVE_FUNCTION(recsys_similar_users, similar(fcinfo, false, false))
+SERVE_FUNCTION(recsys_similar_users_text, similar(fcinfo, false, true))
