@@ -29,12 +29,22 @@ CREATE FUNCTION vector_send(vector) RETURNS bytea
 	AS 'MODULE_PATHNAME', 'recsys_vector_send'
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
+CREATE FUNCTION vector_typanalyze(internal) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'recsys_vector_typanalyze'
+	LANGUAGE C STABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION vector_subscript(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'recsys_vector_subscript'
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
 CREATE TYPE vector (
 	INPUT = vector_in,
 	OUTPUT = vector_out,
 	TYPMOD_IN = vector_typmod_in,
 	RECEIVE = vector_recv,
 	SEND = vector_send,
+	ANALYZE = vector_typanalyze,
+	SUBSCRIPT = vector_subscript,
 	STORAGE = external
 );
 
@@ -251,6 +261,36 @@ CREATE OPERATOR CLASS vector_hash_ops
 	OPERATOR 1 =,
 	FUNCTION 1 vector_hash(vector),
 	FUNCTION 2 vector_hash_extended(vector, bigint);
+
+CREATE FUNCTION vector_accum(double precision[], vector)
+	RETURNS double precision[]
+	AS 'MODULE_PATHNAME', 'recsys_vector_accum'
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION vector_combine(double precision[], double precision[])
+	RETURNS double precision[]
+	AS 'MODULE_PATHNAME', 'recsys_vector_combine'
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION vector_avg(double precision[]) RETURNS vector
+	AS 'MODULE_PATHNAME', 'recsys_vector_avg'
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE AGGREGATE avg(vector) (
+	SFUNC = vector_accum,
+	STYPE = double precision[],
+	FINALFUNC = vector_avg,
+	COMBINEFUNC = vector_combine,
+	INITCOND = '{0}',
+	PARALLEL = SAFE
+);
+
+CREATE AGGREGATE sum(vector) (
+	SFUNC = vector_add,
+	STYPE = vector,
+	COMBINEFUNC = vector_add,
+	PARALLEL = SAFE
+);
 
 -----------------------------------------------------------------------------
 -- The access method ann (src/index)

@@ -49,4 +49,11 @@
 #define pg_my_lxid() (MyProc->lxid)
 #endif
 
+/* The statistics target of a column being analyzed moved in 17. */
+#if PG_VERSION_NUM >= 170000
+#define pg_stats_target(stats) ((stats)->attstattarget)
+#else
+#define pg_stats_target(stats) ((stats)->attr->attstattarget)
+#endif
+
 #endif

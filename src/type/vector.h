@@ -47,6 +47,9 @@ extern void vector_check_typmod(int32 typmod, int dim);
 /* 22000 when a coordinate is NaN or infinite */
 extern void vector_check_finite(const Vector *v);
 
+/* equal vectors have equal hashes, -0 being equal to 0 */
+extern uint64 vector_hash(const Vector *v, uint64 seed);
+
 /* 22000, naming both numbers, when the dimensions differ */
 static inline void
 vector_check_dims(const Vector *a, const Vector *b)

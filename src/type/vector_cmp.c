@@ -94,8 +94,8 @@ recsys_vector_cmp(PG_FUNCTION_ARGS)
 }
 
 /* Equal vectors have equal hashes: -0 is hashed as 0. */
-static uint64
-hash(const Vector *v, uint64 seed)
+uint64
+vector_hash(const Vector *v, uint64 seed)
 {
 	float block[HASH_BLOCK];
 
@@ -115,7 +115,7 @@ Datum
 recsys_vector_hash(PG_FUNCTION_ARGS)
 {
 	Vector *v = PG_GETARG_VECTOR(0);
-	uint32 h = (uint32) hash(v, 0);
+	uint32 h = (uint32) vector_hash(v, 0);
 
 	PG_FREE_IF_COPY(v, 0);
 	PG_RETURN_UINT32(h);
@@ -125,7 +125,7 @@ Datum
 recsys_vector_hash_extended(PG_FUNCTION_ARGS)
 {
 	Vector *v = PG_GETARG_VECTOR(0);
-	uint64 h = hash(v, (uint64) PG_GETARG_INT64(1));
+	uint64 h = vector_hash(v, (uint64) PG_GETARG_INT64(1));
 
 	PG_FREE_IF_COPY(v, 0);
 	PG_RETURN_UINT64(h);
