@@ -361,11 +361,89 @@ SELECT pg_catalog.pg_extension_config_dump('recsys_log', '');
 
 -- Like pg_class, the list says that models exist, not what is in them; and
 -- pg_dump of a database's owner reads it.
+-- on the tables of every model: a change makes sessions drop what they cache
+CREATE FUNCTION recsys_model_changed() RETURNS pg_catalog.trigger
+	AS 'MODULE_PATHNAME', 'recsys_model_changed'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
 GRANT SELECT ON recsys_model, recsys_model_old, recsys_log TO PUBLIC;
 
 -----------------------------------------------------------------------------
 -- Training (src/train)
 -----------------------------------------------------------------------------
+
+-- what a training answers
+CREATE TYPE recsys_training AS (
+	model pg_catalog.text,
+	version pg_catalog.int4,
+	status pg_catalog.text,
+	users pg_catalog.int8,
+	items pg_catalog.int8,
+	interactions pg_catalog.int8,
+	skipped pg_catalog.jsonb,
+	epochs pg_catalog.int4,
+	seconds pg_catalog.float8,
+	metrics pg_catalog.jsonb,
+	baseline pg_catalog.jsonb
+);
+
+CREATE FUNCTION recsys_train(
+	ratings pg_catalog.regclass,
+	model pg_catalog.text DEFAULT 'default',
+	user_col pg_catalog.name DEFAULT NULL,
+	item_col pg_catalog.name DEFAULT NULL,
+	rating_col pg_catalog.name DEFAULT NULL,
+	time_col pg_catalog.name DEFAULT NULL,
+	stages pg_catalog.text[] DEFAULT NULL,
+	users pg_catalog.regclass DEFAULT NULL,
+	items pg_catalog.regclass DEFAULT NULL,
+	user_features pg_catalog.name[] DEFAULT NULL,
+	item_features pg_catalog.name[] DEFAULT NULL,
+	context_features pg_catalog.name[] DEFAULT NULL,
+	positive pg_catalog.text DEFAULT NULL,
+	preset pg_catalog.text DEFAULT 'default',
+	dim pg_catalog.int4 DEFAULT NULL,
+	hidden pg_catalog.int4[] DEFAULT NULL,
+	epochs pg_catalog.int4 DEFAULT NULL,
+	batch_size pg_catalog.int4 DEFAULT NULL,
+	learning_rate pg_catalog.float4 DEFAULT NULL,
+	test_fraction pg_catalog.float4 DEFAULT NULL,
+	split pg_catalog.text DEFAULT NULL,
+	seed pg_catalog.int8 DEFAULT 42,
+	workers pg_catalog.int4 DEFAULT NULL,
+	wait pg_catalog.bool DEFAULT true,
+	options pg_catalog.jsonb DEFAULT '{}')
+	RETURNS recsys_training
+	AS 'MODULE_PATHNAME', 'recsys_train'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+CREATE FUNCTION recsys_cancel(model pg_catalog.text)
+	RETURNS pg_catalog.bool
+	AS 'MODULE_PATHNAME', 'recsys_cancel'
+	LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+
+CREATE FUNCTION recsys_progress_rows(
+	OUT pid pg_catalog.int4,
+	OUT schema pg_catalog.regnamespace,
+	OUT model pg_catalog.name,
+	OUT trainer pg_catalog.regrole,
+	OUT phase pg_catalog.text,
+	OUT epoch pg_catalog.int4,
+	OUT epochs pg_catalog.int4,
+	OUT batch pg_catalog.int8,
+	OUT batches pg_catalog.int8,
+	OUT loss pg_catalog.float8,
+	OUT rate pg_catalog.float8,
+	OUT started pg_catalog.timestamptz,
+	OUT seconds pg_catalog.float8,
+	OUT eta pg_catalog.float8)
+	RETURNS SETOF pg_catalog.record
+	AS 'MODULE_PATHNAME', 'recsys_progress_rows'
+	LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 2;
+
+CREATE VIEW recsys_progress WITH (security_invoker) AS
+	SELECT * FROM recsys_progress_rows();
+GRANT SELECT ON recsys_progress TO PUBLIC;
 
 -----------------------------------------------------------------------------
 -- Serving (src/serve)

@@ -56,4 +56,16 @@
 #define pg_stats_target(stats) ((stats)->attr->attstattarget)
 #endif
 
+/* Ownership and index entries changed their signatures in 16. */
+#if PG_VERSION_NUM >= 160000
+#define pg_owns_relation(relation, role)                                       \
+	object_ownercheck(RelationRelationId, relation, role)
+#define pg_insert_index_tuples(result, slot, estate)                           \
+	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL, false)
+#else
+#define pg_owns_relation(relation, role) pg_class_ownercheck(relation, role)
+#define pg_insert_index_tuples(result, slot, estate)                           \
+	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL)
+#endif
+
 #endif

@@ -16,9 +16,13 @@
 #include "catalog/pg_depend.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_type.h"
 #include "catalog/indexing.h"
 #include "commands/extension.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -35,6 +39,7 @@ static const char *const table_names[STORE_NTABLES] = {
 	"recsys_model", "recsys_model_old", "recsys_log"};
 
 static Oid table_oids[STORE_NTABLES];
+static Oid vector_type;
 
 static void
 forget_oids(Datum arg, Oid relid)
@@ -54,6 +59,20 @@ table_index(Oid relid)
 		if (strcmp(name, table_names[i]) == 0)
 			return i;
 	return -1;
+}
+
+static bool
+is_vector(Oid type)
+{
+	HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	bool found;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	found = strcmp(NameStr(((Form_pg_type) GETSTRUCT(tuple))->typname),
+				   "vector") == 0;
+	ReleaseSysCache(tuple);
+	return found;
 }
 
 static void
@@ -79,6 +98,9 @@ load_oids(void)
 		Form_pg_depend row = (Form_pg_depend) GETSTRUCT(tuple);
 		int which;
 
+		if (row->classid == TypeRelationId &&
+			row->deptype == DEPENDENCY_EXTENSION && is_vector(row->objid))
+			vector_type = row->objid;
 		if (row->classid != RelationRelationId || row->objsubid != 0 ||
 			row->deptype != DEPENDENCY_EXTENSION)
 			continue;
@@ -109,6 +131,20 @@ store_table_oid(StoreTable which)
 						table_names[which]),
 				 errhint("Run CREATE EXTENSION recsys in this database.")));
 	return table_oids[which];
+}
+
+Oid
+store_extension_schema(void)
+{
+	return get_rel_namespace(store_table_oid(STORE_MODEL));
+}
+
+/* looked up together with the tables, and forgotten with them */
+Oid
+store_vector_type(void)
+{
+	(void) store_table_oid(STORE_MODEL);
+	return vector_type;
 }
 
 /*
@@ -196,9 +232,11 @@ oid_of(HeapTuple tuple, TupleDesc desc, int att)
 	return (Oid) number_of(tuple, desc, att);
 }
 
-static void
-read_model(HeapTuple tuple, TupleDesc desc, StoreModel *m)
+void
+store_read(HeapTuple tuple, Relation rel, StoreModel *m)
 {
+	TupleDesc desc = RelationGetDescr(rel);
+
 	memset(m, 0, sizeof(*m));
 	m->schema = oid_of(tuple, desc, MODEL_SCHEMA);
 	namestrcpy(&m->name, name_of(tuple, desc, MODEL_NAME));
@@ -221,62 +259,56 @@ read_model(HeapTuple tuple, TupleDesc desc, StoreModel *m)
 }
 
 /* a model whose tables somebody dropped by hand is no model */
-static bool
-tables_exist(const StoreModel *m)
+bool
+store_tables_exist(const StoreModel *m)
 {
 	return SearchSysCacheExists1(RELOID, ObjectIdGetDatum(m->user_table)) &&
 		   SearchSysCacheExists1(RELOID, ObjectIdGetDatum(m->item_table)) &&
 		   SearchSysCacheExists1(RELOID, ObjectIdGetDatum(m->param_table));
 }
 
-static bool
-scan_model(Relation rel, Oid index, Oid schema, const char *name,
-		   StoreModel *model)
+/*
+ * The scan that every look-up is. With model the row is read into it; else
+ * a copy of the row is returned.
+ */
+static HeapTuple
+scan_row(Relation rel, Oid schema, const char *name, Snapshot snapshot,
+		 StoreModel *model)
 {
 	ScanKeyData key[2];
 	SysScanDesc scan;
 	HeapTuple tuple;
 	NameData wanted;
-	bool found;
 
+	list_free(RelationGetIndexList(rel));
 	namestrcpy(&wanted, name);
 	ScanKeyInit(&key[0], MODEL_SCHEMA, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(schema));
 	ScanKeyInit(&key[1], MODEL_NAME, BTEqualStrategyNumber, F_NAMEEQ,
 				NameGetDatum(&wanted));
-	scan = systable_beginscan(rel, index, OidIsValid(index),
-							  GetActiveSnapshot(), 2, key);
+	scan = systable_beginscan(rel, rel->rd_pkindex, OidIsValid(rel->rd_pkindex),
+							  snapshot, 2, key);
 	tuple = systable_getnext(scan);
-	found = HeapTupleIsValid(tuple);
-	if (found)
-		read_model(tuple, RelationGetDescr(rel), model);
+	if (HeapTupleIsValid(tuple) && model != NULL)
+		store_read(tuple, rel, model);
+	else if (HeapTupleIsValid(tuple))
+		tuple = heap_copytuple(tuple);
 	systable_endscan(scan);
-	return found && tables_exist(model);
+	return tuple;
 }
 
-static Relation
-open_models(Oid *index)
+HeapTuple
+store_row(Relation rel, Oid schema, const char *name, Snapshot snapshot)
 {
-	Relation rel = table_open(store_table_oid(STORE_MODEL), AccessShareLock);
-
-	list_free(RelationGetIndexList(rel));
-	*index = rel->rd_pkindex;
-	return rel;
+	return scan_row(rel, schema, name, snapshot, NULL);
 }
 
-bool
-store_lookup(Oid schema, const char *name, StoreModel *model)
+static bool
+find_in(Relation rel, Oid schema, const char *name, StoreModel *model)
 {
-	Oid index;
-	Relation rel;
-	bool found;
-
-	if (strlen(name) >= NAMEDATALEN)
-		return false;
-	rel = open_models(&index);
-	found = scan_model(rel, index, schema, name, model);
-	table_close(rel, AccessShareLock);
-	return found;
+	return HeapTupleIsValid(
+			   scan_row(rel, schema, name, GetActiveSnapshot(), model)) &&
+		   store_tables_exist(model);
 }
 
 bool
@@ -285,25 +317,21 @@ store_find(const char *name, StoreModel *model)
 	Oid path[64];
 	char *schema;
 	char *base;
-	Oid index;
 	Relation rel;
 	bool found = false;
-	int n;
+	int n = 1;
 
 	store_parse_name(name != NULL ? name : "default", &schema, &base);
-	if (schema != NULL)
-	{
-		Oid oid = LookupExplicitNamespace(schema, true);
-
-		return OidIsValid(oid) && store_lookup(oid, base, model);
-	}
 	if (strlen(base) >= NAMEDATALEN)
 		return false;
-	n = Min(fetch_search_path_array(path, lengthof(path)),
-			(int) lengthof(path));
-	rel = open_models(&index);
+	if (schema != NULL)
+		path[0] = LookupExplicitNamespace(schema, true);
+	else
+		n = Min(fetch_search_path_array(path, lengthof(path)),
+				(int) lengthof(path));
+	rel = table_open(store_table_oid(STORE_MODEL), AccessShareLock);
 	for (int i = 0; i < n && !found; i++)
-		found = scan_model(rel, index, path[i], base, model);
+		found = OidIsValid(path[i]) && find_in(rel, path[i], base, model);
 	table_close(rel, AccessShareLock);
 	return found;
 }
@@ -318,4 +346,67 @@ store_get(const char *name, StoreModel *model)
 						name != NULL ? name : "default"),
 				 errhint("Train it with recsys_train; the view recsys_models "
 						 "lists the models there are.")));
+}
+
+void
+store_creation_name(const char *text, Oid *schema, NameData *name)
+{
+	char *given;
+	char *base;
+
+	store_parse_name(text, &given, &base);
+	if (strlen(base) > STORE_MAX_NAME)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("model name \"%s\" is too long", base),
+				 errdetail("It may have at most %d bytes.", STORE_MAX_NAME)));
+	namestrcpy(name, base);
+	if (given != NULL)
+		*schema = LookupExplicitNamespace(given, false);
+	else
+	{
+		List *path = fetch_search_path(false);
+
+		if (path == NIL)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_SCHEMA),
+					 errmsg("no schema has been selected to create the model "
+							"in"),
+					 errhint("Set search_path, or write schema.name.")));
+		*schema = linitial_oid(path);
+		list_free(path);
+	}
+}
+
+static void
+lock_tag(LOCKTAG *tag, Oid schema, const char *name)
+{
+	uint32 hash = hash_bytes((const unsigned char *) name, (int) strlen(name)) ^
+				  hash_bytes_uint32(schema);
+
+	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, store_table_oid(STORE_MODEL), hash,
+					   0);
+}
+
+void
+store_lock(Oid schema, const char *name, bool session, bool wait)
+{
+	LOCKTAG tag;
+
+	lock_tag(&tag, schema, name);
+	if (LockAcquire(&tag, ExclusiveLock, session, !wait) ==
+		LOCKACQUIRE_NOT_AVAIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("model \"%s\" is being trained", name),
+				 errhint("Wait for it, or stop it with recsys_cancel.")));
+}
+
+void
+store_unlock_session(Oid schema, const char *name)
+{
+	LOCKTAG tag;
+
+	lock_tag(&tag, schema, name);
+	(void) LockRelease(&tag, ExclusiveLock, true);
 }

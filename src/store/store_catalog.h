@@ -9,10 +9,13 @@
 #define RECSYS_STORE_CATALOG_H
 
 #include "postgres.h"
-#include "nodes/pg_list.h"
+
+#include "access/htup.h"
 #include "utils/rel.h"
+#include "utils/snapshot.h"
 
 #include "store/store.h"
+#include "store/store_publish.h"
 
 /* columns of recsys_model and recsys_model_old */
 enum
@@ -75,9 +78,38 @@ typedef enum StoreTable
 
 /* OID of one of the extension's tables; 55000 when there is no extension */
 extern Oid store_table_oid(StoreTable which);
+/* the schema of the extension, and its type vector */
+extern Oid store_extension_schema(void);
+extern Oid store_vector_type(void);
 /* schema and name that text stands for; schema NULL when not given */
 extern void store_parse_name(const char *text, char **schema, char **name);
-/* find by schema OID; snapshot NULL means the active one */
-extern bool store_lookup(Oid schema, const char *name, StoreModel *model);
+/*
+ * A row of recsys_model or recsys_model_old as a snapshot sees it, copied,
+ * NULL when there is none; and its contents.
+ */
+extern HeapTuple store_row(Relation rel, Oid schema, const char *name,
+						   Snapshot snapshot);
+extern void store_read(HeapTuple tuple, Relation rel, StoreModel *model);
+extern bool store_tables_exist(const StoreModel *model);
+
+/* functions in store_tables.c */
+
+/* "schema"."name" + suffix, quoted */
+extern char *store_quoted(Oid schema, const char *name, const char *suffix);
+extern void store_run(const char *sql);
+/* 42501 unless the tables are the caller's */
+extern void store_check_owner(const StoreModel *model);
+/* make the tables of a new model, or empty those of an old one */
+extern void store_prepare_tables(const StorePublish *publish,
+								 const StoreModel *before, StoreModel *model);
+/* copy a model's rows into its old tables */
+extern void store_keep_old(const StoreModel *model, StoreModel *old);
+extern void store_build_indexes(const StoreModel *model);
+extern void store_drop_tables(const StoreModel *model);
+
+/* functions in store_fill.c */
+
+extern void store_fill_tables(const StorePublish *publish,
+							  const StoreModel *model);
 
 #endif

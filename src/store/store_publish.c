@@ -1,0 +1,287 @@
+/*
+ * store_publish.c
+ *		A finished training becomes the model's present version.
+ *
+ * One transaction, the caller's: the version before is copied into the old
+ * tables, the present rows are deleted and the new ones inserted, the
+ * catalog's row is replaced. Readers see one version or the other.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "pg/pg_compat.h"
+#include "store/store_catalog.h"
+
+/* a name that lives as long as the tuple is being formed */
+static Datum
+name_datum(const char *text)
+{
+	Name name = palloc0(sizeof(NameData));
+
+	namestrcpy(name, text);
+	return NameGetDatum(name);
+}
+
+static Datum
+stages_datum(const JobConfig *config)
+{
+	Datum d[2];
+	int n = 0;
+
+	if (config->retrieval)
+		d[n++] = CStringGetTextDatum("retrieval");
+	if (config->ranking)
+		d[n++] = CStringGetTextDatum("ranking");
+	return PointerGetDatum(construct_array(d, n, TEXTOID, -1, false, 'i'));
+}
+
+static HeapTuple
+form_row(Relation rel, const StorePublish *p, const StoreModel *m)
+{
+	Datum v[MODEL_NATTS];
+	bool nulls[MODEL_NATTS] = {false};
+	const JobOutput *out = &p->job->output;
+
+	v[MODEL_SCHEMA - 1] = ObjectIdGetDatum(p->schema);
+	v[MODEL_NAME - 1] = name_datum(p->name);
+	v[MODEL_VERSION - 1] = Int32GetDatum(m->version);
+	v[MODEL_TRAINED_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	v[MODEL_RATINGS - 1] = ObjectIdGetDatum(p->ratings);
+	v[MODEL_USER_COL - 1] = name_datum(p->user_col);
+	v[MODEL_ITEM_COL - 1] = name_datum(p->item_col);
+	v[MODEL_RATING_COL - 1] = name_datum(p->rating_col);
+	v[MODEL_TIME_COL - 1] = name_datum(p->time_col);
+	v[MODEL_USER_TABLE - 1] = ObjectIdGetDatum(m->user_table);
+	v[MODEL_ITEM_TABLE - 1] = ObjectIdGetDatum(m->item_table);
+	v[MODEL_PARAM_TABLE - 1] = ObjectIdGetDatum(m->param_table);
+	v[MODEL_USER_TYPE - 1] = ObjectIdGetDatum(p->user_type);
+	v[MODEL_ITEM_TYPE - 1] = ObjectIdGetDatum(p->item_type);
+	v[MODEL_DIM - 1] = Int32GetDatum(out->dim);
+	v[MODEL_RANKING - 1] = Int32GetDatum((int32) out->ranking);
+	v[MODEL_USERS - 1] = Int64GetDatum(p->job->input.n_users);
+	v[MODEL_ITEMS - 1] = Int64GetDatum(p->job->input.n_items);
+	v[MODEL_INTERACTIONS - 1] = Int64GetDatum(out->n_interactions);
+	v[MODEL_EPOCHS - 1] = Int32GetDatum(out->epochs);
+	v[MODEL_SECONDS - 1] = Float8GetDatum(p->seconds);
+	v[MODEL_STAGES - 1] = stages_datum(&p->job->config);
+	v[MODEL_CONFIG - 1] = JsonbPGetDatum(p->config);
+	v[MODEL_SKIPPED - 1] = JsonbPGetDatum(p->skipped);
+	v[MODEL_METRICS - 1] = JsonbPGetDatum(p->metrics);
+	v[MODEL_BASELINE - 1] = JsonbPGetDatum(p->baseline);
+	v[MODEL_CHOICE - 1] = CStringGetTextDatum(out->choice);
+	return heap_form_tuple(RelationGetDescr(rel), v, nulls);
+}
+
+/* put a row in place of the one that is there, if any */
+static void
+replace_row(Relation rel, HeapTuple before, HeapTuple after)
+{
+	if (before == NULL)
+		CatalogTupleInsert(rel, after);
+	else
+		CatalogTupleUpdate(rel, &before->t_self, after);
+}
+
+static void
+delete_row(Relation rel, HeapTuple row)
+{
+	if (row != NULL)
+		CatalogTupleDelete(rel, &row->t_self);
+}
+
+/* the row of the version before, pointing to the old tables */
+static HeapTuple
+old_row(HeapTuple row, Relation rel, const StoreModel *old)
+{
+	Datum v[MODEL_NATTS];
+	bool nulls[MODEL_NATTS] = {false};
+	bool replace[MODEL_NATTS] = {false};
+
+	v[MODEL_USER_TABLE - 1] = ObjectIdGetDatum(old->user_table);
+	v[MODEL_ITEM_TABLE - 1] = ObjectIdGetDatum(old->item_table);
+	v[MODEL_PARAM_TABLE - 1] = ObjectIdGetDatum(old->param_table);
+	replace[MODEL_USER_TABLE - 1] = replace[MODEL_ITEM_TABLE - 1] =
+		replace[MODEL_PARAM_TABLE - 1] = true;
+	return heap_modify_tuple(row, RelationGetDescr(rel), v, nulls, replace);
+}
+
+/* what is kept for recsys_rollback now, goes */
+static void
+forget_old(Relation rel, HeapTuple row)
+{
+	StoreModel old;
+
+	if (row == NULL)
+		return;
+	store_read(row, rel, &old);
+	store_drop_tables(&old);
+}
+
+static Datum
+float_or_null(double x, bool *isnull)
+{
+	*isnull = isnan(x);
+	return Float8GetDatum(x);
+}
+
+static void
+write_log(const StorePublish *p, int version)
+{
+	Relation rel = table_open(store_table_oid(STORE_LOG), RowExclusiveLock);
+
+	for (int i = 0; i < p->job->n_log; i++)
+	{
+		const JobLog *log = &p->job->log[i];
+		Datum v[LOG_NATTS];
+		bool nulls[LOG_NATTS] = {false};
+
+		v[LOG_SCHEMA - 1] = ObjectIdGetDatum(p->schema);
+		v[LOG_NAME - 1] = name_datum(p->name);
+		v[LOG_VERSION - 1] = Int32GetDatum(version);
+		v[LOG_STEP - 1] = Int32GetDatum(i + 1);
+		v[LOG_STAGE - 1] = CStringGetTextDatum(log->stage);
+		v[LOG_EPOCH - 1] = Int32GetDatum(log->epoch);
+		v[LOG_TRAIN_LOSS - 1] =
+			float_or_null(log->train_loss, &nulls[LOG_TRAIN_LOSS - 1]);
+		v[LOG_METRIC - 1] = CStringGetTextDatum(log->metric);
+		nulls[LOG_METRIC - 1] = log->metric[0] == '\0';
+		v[LOG_VALUE - 1] = float_or_null(log->value, &nulls[LOG_VALUE - 1]);
+		nulls[LOG_VALUE - 1] |= log->metric[0] == '\0';
+		v[LOG_SECONDS - 1] = Float8GetDatum(log->seconds);
+		CatalogTupleInsert(rel,
+						   heap_form_tuple(RelationGetDescr(rel), v, nulls));
+	}
+	table_close(rel, RowExclusiveLock);
+}
+
+/* log rows of versions from .. to, that are kept no longer */
+static void
+delete_log(Oid schema, const char *name, int from, int to)
+{
+	Relation rel = table_open(store_table_oid(STORE_LOG), RowExclusiveLock);
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	list_free(RelationGetIndexList(rel));
+	ScanKeyInit(&key[0], LOG_SCHEMA, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(schema));
+	ScanKeyInit(&key[1], LOG_NAME, BTEqualStrategyNumber, F_NAMEEQ,
+				name_datum(name));
+	scan = systable_beginscan(rel, rel->rd_pkindex, true, GetActiveSnapshot(),
+							  2, key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool isnull;
+		int version = DatumGetInt32(
+			heap_getattr(tuple, LOG_VERSION, RelationGetDescr(rel), &isnull));
+
+		if (version >= from && version <= to)
+			CatalogTupleDelete(rel, &tuple->t_self);
+	}
+	systable_endscan(scan);
+	table_close(rel, RowExclusiveLock);
+}
+
+/* the state of a model while it is changed */
+typedef struct Change
+{
+	Relation rel;
+	Relation old_rel;
+	HeapTuple row; /* of recsys_model, NULL when there is none */
+	HeapTuple old_row;
+	StoreModel model; /* of row */
+	StoreModel old;
+} Change;
+
+static void
+change_begin(Change *c, Oid schema, const char *name)
+{
+	memset(c, 0, sizeof(*c));
+	/* the lock may have been waited for: see what is there now */
+	PushActiveSnapshot(GetLatestSnapshot());
+	SPI_connect();
+	c->rel = table_open(store_table_oid(STORE_MODEL), RowExclusiveLock);
+	c->old_rel = table_open(store_table_oid(STORE_MODEL_OLD), RowExclusiveLock);
+	c->row = store_row(c->rel, schema, name, GetActiveSnapshot());
+	c->old_row = store_row(c->old_rel, schema, name, GetActiveSnapshot());
+	if (c->row != NULL)
+		store_read(c->row, c->rel, &c->model);
+	if (c->old_row != NULL)
+		store_read(c->old_row, c->old_rel, &c->old);
+}
+
+static void
+change_end(Change *c)
+{
+	table_close(c->old_rel, RowExclusiveLock);
+	table_close(c->rel, RowExclusiveLock);
+	SPI_finish();
+	PopActiveSnapshot();
+	CommandCounterIncrement();
+}
+
+/* tables of a model of which somebody dropped a part by hand */
+static void
+clear_remains(Change *c)
+{
+	if (c->row == NULL || store_tables_exist(&c->model))
+		return;
+	store_drop_tables(&c->model);
+	delete_row(c->rel, c->row);
+	delete_log(c->model.schema, NameStr(c->model.name), 0, INT_MAX);
+	c->row = NULL;
+	CommandCounterIncrement();
+}
+
+int
+store_publish(const StorePublish *p)
+{
+	Change c;
+	StoreModel next = {0};
+	StoreModel kept;
+	HeapTuple row;
+
+	change_begin(&c, p->schema, p->name);
+	forget_old(c.old_rel, c.old_row);
+	clear_remains(&c);
+	next.version = c.row != NULL ? c.model.version + 1 : 1;
+	next.dim = p->job->output.dim;
+	next.users = p->job->input.n_users;
+	next.items = p->job->input.n_items;
+	if (c.row != NULL)
+	{
+		store_check_owner(&c.model);
+		store_keep_old(&c.model, &kept);
+		replace_row(c.old_rel, c.old_row, old_row(c.row, c.rel, &kept));
+		delete_log(p->schema, p->name, 0, c.model.version - 1);
+	}
+	else
+		delete_row(c.old_rel, c.old_row);
+	store_prepare_tables(p, c.row != NULL ? &c.model : NULL, &next);
+	store_fill_tables(p, &next);
+	CommandCounterIncrement();
+	store_build_indexes(&next);
+	row = form_row(c.rel, p, &next);
+	replace_row(c.rel, c.row, row);
+	write_log(p, next.version);
+	change_end(&c);
+	return next.version;
+}

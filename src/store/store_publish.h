@@ -1,0 +1,64 @@
+/*
+ * store_publish.h
+ *		Writing models: publish a training's result, roll back, drop.
+ *
+ * Everything happens in the caller's transaction and with the caller's
+ * rights, except that rows of the extension's own tables are written by C.
+ * The order of calls: store_lock, compute, store_publish.
+ */
+#ifndef RECSYS_STORE_PUBLISH_H
+#define RECSYS_STORE_PUBLISH_H
+
+#include "postgres.h"
+
+#include "utils/jsonb.h"
+
+#include "model/job.h"
+#include "store/store.h"
+
+/* "_param_old" must still fit into a name */
+#define STORE_MAX_NAME (NAMEDATALEN - 1 - 10)
+
+/* the key of user or item i, palloc'd in the current context */
+typedef Datum (*StoreKey)(const void *arg, int32 i);
+
+typedef struct StorePublish
+{
+	Oid schema;
+	const char *name;
+	Oid ratings;
+	const char *user_col;
+	const char *item_col;
+	const char *rating_col;
+	const char *time_col;
+	Oid user_type;
+	Oid item_type;
+	Oid user_collation; /* InvalidOid unless the type has one */
+	Oid item_collation;
+	const JobShared *job; /* input and output */
+	StoreKey user_key;
+	StoreKey item_key;
+	const void *user_arg;
+	const void *item_arg;
+	double seconds;
+	Jsonb *config;
+	Jsonb *skipped;
+	Jsonb *metrics;
+	Jsonb *baseline;
+} StorePublish;
+
+/* functions in store_catalog.c */
+
+/* where a new model called text goes; checks the name and its length */
+extern void store_creation_name(const char *text, Oid *schema, NameData *name);
+/*
+ * The lock that trainings, rollbacks and drops of one model take: until the
+ * end of the transaction, or of the session. wait false: 55006 when taken.
+ */
+extern void store_lock(Oid schema, const char *name, bool session, bool wait);
+extern void store_unlock_session(Oid schema, const char *name);
+
+/* functions in store_publish.c: the version that was published */
+extern int store_publish(const StorePublish *publish);
+
+#endif

@@ -1,0 +1,309 @@
+/*
+ * store_tables.c
+ *		The tables of a model: made, emptied, kept as old, indexed, dropped.
+ *
+ * All of it is SQL run with the caller's rights, built of quoted names that
+ * were read from the catalogs. SPI must be connected.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
+#include "commands/defrem.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "pg/pg_compat.h"
+#include "store/store_catalog.h"
+
+/* from how many rows on an index pays */
+#define INDEX_MIN_ROWS 20000
+
+char *
+store_quoted(Oid schema, const char *name, const char *suffix)
+{
+	return quote_qualified_identifier(get_namespace_name(schema),
+									  psprintf("%s%s", name, suffix));
+}
+
+static char *
+quoted_relation(Oid relation)
+{
+	return quote_qualified_identifier(
+		get_namespace_name(get_rel_namespace(relation)),
+		get_rel_name(relation));
+}
+
+void
+store_run(const char *sql)
+{
+	int code = SPI_execute(sql, false, 0);
+
+	if (code < 0)
+		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(code));
+}
+
+static void
+check_owner(Oid relation)
+{
+	if (!pg_owns_relation(relation, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE,
+					   get_rel_name(relation));
+	if (get_rel_relkind(relation) != RELKIND_RELATION)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a table", get_rel_name(relation))));
+}
+
+void
+store_check_owner(const StoreModel *model)
+{
+	check_owner(model->user_table);
+	check_owner(model->item_table);
+	check_owner(model->param_table);
+}
+
+static char *
+vector_column(int dim)
+{
+	const char *type = format_type_be_qualified(store_vector_type());
+
+	return dim > 0 ? psprintf("%s(%d)", type, dim) : pstrdup(type);
+}
+
+static char *
+key_column(Oid type, Oid collation)
+{
+	const char *name = format_type_be_qualified(type);
+	HeapTuple tuple;
+	char *clause;
+
+	if (!OidIsValid(collation) || collation == DEFAULT_COLLATION_OID)
+		return pstrdup(name);
+	tuple = SearchSysCache1(COLLOID, ObjectIdGetDatum(collation));
+	if (!HeapTupleIsValid(tuple))
+		return pstrdup(name);
+	clause = psprintf(
+		"%s COLLATE %s", name,
+		quote_qualified_identifier(
+			get_namespace_name(
+				((Form_pg_collation) GETSTRUCT(tuple))->collnamespace),
+			NameStr(((Form_pg_collation) GETSTRUCT(tuple))->collname)));
+	ReleaseSysCache(tuple);
+	return clause;
+}
+
+static Oid
+made_table(const StorePublish *p, const char *suffix)
+{
+	return get_relname_relid(psprintf("%s%s", p->name, suffix), p->schema);
+}
+
+/* serving caches of a table are dropped when anything in it changes */
+static void
+make_trigger(const char *table)
+{
+	store_run(psprintf(
+		"CREATE TRIGGER recsys_changed AFTER INSERT OR UPDATE OR DELETE OR "
+		"TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION "
+		"%s.recsys_model_changed()",
+		table, quote_identifier(get_namespace_name(store_extension_schema()))));
+}
+
+static void
+make_side_table(const StorePublish *p, const char *suffix, const char *key,
+				Oid type, Oid collation, int ranking_dim)
+{
+	char *table = store_quoted(p->schema, p->name, suffix);
+
+	store_run(psprintf("CREATE TABLE %s (%s %s PRIMARY KEY, embedding %s, "
+					   "ranking %s, interactions pg_catalog.int4 NOT NULL)",
+					   table, key, key_column(type, collation),
+					   vector_column(p->job->output.dim),
+					   vector_column(ranking_dim)));
+	make_trigger(table);
+}
+
+static void
+make_tables(const StorePublish *p)
+{
+	char *table = store_quoted(p->schema, p->name, "_param");
+
+	make_side_table(p, "_user", "user_id", p->user_type, p->user_collation,
+					p->job->output.user_ranking_dim);
+	make_side_table(p, "_item", "item_id", p->item_type, p->item_collation,
+					p->job->output.item_ranking_dim);
+	store_run(psprintf("CREATE TABLE %s (name pg_catalog.text PRIMARY KEY, "
+					   "shape pg_catalog.int4[] NOT NULL, "
+					   "value pg_catalog.float4[] NOT NULL)",
+					   table));
+	make_trigger(table);
+}
+
+static void
+alter_column(Oid relation, const char *column, const char *type, Oid oid,
+			 int32 typmod)
+{
+	AttrNumber attno = get_attnum(relation, column);
+	Oid type_now;
+	int32 typmod_now;
+	Oid collation;
+
+	if (attno == InvalidAttrNumber)
+		return;
+	get_atttypetypmodcoll(relation, attno, &type_now, &typmod_now, &collation);
+	if (type_now != oid || typmod_now != typmod)
+		store_run(psprintf("ALTER TABLE %s ALTER COLUMN %s TYPE %s USING NULL",
+						   quoted_relation(relation), column, type));
+}
+
+/* an emptied table gets the types of the new version */
+static void
+adapt_table(const StorePublish *p, Oid relation, const char *key, Oid type,
+			Oid collation, int ranking_dim)
+{
+	Oid vector = store_vector_type();
+	int dim = p->job->output.dim;
+	AttrNumber attno = get_attnum(relation, key);
+
+	if (attno != InvalidAttrNumber && get_atttype(relation, attno) != type)
+		alter_column(relation, key, key_column(type, collation), type, -1);
+	alter_column(relation, "embedding", vector_column(dim), vector,
+				 dim > 0 ? dim : -1);
+	alter_column(relation, "ranking", vector_column(ranking_dim), vector,
+				 ranking_dim > 0 ? ranking_dim : -1);
+}
+
+static Oid
+ann_method(void)
+{
+	Oid method = get_am_oid("ann", true);
+
+	if (OidIsValid(method) &&
+		SearchSysCacheExists3(CLAAMNAMENSP, ObjectIdGetDatum(method),
+							  CStringGetDatum("vector_ip_ops"),
+							  ObjectIdGetDatum(store_extension_schema())))
+		return method;
+	return InvalidOid;
+}
+
+/* the name that store_build_indexes gives, so that a training finds it */
+static char *
+index_name(Oid relation)
+{
+	return psprintf("%.55s_ann", get_rel_name(relation));
+}
+
+static void
+drop_index(Oid relation)
+{
+	Oid schema = get_rel_namespace(relation);
+	char *name = index_name(relation);
+
+	if (OidIsValid(get_relname_relid(name, schema)))
+		store_run(psprintf("DROP INDEX %s", store_quoted(schema, name, "")));
+}
+
+static void
+build_index(Oid relation, int64 rows)
+{
+	Oid schema = get_rel_namespace(relation);
+
+	if (rows < INDEX_MIN_ROWS || !OidIsValid(ann_method()) ||
+		OidIsValid(get_relname_relid(index_name(relation), schema)))
+		return;
+	store_run(psprintf(
+		"CREATE INDEX %s ON %s USING ann (embedding %s.vector_ip_ops)",
+		quote_identifier(index_name(relation)), quoted_relation(relation),
+		quote_identifier(get_namespace_name(store_extension_schema()))));
+}
+
+void
+store_build_indexes(const StoreModel *model)
+{
+	if (model->dim == 0)
+		return;
+	build_index(model->item_table, model->items);
+	build_index(model->user_table, model->users);
+}
+
+static void
+empty_table(Oid relation)
+{
+	/* a rebuild takes less than an insert for each row */
+	drop_index(relation);
+	store_run(psprintf("DELETE FROM %s", quoted_relation(relation)));
+}
+
+/*
+ * before: the model's present version, or NULL when it is new. Its rows must
+ * have been kept by store_keep_old already.
+ */
+void
+store_prepare_tables(const StorePublish *p, const StoreModel *before,
+					 StoreModel *model)
+{
+	if (before == NULL)
+	{
+		make_tables(p);
+		model->user_table = made_table(p, "_user");
+		model->item_table = made_table(p, "_item");
+		model->param_table = made_table(p, "_param");
+		return;
+	}
+	model->user_table = before->user_table;
+	model->item_table = before->item_table;
+	model->param_table = before->param_table;
+	empty_table(before->user_table);
+	empty_table(before->item_table);
+	empty_table(before->param_table);
+	adapt_table(p, before->user_table, "user_id", p->user_type,
+				p->user_collation, p->job->output.user_ranking_dim);
+	adapt_table(p, before->item_table, "item_id", p->item_type,
+				p->item_collation, p->job->output.item_ranking_dim);
+}
+
+static Oid
+keep_table(Oid relation)
+{
+	Oid schema = get_rel_namespace(relation);
+	char *name = get_rel_name(relation);
+	char *from = quoted_relation(relation);
+	char *to = store_quoted(schema, name, "_old");
+
+	store_run(psprintf("CREATE TABLE %s AS SELECT * FROM %s", to, from));
+	return get_relname_relid(psprintf("%s_old", name), schema);
+}
+
+/* old: the tables that held the version before, or NULL */
+void
+store_keep_old(const StoreModel *model, StoreModel *old)
+{
+	old->user_table = keep_table(model->user_table);
+	old->item_table = keep_table(model->item_table);
+	old->param_table = keep_table(model->param_table);
+}
+
+static void
+drop_table(Oid relation)
+{
+	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relation)))
+	{
+		check_owner(relation);
+		store_run(psprintf("DROP TABLE %s", quoted_relation(relation)));
+	}
+}
+
+void
+store_drop_tables(const StoreModel *model)
+{
+	drop_table(model->user_table);
+	drop_table(model->item_table);
+	drop_table(model->param_table);
+}

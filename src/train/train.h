@@ -1,0 +1,257 @@
+/*
+ * train.h
+ *		One training, from the call's arguments to the published model.
+ *
+ *	recsys_train (train_call.c)
+ *	   arguments (train_args.c, train_options.c), columns (train_columns.c)
+ *	   workers asked for early, they load OpenBLAS meanwhile (train_team.c)
+ *	   rows read (train_load.c), keys numbered (train_keys.c), features
+ *	   encoded (train_features.c)
+ *	   segment made and filled, workers let go, waited for (train_segment.c,
+ *	   train_team.c)
+ *	   model published (store/store_publish.c)
+ *
+ * Two shared blocks: the control block, made first and small, by which the
+ * leader and its compute workers know of each other; and the data block,
+ * made when the input has been read and its size is known (model/job.h).
+ */
+#ifndef RECSYS_TRAIN_H
+#define RECSYS_TRAIN_H
+
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "access/attnum.h"
+#include "datatype/timestamp.h"
+#include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
+#include "postmaster/bgworker.h"
+#include "storage/dsm.h"
+#include "utils/jsonb.h"
+
+#include "model/job.h"
+
+#define TRAIN_MAX_FEATURES 32
+#define TRAIN_MAX_KEY 2600 /* bytes: what fits into a btree page, less some */
+
+/*
+ * The arguments, checked. One block of plain memory, so that it can be
+ * handed to a leader in another process.
+ */
+typedef struct TrainArgs
+{
+	Oid ratings;
+	Oid schema;    /* where the model's tables go */
+	NameData name; /* of the model */
+	NameData user_col;
+	NameData item_col;
+	NameData rating_col; /* "" for none */
+	NameData time_col;   /* "" for none */
+	Oid users;           /* tables of features, InvalidOid for none */
+	Oid items;
+	int n_user_features; /* 0: all columns but the key, when there is users */
+	int n_item_features;
+	int n_context_features;
+	NameData user_features[TRAIN_MAX_FEATURES];
+	NameData item_features[TRAIN_MAX_FEATURES];
+	NameData context_features[TRAIN_MAX_FEATURES];
+	int workers;        /* 0: as many as there are */
+	double max_seconds; /* wall clock, 0: no limit */
+	JobConfig config;
+} TrainArgs;
+
+/* what a key column may hold; domains count as their base type */
+typedef enum TrainKeyKind
+{
+	TRAIN_KEY_INT,    /* int2, int4, int8 */
+	TRAIN_KEY_UUID,   /* 16 bytes */
+	TRAIN_KEY_TEXT,   /* text, varchar: bytewise */
+	TRAIN_KEY_NUMERIC /* by value: 1.0 is 1 */
+} TrainKeyKind;
+
+/*
+ * The distinct keys of a column. Numbered in the order of appearance while
+ * rows come in; train_keys_sort then gives numbers in key order.
+ */
+typedef struct TrainKeys
+{
+	MemoryContext context; /* of the arrays */
+	TrainKeyKind kind;
+	Oid type; /* base type */
+	Oid collation;
+	int32 n;
+	int32 capacity;
+	int64 *ints;    /* (capacity), TRAIN_KEY_INT */
+	char *bytes;    /* other kinds: the values one after the other */
+	size_t *offset; /* (capacity + 1) starts in bytes */
+	size_t bytes_size;
+	int32 *slots; /* open addressing, number + 1; 0 is free */
+	uint32 n_slots;
+	int32 last;   /* number found last, -1 */
+	int32 *order; /* (n) by key order: number of appearance */
+	int32 *rank;  /* (n) by number of appearance: place in key order */
+} TrainKeys;
+
+/* a column as read: where it is, of which base type */
+typedef struct TrainColumn
+{
+	NameData name;
+	AttrNumber attno;
+	Oid type; /* base type of a domain */
+	Oid collation;
+} TrainColumn;
+
+/* rows as read, numbers in order of appearance */
+typedef struct TrainRows
+{
+	MemoryContext context;
+	TrainKeys users;
+	TrainKeys items;
+	int64 n;
+	int64 capacity;
+	int32 *user;
+	int32 *item;
+	float *rating; /* NULL without rating column */
+	double *time;  /* NULL without time column */
+	int64 null_key;
+	int64 null_rating;
+	int64 bad_rating;
+} TrainRows;
+
+/* features of one side, encoded; rows in key order */
+typedef struct TrainFeatures
+{
+	JobFeatures layout; /* offsets not set */
+	int64 *ptr;
+	int32 *col;
+	float *val;
+	char *encoding; /* jsonb text: how values became columns; NULL for none */
+} TrainFeatures;
+
+typedef enum TrainWorkerState
+{
+	TRAIN_WORKER_ASKED = 0,
+	TRAIN_WORKER_READY, /* libraries loaded, waits for the data block */
+	TRAIN_WORKER_DONE,  /* status says how */
+	TRAIN_WORKER_FAILED /* message says why */
+} TrainWorkerState;
+
+typedef struct TrainWorker
+{
+	int32 state;  /* TrainWorkerState, written by the worker */
+	int32 status; /* RsStatus */
+	int32 proc;   /* number of its PGPROC, for its latch */
+	int32 sqlerrcode;
+	char message[256];
+} TrainWorker;
+
+#define TRAIN_MAGIC 0x7472616e
+
+/* the control block */
+typedef struct TrainControl
+{
+	uint32 magic;
+	int32 stop;  /* 1: leave at once */
+	int32 ready; /* 1: data is valid */
+	int32 leader_proc;
+	int32 n_workers;
+	dsm_handle data;
+	TrainWorker worker[TEAM_MAX];
+} TrainControl;
+
+/* what recsys.so tells recsys_train.so; see compute_main.c */
+typedef struct TrainCompute
+{
+	JobShared *job;
+	int rank;
+	int size;
+	bool (*interrupt)(void);
+	const char *blas_problem; /* out: why plain C was used, or NULL */
+} TrainCompute;
+
+/* the leader's view of its workers */
+typedef struct TrainTeam
+{
+	dsm_segment *control_segment;
+	TrainControl *control;
+	dsm_segment *data_segment;
+	JobShared *job;
+	int size;
+	BackgroundWorkerHandle *handle[TEAM_MAX];
+} TrainTeam;
+
+/* where the time went, in milliseconds */
+typedef struct TrainTimes
+{
+	double launch;
+	double load;
+	double features;
+	double fill;
+	double compute;
+	double publish;
+} TrainTimes;
+
+/* what recsys_train tells */
+typedef struct TrainResult
+{
+	int version;
+	int64 users;
+	int64 items;
+	int64 interactions;
+	int epochs;
+	double seconds;
+	Jsonb *skipped;
+	Jsonb *metrics;
+	Jsonb *baseline;
+} TrainResult;
+
+/* functions in train_args.c */
+extern void train_args_from_call(FunctionCallInfo fcinfo, TrainArgs *args,
+								 bool *wait);
+
+/* functions in train_options.c */
+extern void train_options_apply(Jsonb *options, JobConfig *config);
+extern const char *train_nearest(const char *word, const char *const *known,
+								 int n);
+extern Jsonb *train_config_json(const JobConfig *config);
+
+/* functions in train_columns.c */
+extern void train_columns_guess(TrainArgs *args, bool rating_given,
+								bool time_given);
+extern void train_column_find(Oid relation, const char *name,
+							  TrainColumn *column);
+extern TrainKeyKind train_key_kind(const TrainColumn *column);
+extern void train_columns_check(const TrainArgs *args);
+
+/* functions in train_keys.c */
+extern void train_keys_init(TrainKeys *keys, const TrainColumn *column);
+extern int32 train_keys_add(TrainKeys *keys, Datum value);
+extern int32 train_keys_find(TrainKeys *keys, Datum value);
+extern void train_keys_sort(TrainKeys *keys);
+/* by place in key order; palloc'd unless by value */
+extern Datum train_keys_datum(const TrainKeys *keys, int32 place);
+extern size_t train_keys_memory(const TrainKeys *keys);
+
+/* functions in train_load.c */
+extern void train_load(const TrainArgs *args, TrainRows *rows);
+
+/* functions in train_team.c */
+extern void train_team_start(TrainTeam *team, int workers, bool exact);
+extern void train_team_run(TrainTeam *team, TimestampTz deadline);
+extern void train_team_stop(TrainTeam *team);
+
+/* functions in train_call.c */
+extern void train_compute(const TrainArgs *args, TrainTeam *team,
+						  TrainRows *rows, TimestampTz deadline,
+						  TrainTimes *times);
+extern void train_publish(const TrainArgs *args, const TrainRows *rows,
+						  const JobShared *job, double seconds,
+						  TrainResult *result);
+
+/* functions in train_segment.c */
+extern void train_segment_make(TrainTeam *team, const TrainArgs *args,
+							   TrainRows *rows, const TrainFeatures *users,
+							   const TrainFeatures *items);
+
+#endif

@@ -1,0 +1,242 @@
+/*
+ * train_call.c
+ *		The SQL function recsys_train, and what leaders have in common.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "portability/instr_time.h"
+#include "tcop/utility.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "pg/pg_json.h"
+#include "pg/pg_module.h"
+#include "store/store_publish.h"
+#include "train/train.h"
+#include "train/train_progress.h"
+
+static Datum
+user_key(const void *arg, int32 i)
+{
+	return train_keys_datum(&((const TrainRows *) arg)->users, i);
+}
+
+static Datum
+item_key(const void *arg, int32 i)
+{
+	return train_keys_datum(&((const TrainRows *) arg)->items, i);
+}
+
+static Jsonb *
+skipped_json(const TrainRows *rows, const JobOutput *out)
+{
+	StringInfoData json;
+
+	pg_json_begin(&json);
+	if (rows->null_key > 0)
+		pg_json_number(&json, "null_key", (double) rows->null_key);
+	if (rows->null_rating > 0)
+		pg_json_number(&json, "null_rating", (double) rows->null_rating);
+	if (rows->bad_rating > 0)
+		pg_json_number(&json, "non_finite_rating", (double) rows->bad_rating);
+	if (out->n_duplicates > 0)
+		pg_json_number(&json, "duplicate", (double) out->n_duplicates);
+	return pg_json_end(&json);
+}
+
+static Jsonb *
+metrics_json(const JobOutput *out, bool baseline)
+{
+	StringInfoData json;
+
+	pg_json_begin(&json);
+	for (int i = 0; i < out->n_metrics; i++)
+	{
+		const JobMetric *m = &out->metrics[i];
+
+		pg_json_number(&json,
+					   m->k > 0 ? psprintf("%s@%d", m->name, m->k)
+								: pstrdup(m->name),
+					   baseline ? m->baseline : m->value);
+	}
+	return pg_json_end(&json);
+}
+
+void
+train_publish(const TrainArgs *args, const TrainRows *rows,
+			  const JobShared *job, double seconds, TrainResult *result)
+{
+	StorePublish p = {.schema = args->schema,
+					  .name = NameStr(args->name),
+					  .ratings = args->ratings,
+					  .user_col = NameStr(args->user_col),
+					  .item_col = NameStr(args->item_col),
+					  .rating_col = NameStr(args->rating_col),
+					  .time_col = NameStr(args->time_col),
+					  .user_type = rows->users.type,
+					  .item_type = rows->items.type,
+					  .user_collation = rows->users.collation,
+					  .item_collation = rows->items.collation,
+					  .job = job,
+					  .user_key = user_key,
+					  .item_key = item_key,
+					  .user_arg = rows,
+					  .item_arg = rows,
+					  .seconds = seconds};
+
+	train_progress_phase("publishing");
+	/* a temporary table means nothing to other sessions, nor to a dump */
+	if (get_rel_persistence(args->ratings) == RELPERSISTENCE_TEMP)
+		p.ratings = InvalidOid;
+	p.config = train_config_json(&args->config);
+	p.skipped = skipped_json(rows, &job->output);
+	p.metrics = metrics_json(&job->output, false);
+	p.baseline = metrics_json(&job->output, true);
+	result->version = store_publish(&p);
+	result->users = job->input.n_users;
+	result->items = job->input.n_items;
+	result->interactions = job->output.n_interactions;
+	result->epochs = job->output.epochs;
+	result->skipped = p.skipped;
+	result->metrics = p.metrics;
+	result->baseline = p.baseline;
+}
+
+static double
+lap(instr_time *from)
+{
+	instr_time now;
+	instr_time gone;
+
+	INSTR_TIME_SET_CURRENT(now);
+	gone = now;
+	INSTR_TIME_SUBTRACT(gone, *from);
+	*from = now;
+	return INSTR_TIME_GET_MILLISEC(gone);
+}
+
+static int
+workers_wanted(const TrainArgs *args)
+{
+	return args->workers > 0 ? args->workers : recsys_max_workers;
+}
+
+/* read, compute; the job's results stay in the team's data block */
+void
+train_compute(const TrainArgs *args, TrainTeam *team, TrainRows *rows,
+			  TimestampTz deadline, TrainTimes *times)
+{
+	instr_time clock;
+
+	INSTR_TIME_SET_CURRENT(clock);
+	train_team_start(team, workers_wanted(args), args->workers > 0);
+	train_progress_begin(args, team->control_segment);
+	times->launch = lap(&clock);
+	train_progress_phase("reading");
+	train_load(args, rows);
+	times->load = lap(&clock);
+	train_segment_make(team, args, rows, NULL, NULL);
+	times->fill = lap(&clock);
+	train_team_run(team, deadline);
+	times->compute = lap(&clock);
+}
+
+static void
+tell_choice(const JobOutput *out)
+{
+	if (out->problem[0] != '\0')
+		ereport(WARNING,
+				(errmsg("%.*s", (int) sizeof(out->problem) - 1, out->problem)));
+	if (out->choice[0] != '\0')
+		ereport(NOTICE,
+				(errmsg("%.*s", (int) sizeof(out->choice) - 1, out->choice)));
+}
+
+/* the whole training in the caller's transaction */
+static void
+train_here(const TrainArgs *args, TrainResult *result)
+{
+	TrainTeam team;
+	TrainRows rows;
+	TrainTimes times = {0};
+	TimestampTz started = GetCurrentTimestamp();
+	TimestampTz deadline = 0;
+	instr_time clock;
+
+	if (args->max_seconds > 0)
+		deadline = started + (TimestampTz) (args->max_seconds * USECS_PER_SEC);
+	store_lock(args->schema, NameStr(args->name), false, true);
+	train_compute(args, &team, &rows, deadline, &times);
+	INSTR_TIME_SET_CURRENT(clock);
+	tell_choice(&team.job->output);
+	train_publish(args, &rows, team.job,
+				  (double) (GetCurrentTimestamp() - started) / USECS_PER_SEC,
+				  result);
+	times.publish = lap(&clock);
+	train_team_stop(&team);
+	result->seconds =
+		(double) (GetCurrentTimestamp() - started) / USECS_PER_SEC;
+	MemoryContextDelete(rows.context);
+	ereport(DEBUG1,
+			(errmsg_internal("recsys_train: launch %.1f, load %.1f, fill "
+							 "%.1f, compute %.1f, publish %.1f, end %.1f ms",
+							 times.launch, times.load, times.fill,
+							 times.compute, times.publish, lap(&clock))));
+}
+
+static Datum
+result_row(FunctionCallInfo fcinfo, const TrainArgs *args, const TrainResult *r,
+		   const char *status)
+{
+	TupleDesc desc;
+	Datum v[11];
+	bool nulls[11] = {false};
+	bool done = r->metrics != NULL;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "recsys_train must return a row");
+	desc = BlessTupleDesc(desc);
+	memset(v, 0, sizeof(v));
+	for (int i = 3; i < 11; i++)
+		nulls[i] = !done;
+	v[0] = CStringGetTextDatum(NameStr(args->name));
+	v[1] = Int32GetDatum(r->version);
+	nulls[1] = !done;
+	v[2] = CStringGetTextDatum(status);
+	v[3] = Int64GetDatum(r->users);
+	v[4] = Int64GetDatum(r->items);
+	v[5] = Int64GetDatum(r->interactions);
+	v[6] = JsonbPGetDatum(r->skipped);
+	v[7] = Int32GetDatum(r->epochs);
+	v[8] = Float8GetDatum(r->seconds);
+	v[9] = JsonbPGetDatum(r->metrics);
+	v[10] = JsonbPGetDatum(r->baseline);
+	return HeapTupleGetDatum(heap_form_tuple(desc, v, nulls));
+}
+
+PG_FUNCTION_INFO_V1(recsys_train);
+Datum
+recsys_train(PG_FUNCTION_ARGS)
+{
+	TrainArgs args;
+	TrainResult result = {0};
+	bool wait;
+
+	PreventCommandIfReadOnly("recsys_train()");
+	PreventCommandDuringRecovery("recsys_train()");
+	train_args_from_call(fcinfo, &args, &wait);
+	if (!wait)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("wait => false is not supported yet")));
+	train_here(&args, &result);
+	PG_RETURN_DATUM(result_row(fcinfo, &args, &result, "ready"));
+}

@@ -1,0 +1,258 @@
+/*
+ * train_columns.c
+ *		Which columns of the rating table are users, items, ratings, times.
+ *
+ * Names that were not given are guessed from lists of usual names, best
+ * first; a NOTICE says which were taken. Types are checked here.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/pg_locale.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "pg/pg_compat.h"
+#include "train/train.h"
+
+static const char *const user_names[] = {
+	"user_id",     "userid",   "user",       "uid",        "customer_id",
+	"customerid",  "customer", "account_id", "member_id",  "visitor_id",
+	"reviewer_id", "buyer_id", "client_id",  "session_id", "person_id"};
+static const char *const item_names[] = {
+	"item_id",    "itemid",  "movie_id",    "movieid",     "product_id",
+	"productid",  "item",    "movie",       "product",     "book_id",
+	"article_id", "song_id", "track_id",    "business_id", "film_id",
+	"isbn",       "asin",    "movie_title", "title",       "content_id"};
+static const char *const rating_names[] = {"rating", "ratings", "stars",
+										   "score", "rate"};
+static const char *const time_names[] = {
+	"timestamp", "rated_at",   "ts", "created_at", "rating_time",
+	"time",      "event_time", "at", "date",       "unix_time"};
+
+void
+train_column_find(Oid relation, const char *name, TrainColumn *column)
+{
+	HeapTuple tuple = SearchSysCacheAttName(relation, name);
+	Form_pg_attribute att;
+	int32 typmod = -1;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+						errmsg("column \"%s\" of relation \"%s\" does not "
+							   "exist",
+							   name, get_rel_name(relation))));
+	att = (Form_pg_attribute) GETSTRUCT(tuple);
+	namestrcpy(&column->name, name);
+	column->attno = att->attnum;
+	column->type = getBaseTypeAndTypmod(att->atttypid, &typmod);
+	column->collation = att->attcollation;
+	ReleaseSysCache(tuple);
+	if (column->attno <= 0)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+						errmsg("column \"%s\" is a system column", name)));
+}
+
+static bool
+is_rating_type(Oid type)
+{
+	return type == INT2OID || type == INT4OID || type == INT8OID ||
+		   type == FLOAT4OID || type == FLOAT8OID || type == NUMERICOID ||
+		   type == BOOLOID;
+}
+
+static bool
+is_time_type(Oid type)
+{
+	return type == TIMESTAMPTZOID || type == TIMESTAMPOID || type == DATEOID ||
+		   (is_rating_type(type) && type != BOOLOID);
+}
+
+static bool
+is_key_type(Oid type)
+{
+	return type == INT2OID || type == INT4OID || type == INT8OID ||
+		   type == TEXTOID || type == VARCHAROID || type == UUIDOID ||
+		   type == NUMERICOID;
+}
+
+TrainKeyKind
+train_key_kind(const TrainColumn *column)
+{
+	switch (column->type)
+	{
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+			return TRAIN_KEY_INT;
+		case UUIDOID:
+			return TRAIN_KEY_UUID;
+		case NUMERICOID:
+			return TRAIN_KEY_NUMERIC;
+		case TEXTOID:
+		case VARCHAROID:
+			if (OidIsValid(column->collation) &&
+				!get_collation_isdeterministic(column->collation))
+				ereport(ERROR,
+						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						 errmsg("column \"%s\" has a nondeterministic "
+								"collation",
+								NameStr(column->name)),
+						 errhint("Train from a view that applies another "
+								 "collation to the column.")));
+			return TRAIN_KEY_TEXT;
+		default:
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of type %s cannot be a key",
+						NameStr(column->name), format_type_be(column->type)),
+				 errhint("Keys may be smallint, integer, bigint, text, "
+						 "varchar, uuid or numeric.")));
+	}
+}
+
+static bool
+taken(const TrainArgs *args, const char *name)
+{
+	return strcmp(NameStr(args->user_col), name) == 0 ||
+		   strcmp(NameStr(args->item_col), name) == 0 ||
+		   strcmp(NameStr(args->rating_col), name) == 0 ||
+		   strcmp(NameStr(args->time_col), name) == 0;
+}
+
+/* the first column whose name, in any case, is word and whose type fits */
+static bool
+match_word(const TrainArgs *args, TupleDesc desc, const char *word,
+		   bool (*fits)(Oid), NameData *found)
+{
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped &&
+			pg_strcasecmp(NameStr(att->attname), word) == 0 &&
+			fits(getBaseType(att->atttypid)) &&
+			!taken(args, NameStr(att->attname)))
+		{
+			*found = att->attname;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool
+guess(const TrainArgs *args, TupleDesc desc, const char *const *words,
+	  int n_words, bool (*fits)(Oid), NameData *found)
+{
+	for (int i = 0; i < n_words; i++)
+		if (match_word(args, desc, words[i], fits, found))
+			return true;
+	return false;
+}
+
+static void
+say(StringInfo notice, const char *what, const NameData *name)
+{
+	appendStringInfo(notice, "%s%s \"%s\"", notice->len > 0 ? ", " : "", what,
+					 NameStr(*name));
+}
+
+static void
+no_guess(const TrainArgs *args, const char *what, const char *arg)
+{
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+					errmsg("could not guess the %s column of \"%s\"", what,
+						   get_rel_name(args->ratings)),
+					errhint("Name it: %s => 'column'.", arg)));
+}
+
+void
+train_columns_guess(TrainArgs *args, bool rating_given, bool time_given)
+{
+	Relation rel = table_open(args->ratings, AccessShareLock);
+	TupleDesc desc = RelationGetDescr(rel);
+	StringInfoData notice;
+
+	initStringInfo(&notice);
+	if (NameStr(args->user_col)[0] == '\0')
+	{
+		if (!guess(args, desc, user_names, lengthof(user_names), is_key_type,
+				   &args->user_col))
+			no_guess(args, "user", "user_col");
+		say(&notice, "users from column", &args->user_col);
+	}
+	if (NameStr(args->item_col)[0] == '\0')
+	{
+		if (!guess(args, desc, item_names, lengthof(item_names), is_key_type,
+				   &args->item_col))
+			no_guess(args, "item", "item_col");
+		say(&notice, "items from column", &args->item_col);
+	}
+	if (!rating_given && guess(args, desc, rating_names, lengthof(rating_names),
+							   is_rating_type, &args->rating_col))
+		say(&notice, "ratings from column", &args->rating_col);
+	if (!time_given && guess(args, desc, time_names, lengthof(time_names),
+							 is_time_type, &args->time_col))
+		say(&notice, "times from column", &args->time_col);
+	table_close(rel, NoLock);
+	if (notice.len > 0)
+		ereport(NOTICE, (errmsg("taking %s", notice.data)));
+	pfree(notice.data);
+}
+
+static void
+check_distinct(const TrainArgs *args)
+{
+	const NameData *names[4] = {&args->user_col, &args->item_col,
+								&args->rating_col, &args->time_col};
+
+	for (int i = 0; i < 4; i++)
+		for (int j = i + 1; j < 4; j++)
+			if (NameStr(*names[i])[0] != '\0' &&
+				strcmp(NameStr(*names[i]), NameStr(*names[j])) == 0)
+				ereport(ERROR, (errcode(ERRCODE_DUPLICATE_COLUMN),
+								errmsg("column \"%s\" is given two roles",
+									   NameStr(*names[i]))));
+}
+
+static void
+check_type(Oid relation, const NameData *name, bool (*fits)(Oid),
+		   const char *role, const char *hint)
+{
+	TrainColumn column;
+
+	if (NameStr(*name)[0] == '\0')
+		return;
+	train_column_find(relation, NameStr(*name), &column);
+	if (!fits(column.type))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of type %s cannot be a %s",
+						NameStr(*name), format_type_be(column.type), role),
+				 errhint("%s", hint)));
+}
+
+/* existence, types, and no column in two roles */
+void
+train_columns_check(const TrainArgs *args)
+{
+	TrainColumn column;
+
+	check_distinct(args);
+	train_column_find(args->ratings, NameStr(args->user_col), &column);
+	(void) train_key_kind(&column);
+	train_column_find(args->ratings, NameStr(args->item_col), &column);
+	(void) train_key_kind(&column);
+	check_type(args->ratings, &args->rating_col, is_rating_type, "rating",
+			   "Ratings may be numbers or booleans.");
+	check_type(args->ratings, &args->time_col, is_time_type, "time",
+			   "Times may be timestamps, dates, or numbers of seconds.");
+}

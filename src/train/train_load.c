@@ -1,0 +1,309 @@
+/*
+ * train_load.c
+ *		Reading the rating table.
+ *
+ * A plain SELECT under the caller's role and snapshot, whose rows go into a
+ * receiver of ours one by one: views, row level security, temporary tables
+ * and the caller's own uncommitted rows are what they are for any query.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "datatype/timestamp.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "tcop/dest.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "pg/pg_module.h"
+#include "train/train.h"
+
+#define FIRST_ROWS 16384
+
+/* times beyond are clamped: infinities stay comparable */
+#define TIME_BOUND 1e15
+
+typedef struct RowReceiver
+{
+	DestReceiver pub;
+	TrainRows *rows;
+	MemoryContext scratch; /* detoasted keys; reset now and then */
+	Oid rating_type;       /* InvalidOid without a rating column */
+	Oid time_type;
+	int64 seen;
+} RowReceiver;
+
+/* bytes used so far, against the setting */
+static void
+check_memory(const TrainRows *rows, int64 capacity)
+{
+	size_t bytes = (size_t) capacity *
+					   (8 + (rows->rating ? 4 : 0) + (rows->time ? 8 : 0)) +
+				   train_keys_memory(&rows->users) +
+				   train_keys_memory(&rows->items);
+
+	if (bytes / 1024 > (size_t) recsys_train_memory)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("the ratings do not fit into recsys.train_memory"),
+				 errdetail("After %lld rows %zu MB are needed, and %d MB "
+						   "allowed.",
+						   (long long) rows->n, bytes / (1024 * 1024),
+						   recsys_train_memory / 1024),
+				 errhint("Raise recsys.train_memory, or train from a view "
+						 "with fewer rows.")));
+}
+
+static void
+grow_rows(TrainRows *rows)
+{
+	Size n = (Size) rows->capacity * 2;
+
+	check_memory(rows, (int64) n);
+	rows->user = repalloc_huge(rows->user, n * sizeof(int32));
+	rows->item = repalloc_huge(rows->item, n * sizeof(int32));
+	if (rows->rating != NULL)
+		rows->rating = repalloc_huge(rows->rating, n * sizeof(float));
+	if (rows->time != NULL)
+		rows->time = repalloc_huge(rows->time, n * sizeof(double));
+	rows->capacity = (int64) n;
+}
+
+static double
+number_of(Datum value, Oid type)
+{
+	switch (type)
+	{
+		case INT2OID:
+			return DatumGetInt16(value);
+		case INT4OID:
+			return DatumGetInt32(value);
+		case INT8OID:
+			return (double) DatumGetInt64(value);
+		case FLOAT4OID:
+			return DatumGetFloat4(value);
+		case FLOAT8OID:
+			return DatumGetFloat8(value);
+		case BOOLOID:
+			return DatumGetBool(value) ? 1.0 : 0.0;
+		default:
+			return DatumGetFloat8(
+				DirectFunctionCall1(numeric_float8_no_overflow, value));
+	}
+}
+
+/* seconds since 1970; no time at all counts as 1970 */
+static double
+time_of(Datum value, bool isnull, Oid type)
+{
+	double epoch = (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * 86400.0;
+	double t;
+
+	if (isnull)
+		return 0;
+	switch (type)
+	{
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			t = (double) DatumGetTimestamp(value) / USECS_PER_SEC + epoch;
+			break;
+		case DATEOID:
+			t = (double) DatumGetDateADT(value) * 86400.0 + epoch;
+			break;
+		default:
+			t = number_of(value, type);
+	}
+	if (isnan(t))
+		return 0;
+	return Max(-TIME_BOUND, Min(t, TIME_BOUND));
+}
+
+/* the rating of a row, or NAN when the row is to be skipped (and counted) */
+static float
+rating_of(RowReceiver *r, Datum value, bool isnull)
+{
+	float x;
+
+	if (isnull)
+	{
+		r->rows->null_rating++;
+		return NAN;
+	}
+	x = (float) number_of(value, r->rating_type);
+	if (isfinite(x))
+		return x;
+	r->rows->bad_rating++;
+	return NAN;
+}
+
+static void
+take_row(RowReceiver *r, TupleTableSlot *slot)
+{
+	TrainRows *rows = r->rows;
+	float rating = 0;
+
+	if (slot->tts_isnull[0] || slot->tts_isnull[1])
+	{
+		rows->null_key++;
+		return;
+	}
+	if (rows->rating != NULL)
+	{
+		rating = rating_of(r, slot->tts_values[2], slot->tts_isnull[2]);
+		if (isnan(rating))
+			return;
+	}
+	if (rows->n == rows->capacity)
+		grow_rows(rows);
+	rows->user[rows->n] = train_keys_add(&rows->users, slot->tts_values[0]);
+	rows->item[rows->n] = train_keys_add(&rows->items, slot->tts_values[1]);
+	if (rows->rating != NULL)
+		rows->rating[rows->n] = rating;
+	if (rows->time != NULL)
+	{
+		int at = rows->rating != NULL ? 3 : 2;
+
+		rows->time[rows->n] =
+			time_of(slot->tts_values[at], slot->tts_isnull[at], r->time_type);
+	}
+	rows->n++;
+}
+
+static bool
+receive_row(TupleTableSlot *slot, DestReceiver *self)
+{
+	RowReceiver *r = (RowReceiver *) self;
+	MemoryContext old = MemoryContextSwitchTo(r->scratch);
+
+	slot_getallattrs(slot);
+	take_row(r, slot);
+	if ((++r->seen & 255) == 0)
+	{
+		MemoryContextReset(r->scratch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
+static void
+receiver_startup(DestReceiver *self, int operation, TupleDesc typeinfo)
+{
+}
+
+static void
+receiver_nothing(DestReceiver *self)
+{
+}
+
+static char *
+select_text(const TrainArgs *args)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT %s, %s",
+					 quote_identifier(NameStr(args->user_col)),
+					 quote_identifier(NameStr(args->item_col)));
+	if (NameStr(args->rating_col)[0] != '\0')
+		appendStringInfo(&sql, ", %s",
+						 quote_identifier(NameStr(args->rating_col)));
+	if (NameStr(args->time_col)[0] != '\0')
+		appendStringInfo(&sql, ", %s",
+						 quote_identifier(NameStr(args->time_col)));
+	appendStringInfo(&sql, " FROM %s",
+					 quote_qualified_identifier(
+						 get_namespace_name(get_rel_namespace(args->ratings)),
+						 get_rel_name(args->ratings)));
+	return sql.data;
+}
+
+static void
+prepare_rows(const TrainArgs *args, TrainRows *rows, RowReceiver *r)
+{
+	TrainColumn column;
+
+	memset(rows, 0, sizeof(*rows));
+	rows->context = AllocSetContextCreate(CurrentMemoryContext, "recsys rows",
+										  ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(rows->context);
+	train_column_find(args->ratings, NameStr(args->user_col), &column);
+	train_keys_init(&rows->users, &column);
+	train_column_find(args->ratings, NameStr(args->item_col), &column);
+	train_keys_init(&rows->items, &column);
+	rows->capacity = FIRST_ROWS;
+	rows->user = palloc(FIRST_ROWS * sizeof(int32));
+	rows->item = palloc(FIRST_ROWS * sizeof(int32));
+	if (NameStr(args->rating_col)[0] != '\0')
+	{
+		train_column_find(args->ratings, NameStr(args->rating_col), &column);
+		r->rating_type = column.type;
+		rows->rating = palloc(FIRST_ROWS * sizeof(float));
+	}
+	if (NameStr(args->time_col)[0] != '\0')
+	{
+		train_column_find(args->ratings, NameStr(args->time_col), &column);
+		r->time_type = column.type;
+		rows->time = palloc(FIRST_ROWS * sizeof(double));
+	}
+}
+
+static void
+too_few(const TrainRows *rows)
+{
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		 errmsg("not enough data to train from"),
+		 errdetail("There are %lld usable rows, %d users and %d items; "
+				   "%lld rows were skipped for a NULL key, %lld for a "
+				   "NULL rating and %lld for one that is not finite.",
+				   (long long) rows->n, rows->users.n, rows->items.n,
+				   (long long) rows->null_key, (long long) rows->null_rating,
+				   (long long) rows->bad_rating)));
+}
+
+/*
+ * Reads into memory of a context below the current one. SPI must not be
+ * connected. The table may be any relation that can be selected from.
+ */
+void
+train_load(const TrainArgs *args, TrainRows *rows)
+{
+	MemoryContext old = CurrentMemoryContext;
+	RowReceiver *r = palloc0(sizeof(RowReceiver));
+	SPIExecuteOptions options = {0};
+
+	prepare_rows(args, rows, r);
+	MemoryContextSwitchTo(old);
+	r->rows = rows;
+	r->scratch = AllocSetContextCreate(rows->context, "recsys row",
+									   ALLOCSET_DEFAULT_SIZES);
+	r->pub.receiveSlot = receive_row;
+	r->pub.rStartup = receiver_startup;
+	r->pub.rShutdown = receiver_nothing;
+	r->pub.rDestroy = receiver_nothing;
+	r->pub.mydest = DestNone;
+	options.read_only = true;
+	options.dest = &r->pub;
+	SPI_connect();
+	if (SPI_execute_extended(select_text(args), &options) < 0)
+		elog(ERROR, "could not read the ratings");
+	SPI_finish();
+	MemoryContextDelete(r->scratch);
+	if (rows->n == 0)
+		too_few(rows);
+	MemoryContextSwitchTo(rows->context);
+	train_keys_sort(&rows->users);
+	train_keys_sort(&rows->items);
+	MemoryContextSwitchTo(old);
+}

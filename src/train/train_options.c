@@ -1,0 +1,317 @@
+/*
+ * train_options.c
+ *		The keys of recsys_train's argument options, and the config as jsonb.
+ *
+ * One table names every key, its kind, its place in JobConfig and its
+ * range. An unknown key is an error that names the nearest known one.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+
+#include "pg/pg_json.h"
+#include "train/train.h"
+
+typedef enum OptionKind
+{
+	OPTION_INT,
+	OPTION_FLOAT,
+	OPTION_DOUBLE,
+	OPTION_SWITCH, /* int: 1 true, 0 false, -1 auto */
+	OPTION_WORD    /* enum: words[i] stands for values[i] */
+} OptionKind;
+
+typedef struct OptionWord
+{
+	const char *word;
+	int value;
+} OptionWord;
+
+typedef struct Option
+{
+	const char *key;
+	OptionKind kind;
+	size_t offset; /* in JobConfig */
+	double min;
+	double max;
+	const OptionWord *words; /* ends with NULL */
+} Option;
+
+static const OptionWord optimizers[] = {{"auto", OPTIMIZER_AUTO},
+										{"sgd", OPTIMIZER_SGD},
+										{"adagrad", OPTIMIZER_ADAGRAD},
+										{"adam", OPTIMIZER_ADAM},
+										{NULL, 0}};
+static const OptionWord losses[] = {{"auto", LOSS_AUTO},
+									{"softmax", LOSS_SOFTMAX},
+									{"ials", LOSS_IALS},
+									{"bpr", LOSS_BPR},
+									{NULL, 0}};
+static const OptionWord ranking_losses[] = {{"auto", LOSS_AUTO},
+											{"mse", LOSS_MSE},
+											{"binary", LOSS_BINARY},
+											{"gibbs", LOSS_GIBBS},
+											{"ordinal", LOSS_ORDINAL},
+											{"sgd", LOSS_SGD},
+											{NULL, 0}};
+
+#define AT(field) offsetof(JobConfig, field)
+
+static const Option options_known[] = {
+	{"temperature", OPTION_FLOAT, AT(temperature), 1e-3, 1e3, NULL},
+	{"regularization", OPTION_FLOAT, AT(regularization), 0, 1e6, NULL},
+	{"alpha0", OPTION_FLOAT, AT(alpha0), 0, 1e6, NULL},
+	{"min_rating", OPTION_FLOAT, AT(min_rating), -1e30, 1e30, NULL},
+	{"max_rating", OPTION_FLOAT, AT(max_rating), -1e30, 1e30, NULL},
+	{"max_seconds", OPTION_DOUBLE, AT(max_seconds), 0, 1e9, NULL},
+	{"negatives", OPTION_INT, AT(negatives), 0, 1 << 20, NULL},
+	{"patience", OPTION_INT, AT(patience), 0, 1000000, NULL},
+	{"logq", OPTION_SWITCH, AT(logq), 0, 0, NULL},
+	{"remove_accidental", OPTION_SWITCH, AT(accidental), 0, 0, NULL},
+	{"normalize", OPTION_SWITCH, AT(normalize), 0, 0, NULL},
+	{"refit", OPTION_SWITCH, AT(refit), 0, 0, NULL},
+	{"optimizer", OPTION_WORD, AT(optimizer), 0, 0, optimizers},
+	{"loss", OPTION_WORD, AT(loss), 0, 0, losses},
+	{"ranking_loss", OPTION_WORD, AT(ranking_loss), 0, 0, ranking_losses},
+};
+
+/* edit distance of two short words */
+static int
+distance(const char *a, const char *b)
+{
+	int row[65];
+	int n = (int) Min(strlen(b), lengthof(row) - 1);
+
+	for (int j = 0; j <= n; j++)
+		row[j] = j;
+	for (int i = 0; a[i] != '\0' && i < 64; i++)
+	{
+		int diagonal = row[0];
+
+		row[0] = i + 1;
+		for (int j = 0; j < n; j++)
+		{
+			int change = diagonal + (a[i] != b[j]);
+
+			diagonal = row[j + 1];
+			row[j + 1] = Min(change, Min(row[j], row[j + 1]) + 1);
+		}
+	}
+	return row[n];
+}
+
+const char *
+train_nearest(const char *word, const char *const *known, int n)
+{
+	const char *best = known[0];
+	int least = INT_MAX;
+
+	for (int i = 0; i < n; i++)
+	{
+		int d = distance(word, known[i]);
+
+		if (d < least)
+		{
+			least = d;
+			best = known[i];
+		}
+	}
+	return best;
+}
+
+static void
+unknown_key(const char *key)
+{
+	const char *known[lengthof(options_known)];
+
+	for (int i = 0; i < (int) lengthof(options_known); i++)
+		known[i] = options_known[i].key;
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("unknown training option \"%s\"", key),
+					errhint("Did you mean \"%s\"?",
+							train_nearest(key, known, lengthof(known)))));
+}
+
+static const Option *
+find_option(const char *key)
+{
+	for (int i = 0; i < (int) lengthof(options_known); i++)
+		if (strcmp(options_known[i].key, key) == 0)
+			return &options_known[i];
+	unknown_key(key);
+	return NULL;
+}
+
+static void
+wrong_value(const Option *o, const char *expected)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("training option \"%s\" must be %s", o->key, expected)));
+}
+
+static void
+set_number(const Option *o, const JsonbValue *v, JobConfig *config)
+{
+	char *at = (char *) config + o->offset;
+	double x;
+
+	if (v->type != jbvNumeric)
+		wrong_value(o, "a number");
+	x = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
+										   NumericGetDatum(v->val.numeric)));
+	/* written so that NaN is refused too */
+	if (!(x >= o->min && x <= o->max))
+		wrong_value(o, psprintf("between %g and %g", o->min, o->max));
+	if (o->kind == OPTION_FLOAT)
+		*(float *) at = (float) x;
+	else if (o->kind == OPTION_DOUBLE)
+		*(double *) at = x;
+	else if (x != floor(x))
+		wrong_value(o, "a whole number");
+	else
+		*(int *) at = (int) x;
+}
+
+static void
+set_switch(const Option *o, const JsonbValue *v, JobConfig *config)
+{
+	if (v->type != jbvBool)
+		wrong_value(o, "true or false");
+	*(int *) ((char *) config + o->offset) = v->val.boolean ? 1 : 0;
+}
+
+static void
+set_word(const Option *o, const JsonbValue *v, JobConfig *config)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (const OptionWord *w = o->words; w->word != NULL; w++)
+	{
+		if (v->type == jbvString &&
+			v->val.string.len == (int) strlen(w->word) &&
+			strncmp(v->val.string.val, w->word, strlen(w->word)) == 0)
+		{
+			*(int *) ((char *) config + o->offset) = w->value;
+			return;
+		}
+		appendStringInfo(&list, "%s%s", list.len ? ", " : "one of ", w->word);
+	}
+	wrong_value(o, list.data);
+}
+
+static void
+set_option(const char *key, const JsonbValue *v, JobConfig *config)
+{
+	const Option *o = find_option(key);
+
+	if (v->type == jbvNull)
+		return;
+	switch (o->kind)
+	{
+		case OPTION_SWITCH:
+			set_switch(o, v, config);
+			break;
+		case OPTION_WORD:
+			set_word(o, v, config);
+			break;
+		default:
+			set_number(o, v, config);
+	}
+}
+
+void
+train_options_apply(Jsonb *options, JobConfig *config)
+{
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue v;
+	char *key = NULL;
+
+	if (!JB_ROOT_IS_OBJECT(options))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("options must be a JSON object")));
+	it = JsonbIteratorInit(&options->root);
+	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			key = pnstrdup(v.val.string.val, v.val.string.len);
+		else if (token == WJB_VALUE)
+			set_option(key, &v, config);
+	}
+}
+
+static const char *
+word_of(const OptionWord *words, int value)
+{
+	for (; words->word != NULL; words++)
+		if (words->value == value)
+			return words->word;
+	return "auto";
+}
+
+static void
+append_option(StringInfo json, const Option *o, const JobConfig *config)
+{
+	const char *at = (const char *) config + o->offset;
+
+	switch (o->kind)
+	{
+		case OPTION_FLOAT:
+			if (!isnan(*(const float *) at))
+				pg_json_number(json, o->key, *(const float *) at);
+			break;
+		case OPTION_DOUBLE:
+			if (*(const double *) at > 0)
+				pg_json_number(json, o->key, *(const double *) at);
+			break;
+		case OPTION_INT:
+			if (*(const int *) at >= 0)
+				pg_json_number(json, o->key, *(const int *) at);
+			break;
+		case OPTION_SWITCH:
+			if (*(const int *) at >= 0)
+				pg_json_bool(json, o->key, *(const int *) at == 1);
+			break;
+		case OPTION_WORD:
+			if (*(const int *) at != 0)
+				pg_json_string(json, o->key,
+							   word_of(o->words, *(const int *) at));
+			break;
+	}
+}
+
+/* what was asked for; what is not there was left to the preset */
+Jsonb *
+train_config_json(const JobConfig *config)
+{
+	static const char *const presets[] = {"default", "tfrs", "best"};
+	static const char *const splits[] = {"random", "time", "last"};
+	StringInfoData json;
+
+	pg_json_begin(&json);
+	pg_json_string(&json, "preset", presets[config->preset]);
+	pg_json_string(&json, "split", splits[config->split]);
+	pg_json_string(&json, "seed", psprintf("%lld", (long long) config->seed));
+	if (config->dim > 0)
+		pg_json_number(&json, "dim", config->dim);
+	if (config->epochs > 0)
+		pg_json_number(&json, "epochs", config->epochs);
+	if (config->batch_size > 0)
+		pg_json_number(&json, "batch_size", config->batch_size);
+	if (!isnan(config->learning_rate))
+		pg_json_number(&json, "learning_rate", config->learning_rate);
+	if (!isnan(config->valid_fraction))
+		pg_json_number(&json, "test_fraction", config->valid_fraction);
+	if (config->positive_kind == 1)
+		pg_json_number(&json, "positive_min", config->positive_min);
+	for (int i = 0; i < (int) lengthof(options_known); i++)
+		append_option(&json, &options_known[i], config);
+	return pg_json_end(&json);
+}

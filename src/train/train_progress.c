@@ -1,0 +1,283 @@
+/*
+ * train_progress.c
+ *		Trainings that run now: the shared table, and who may see and stop.
+ */
+#include "postgres.h"
+
+#include <math.h>
+#include <signal.h>
+
+#include "catalog/pg_authid.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
+#include "storage/shmem.h"
+#include "storage/spin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "pg/pg_compat.h"
+#include "store/store_publish.h"
+#include "train/train_progress.h"
+
+#define MAX_RUNS 32
+
+/* seconds after which epochs are told by NOTICE */
+#define NOTICE_AFTER 4.0
+
+typedef struct Run
+{
+	int pid; /* 0: free */
+	Oid database;
+	Oid role;
+	Oid schema;
+	NameData name;
+	TimestampTz started;
+	JobProgress progress;
+} Run;
+
+typedef struct RunTable
+{
+	slock_t mutex; /* of everything below; held for copies only */
+	Run run[MAX_RUNS];
+} RunTable;
+
+static RunTable *table = NULL;
+static Run *mine = NULL;
+static int told = 0; /* log entries told by NOTICE */
+
+static RunTable *
+run_table(void)
+{
+	bool found;
+
+	if (table != NULL)
+		return table;
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	table = ShmemInitStruct("recsys trainings", sizeof(RunTable), &found);
+	if (!found)
+	{
+		memset(table, 0, sizeof(RunTable));
+		SpinLockInit(&table->mutex);
+	}
+	LWLockRelease(AddinShmemInitLock);
+	return table;
+}
+
+static void
+leave(dsm_segment *segment, Datum arg)
+{
+	if (mine == NULL)
+		return;
+	SpinLockAcquire(&table->mutex);
+	mine->pid = 0;
+	SpinLockRelease(&table->mutex);
+	mine = NULL;
+}
+
+/* a training beyond the table's size runs all the same, unseen */
+void
+train_progress_begin(const TrainArgs *args, dsm_segment *segment)
+{
+	Run run = {0};
+	RunTable *t = run_table();
+
+	run.pid = MyProcPid;
+	run.database = MyDatabaseId;
+	run.role = GetUserId();
+	run.schema = args->schema;
+	run.name = args->name;
+	run.started = GetCurrentTimestamp();
+	strlcpy(run.progress.phase, "starting", sizeof(run.progress.phase));
+	told = 0;
+	on_dsm_detach(segment, leave, (Datum) 0);
+	SpinLockAcquire(&t->mutex);
+	for (int i = 0; i < MAX_RUNS && mine == NULL; i++)
+		if (t->run[i].pid == 0)
+		{
+			mine = &t->run[i];
+			*mine = run;
+		}
+	SpinLockRelease(&t->mutex);
+}
+
+void
+train_progress_phase(const char *phase)
+{
+	if (mine == NULL)
+		return;
+	SpinLockAcquire(&table->mutex);
+	strlcpy(mine->progress.phase, phase, sizeof(mine->progress.phase));
+	SpinLockRelease(&table->mutex);
+}
+
+/* after some seconds of silence, a line an epoch */
+static void
+tell_epochs(const JobShared *job)
+{
+	int n = __atomic_load_n(&job->n_log, __ATOMIC_ACQUIRE);
+
+	if (GetCurrentTimestamp() - mine->started < NOTICE_AFTER * USECS_PER_SEC)
+		return;
+	for (; told < n; told++)
+	{
+		const JobLog *log = &job->log[told];
+
+		if (log->metric[0] != '\0')
+			ereport(NOTICE, (errmsg("%s, epoch %d: loss %.4g, %s %.4g, %.1f s",
+									log->stage, log->epoch, log->train_loss,
+									log->metric, log->value, log->seconds)));
+		else
+			ereport(NOTICE,
+					(errmsg("%s, epoch %d: loss %.4g, %.1f s", log->stage,
+							log->epoch, log->train_loss, log->seconds)));
+	}
+}
+
+void
+train_progress_update(const JobShared *job)
+{
+	if (mine == NULL || job == NULL)
+		return;
+	SpinLockAcquire(&table->mutex);
+	mine->progress = job->progress;
+	SpinLockRelease(&table->mutex);
+	tell_epochs(job);
+}
+
+/* as for pg_cancel_backend: the same role, a member, or pg_signal_backend */
+static bool
+may_signal(Oid role)
+{
+	if (superuser_arg(role) && !superuser())
+		return false;
+	return has_privs_of_role(GetUserId(), role) ||
+		   has_privs_of_role(GetUserId(), ROLE_PG_SIGNAL_BACKEND);
+}
+
+static bool
+may_see(Oid role)
+{
+	return has_privs_of_role(GetUserId(), role) ||
+		   has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS);
+}
+
+static double
+share_done(const JobProgress *p)
+{
+	double epoch;
+
+	if (p->epochs <= 0 || p->epoch <= 0)
+		return 0;
+	epoch = p->epoch - 1;
+	if (p->batches > 0)
+		epoch += (double) p->batch / (double) p->batches;
+	return Min(epoch / p->epochs, 1.0);
+}
+
+static void
+put_run(ReturnSetInfo *set, const Run *run)
+{
+	Datum v[14];
+	bool nulls[14] = {false};
+	const JobProgress *p = &run->progress;
+	double seconds =
+		(double) (GetCurrentTimestamp() - run->started) / USECS_PER_SEC;
+	double share = share_done(p);
+
+	v[0] = Int32GetDatum(run->pid);
+	v[1] = ObjectIdGetDatum(run->schema);
+	v[2] = NameGetDatum(&run->name);
+	v[3] = ObjectIdGetDatum(run->role);
+	v[4] = CStringGetTextDatum(pnstrdup(p->phase, sizeof(p->phase)));
+	v[5] = Int32GetDatum(p->epoch);
+	v[6] = Int32GetDatum(p->epochs);
+	v[7] = Int64GetDatum(p->batch);
+	v[8] = Int64GetDatum(p->batches);
+	v[9] = Float8GetDatum(p->loss);
+	v[10] = Float8GetDatum(p->rate);
+	v[11] = TimestampTzGetDatum(run->started);
+	v[12] = Float8GetDatum(seconds);
+	v[13] = Float8GetDatum(share > 0 ? seconds * (1 - share) / share : 0);
+	nulls[9] = p->epoch == 0 || isnan(p->loss);
+	nulls[13] = share <= 0;
+	tuplestore_putvalues(set->setResult, set->setDesc, v, nulls);
+}
+
+PG_FUNCTION_INFO_V1(recsys_progress_rows);
+Datum
+recsys_progress_rows(PG_FUNCTION_ARGS)
+{
+	RunTable *t = run_table();
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < MAX_RUNS; i++)
+	{
+		Run run;
+
+		SpinLockAcquire(&t->mutex);
+		run = t->run[i];
+		SpinLockRelease(&t->mutex);
+		if (run.pid != 0 && run.database == MyDatabaseId && may_see(run.role))
+			put_run((ReturnSetInfo *) fcinfo->resultinfo, &run);
+	}
+	return (Datum) 0;
+}
+
+/*
+ * The signal is sent while the entry is locked and hence its pid is still
+ * that of a leader. SIGINT only: the leader cancels its statement, and its
+ * workers see the stop flag.
+ */
+static int
+cancel_run(RunTable *t, int i, Oid schema, const char *name)
+{
+	Run *run = &t->run[i];
+	Oid role;
+	int result = 0;
+
+	SpinLockAcquire(&t->mutex);
+	role = run->role;
+	if (run->pid == 0 || run->database != MyDatabaseId ||
+		run->schema != schema || strcmp(NameStr(run->name), name) != 0)
+		result = -1;
+	SpinLockRelease(&t->mutex);
+	if (result < 0)
+		return 0;
+	if (!may_signal(role))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied to cancel the training of \"%s\"", name),
+			 errdetail("It was started by another role.")));
+	SpinLockAcquire(&t->mutex);
+	if (run->pid != 0 && run->role == role && run->schema == schema &&
+		strcmp(NameStr(run->name), name) == 0)
+		result = kill(run->pid, SIGINT) == 0;
+	SpinLockRelease(&t->mutex);
+	return result;
+}
+
+PG_FUNCTION_INFO_V1(recsys_cancel);
+Datum
+recsys_cancel(PG_FUNCTION_ARGS)
+{
+	RunTable *t = run_table();
+	Oid schema;
+	NameData name;
+	int cancelled = 0;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("model must not be NULL")));
+	store_creation_name(text_to_cstring(PG_GETARG_TEXT_PP(0)), &schema, &name);
+	for (int i = 0; i < MAX_RUNS; i++)
+		cancelled += cancel_run(t, i, schema, NameStr(name));
+	PG_RETURN_BOOL(cancelled > 0);
+}

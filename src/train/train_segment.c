@@ -1,0 +1,179 @@
+/*
+ * train_segment.c
+ *		The data block: sized, checked, made and filled.
+ */
+#include "postgres.h"
+
+#include <sys/statvfs.h>
+
+#include "miscadmin.h"
+#include "storage/dsm.h"
+#include "storage/dsm_impl.h"
+
+#include "math/arena.h"
+#include "pg/pg_module.h"
+#include "train/train.h"
+
+/* places of the arrays; the same walk sizes the block and fills it */
+typedef struct Layout
+{
+	size_t used;
+} Layout;
+
+static size_t
+place(Layout *layout, size_t n, size_t size)
+{
+	size_t at = layout->used;
+	size_t need = arena_need(n, size);
+
+	layout->used =
+		need > SIZE_MAX / 4 || at > SIZE_MAX / 4 ? SIZE_MAX / 2 : at + need;
+	return at;
+}
+
+static void
+place_features(Layout *layout, const TrainFeatures *from, JobFeatures *to)
+{
+	if (from == NULL || from->layout.n_rows == 0)
+		return;
+	*to = from->layout;
+	to->ptr = place(layout, (size_t) to->n_rows + 1, sizeof(int64));
+	to->col = place(layout, (size_t) from->ptr[to->n_rows], sizeof(int32));
+	to->val = place(layout, (size_t) from->ptr[to->n_rows], sizeof(float));
+}
+
+static void
+place_input(Layout *layout, const TrainRows *rows, const TrainFeatures *users,
+			const TrainFeatures *items, JobInput *in)
+{
+	size_t n = (size_t) rows->n;
+
+	memset(in, 0, sizeof(*in));
+	in->n = rows->n;
+	in->n_users = rows->users.n;
+	in->n_items = rows->items.n;
+	in->user = place(layout, n, sizeof(int32));
+	in->item = place(layout, n, sizeof(int32));
+	if (rows->rating != NULL)
+		in->rating = place(layout, n, sizeof(float));
+	if (rows->time != NULL)
+		in->time = place(layout, n, sizeof(double));
+	place_features(layout, users, &in->users);
+	place_features(layout, items, &in->items);
+}
+
+static void
+check_size(size_t bytes)
+{
+	struct statvfs room;
+
+	if (bytes / 1024 > (size_t) recsys_train_memory)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("training does not fit into recsys.train_memory"),
+				 errdetail("%zu MB of shared memory are needed, and %d MB "
+						   "allowed.",
+						   bytes / (1024 * 1024), recsys_train_memory / 1024),
+				 errhint("Raise recsys.train_memory, or train with a smaller "
+						 "dim or fewer rows.")));
+	if (dynamic_shared_memory_type == DSM_IMPL_POSIX &&
+		statvfs("/dev/shm", &room) == 0 &&
+		bytes / room.f_frsize >= room.f_bavail)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OUT_OF_MEMORY),
+			 errmsg("training does not fit into /dev/shm"),
+			 errdetail("%zu MB of shared memory are needed, and %zu MB "
+					   "are free.",
+					   bytes / (1024 * 1024),
+					   (size_t) room.f_bavail * room.f_frsize / (1024 * 1024)),
+			 errhint("Enlarge /dev/shm (docker run --shm-size), or set "
+					 "dynamic_shared_memory_type to mmap.")));
+}
+
+static void
+copy(JobShared *job, size_t offset, const void *from, size_t bytes)
+{
+	if (offset != 0 && bytes > 0)
+		memcpy(job_at(job, offset), from, bytes);
+}
+
+static void
+fill_features(JobShared *job, const TrainFeatures *from, const JobFeatures *to)
+{
+	size_t nnz;
+
+	if (to->n_rows == 0)
+		return;
+	nnz = (size_t) from->ptr[to->n_rows];
+	copy(job, to->ptr, from->ptr, ((size_t) to->n_rows + 1) * sizeof(int64));
+	copy(job, to->col, from->col, nnz * sizeof(int32));
+	copy(job, to->val, from->val, nnz * sizeof(float));
+}
+
+static void
+fill_rows(JobShared *job, const TrainRows *rows)
+{
+	int32 *user = job_at(job, job->input.user);
+	int32 *item = job_at(job, job->input.item);
+	size_t n = (size_t) rows->n;
+
+	for (size_t i = 0; i < n; i++)
+	{
+		user[i] = rows->users.rank[rows->user[i]];
+		item[i] = rows->items.rank[rows->item[i]];
+		if ((i & 0xfffff) == 0)
+			CHECK_FOR_INTERRUPTS();
+	}
+	copy(job, job->input.rating, rows->rating, n * sizeof(float));
+	copy(job, job->input.time, rows->time, n * sizeof(double));
+}
+
+/* the rows' arrays are given back when they are in the block */
+static void
+free_rows(TrainRows *rows)
+{
+	pfree(rows->user);
+	pfree(rows->item);
+	if (rows->rating != NULL)
+		pfree(rows->rating);
+	if (rows->time != NULL)
+		pfree(rows->time);
+}
+
+void
+train_segment_make(TrainTeam *team, const TrainArgs *args, TrainRows *rows,
+				   const TrainFeatures *users, const TrainFeatures *items)
+{
+	Layout layout = {0};
+	JobInput input;
+	JobShared *job;
+	size_t arena;
+	size_t need;
+
+	place(&layout, 1, sizeof(JobShared));
+	place_input(&layout, rows, users, items, &input);
+	arena = layout.used;
+	need = job_arena_size(&args->config, &input, team->size);
+	if (need > SIZE_MAX / 4 || arena > SIZE_MAX / 4)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY),
+						errmsg("training would need too much memory")));
+	check_size(arena + need);
+	team->data_segment = dsm_create(arena + need, 0);
+	job = dsm_segment_address(team->data_segment);
+	/* blocks of min_dynamic_shared_memory have been used before */
+	if (min_dynamic_shared_memory > 0)
+		memset(job, 0, arena + need);
+	job->magic = JOB_MAGIC;
+	job->workers = team->size;
+	job->size = arena + need;
+	job->arena = arena;
+	job->config = args->config;
+	job->input = input;
+	strlcpy(job->progress.phase, "waiting", sizeof(job->progress.phase));
+	team->job = job;
+	fill_rows(job, rows);
+	fill_features(job, users, &job->input.users);
+	fill_features(job, items, &job->input.items);
+	free_rows(rows);
+}
