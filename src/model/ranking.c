@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "model/rank_common.h"
+#include "model/rank_gibbs.h"
 #include "model/rank_mlp.h"
 
 static JobLoss
@@ -15,7 +16,7 @@ choose(const JobConfig *config)
 {
 	if (config->ranking_loss != LOSS_AUTO)
 		return config->ranking_loss;
-	return LOSS_MSE;
+	return config->preset == PRESET_TFRS ? LOSS_MSE : LOSS_GIBBS;
 }
 
 size_t
@@ -26,6 +27,10 @@ ranking_arena_size(const JobConfig *config, const JobInput *input, int workers)
 
 	switch (choose(config))
 	{
+		case LOSS_GIBBS:
+		case LOSS_ORDINAL:
+			learner = rank_gibbs_size(config, input, workers);
+			break;
 		default:
 			learner = rank_mlp_size(config, input, workers);
 			break;
@@ -38,6 +43,9 @@ run_learner(RankRun *run, RankBias *bias)
 {
 	switch (choose(&run->job->config))
 	{
+		case LOSS_GIBBS:
+		case LOSS_ORDINAL:
+			return rank_gibbs_run(run, bias);
 		default:
 			return rank_mlp_run(run, bias);
 	}

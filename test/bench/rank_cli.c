@@ -22,6 +22,7 @@
 #include "model/dataset.h"
 #include "model/predict.h"
 #include "model/rank_common.h"
+#include "model/rank_gibbs.h"
 #include "model/ranking.h"
 #include "model/split.h"
 
@@ -178,6 +179,45 @@ member_main(void *arg)
 	return NULL;
 }
 
+static bool probe_wanted;
+
+static void
+make_probe(const File *test)
+{
+	static GibbsProbe p;
+	size_t n = (size_t) test->n;
+
+	p.n = test->n;
+	p.user = test->user;
+	p.item = test->item;
+	p.sum = calloc(n, sizeof(double));
+	p.score = calloc(n, sizeof(double));
+	p.square = calloc(n, sizeof(double));
+	gibbs_probe = &p;
+}
+
+/* what predictions averaged over the samples exactly would reach */
+static void
+report_probe(const JobShared *job, const File *test)
+{
+	const JobConfig *c = &job->config;
+	GibbsProbe *p = gibbs_probe;
+	double k = p->var;
+	double se = 0;
+	double v = 0;
+
+	for (int64_t r = 0; r < p->n; r++)
+	{
+		double y = fmin(fmax(p->sum[r] / k, 1), 5);
+
+		se += (y - test->rating[r]) * (y - test->rating[r]);
+		v += p->square[r] / k - p->score[r] / k * p->score[r] / k;
+	}
+	(void) c;
+	printf("exact average: rmse %.4f, mean variance of scores %.4f\n",
+		   sqrt(se / (double) p->n), v / (double) p->n);
+}
+
 static void
 set(JobConfig *c, int *workers, const char *arg)
 {
@@ -191,7 +231,9 @@ set(JobConfig *c, int *workers, const char *arg)
 	}
 	x = atof(++v);
 #define KEY(k) (strncmp(arg, k "=", strlen(k) + 1) == 0)
-	if (KEY("workers"))
+	if (KEY("probe"))
+		probe_wanted = x != 0;
+	else if (KEY("workers"))
 		*workers = (int) x;
 	else if (KEY("seed"))
 		c->seed = (uint64_t) x;
@@ -296,6 +338,8 @@ main(int argc, char **argv)
 	train = read_file(argv[1]);
 	test = read_file(argv[2]);
 	job = make_job(&train, &config, workers);
+	if (probe_wanted)
+		make_probe(&test);
 	m = calloc((size_t) workers, sizeof(Member));
 	t = rank_clock();
 	for (int w = 0; w < workers; w++)
@@ -318,5 +362,7 @@ main(int argc, char **argv)
 				   job->log[k].train_loss, job->log[k].metric,
 				   job->log[k].value, job->log[k].seconds);
 	test_error(job, &test, t);
+	if (probe_wanted)
+		report_probe(job, &test);
 	return 0;
 }

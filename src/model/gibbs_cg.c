@@ -1,0 +1,387 @@
+/*
+ * gibbs_cg.c
+ *		The draw of the features' vectors: a linear system with K = lambda +
+ *		X^T H X by conjugate gradients, preconditioned by K's diagonal.
+ *
+ * K is never formed. A product goes by rows (X p, then H of each row) and by
+ * columns (X^T), with a barrier between.
+ */
+#include "model/gibbs.h"
+
+#include <math.h>
+#include <string.h>
+
+enum
+{
+	STREAM_BETA = 3
+};
+
+/* sum (w) += x (w) * factor */
+static inline void
+add_scaled(float *restrict sum, const float *restrict x, float factor, int w)
+{
+	for (int f = 0; f < w; f++)
+		sum[f] += factor * x[f];
+}
+
+/* out (width) = X[r] b for columns' vectors b */
+static inline __attribute__((always_inline)) void
+row_times(const GibbsSide *s, int32_t r, const float *b, int w, float *out)
+{
+	memset(out, 0, sizeof(float) * (size_t) w);
+	for (int k = 0; k < s->n_blocks; k++)
+	{
+		const GibbsBlock *x = &s->blocks[k];
+		float scale = x->row_scale != NULL ? x->row_scale[r] : 1;
+
+		for (int64_t e = x->ptr[r]; e < x->end[r]; e++)
+			add_scaled(out, b + (size_t) (x->first + x->col[e]) * (size_t) w,
+					   x->val != NULL ? scale * x->val[e] : scale, w);
+	}
+}
+
+/* out (width) = column c of X, times rows' vectors y; x^2 when squared */
+static inline __attribute__((always_inline)) void
+column_times(const GibbsBlock *x, int32_t c, const float *y, int w,
+			 bool squared, float *out)
+{
+	memset(out, 0, sizeof(float) * (size_t) w);
+	for (int64_t e = x->col_ptr[c]; e < x->col_end[c]; e++)
+	{
+		int32_t r = x->row[e];
+		float v = (x->row_scale != NULL ? x->row_scale[r] : 1) *
+				  (x->col_val != NULL ? x->col_val[e] : 1);
+
+		add_scaled(out, y + (size_t) r * (size_t) w, squared ? v * v : v, w);
+	}
+}
+
+/* row_work (or fit when plain) = H X b for this member's groups of rows */
+MODEL_CLONES static void
+rows_phase(Gibbs *g, GibbsSide *s, const float *b, bool plain)
+{
+	int d = g->full;
+	int w = g->width;
+	float *work = (float *) g->scratch;
+	Lanes x[GIBBS_WIDTH];
+	Lanes y[GIBBS_WIDTH];
+
+	for (int32_t k = g->run->team->rank; k < s->n_groups;
+		 k += g->run->team->size)
+	{
+		const Lanes *h = s->hessian + (size_t) k * lanes_triangle(d);
+
+		for (int l = 0; l < LANES; l++)
+		{
+			int32_t r = k * LANES + l;
+			float *to = plain ? s->fit + (size_t) r * (size_t) w : work;
+
+			if (r >= s->n)
+			{
+				for (int f = 0; f < d; f++)
+					x[f][l] = 0;
+				continue;
+			}
+			if (w == 16)
+				row_times(s, r, b, 16, to);
+			else if (w == 32)
+				row_times(s, r, b, 32, to);
+			else
+				row_times(s, r, b, w, to);
+			for (int f = 0; f < d && !plain; f++)
+				x[f][l] = to[f];
+		}
+		if (plain)
+			continue;
+		lanes_symmetric_times(d, h, x, y);
+		for (int l = 0; l < LANES && k * LANES + l < s->n; l++)
+		{
+			float *to =
+				s->row_work + ((size_t) k * LANES + (size_t) l) * (size_t) w;
+
+			for (int f = 0; f < d; f++)
+				to[f] = y[f][l];
+		}
+	}
+}
+
+typedef struct ColumnPhase
+{
+	Gibbs *g;
+	GibbsSide *s;
+	const float *y;   /* (n, width) rows' vectors */
+	float *out;       /* (n_cols, width) */
+	const float *add; /* (n_cols, width) times lambda is added; or NULL */
+	bool squared;
+} ColumnPhase;
+
+/* out = X^T y (+ lambda add) for chunk c of columns */
+MODEL_CLONES static void
+columns_chunk(const ColumnPhase *p, int c)
+{
+	GibbsSide *s = p->s;
+	int w = p->g->width;
+	int64_t from;
+	int64_t to;
+	int set = 0;
+	int block = 0;
+
+	gibbs_chunk(s->n_cols, c, &from, &to);
+	for (int64_t k = from; k < to; k++)
+	{
+		float *out = p->out + (size_t) k * (size_t) w;
+		const GibbsBlock *x;
+
+		while (k >= s->blocks[block].first + s->blocks[block].n_cols)
+			block++;
+		x = &s->blocks[block];
+		if (w == 16)
+			column_times(x, (int32_t) k - x->first, p->y, 16, p->squared, out);
+		else if (w == 32)
+			column_times(x, (int32_t) k - x->first, p->y, 32, p->squared, out);
+		else
+			column_times(x, (int32_t) k - x->first, p->y, w, p->squared, out);
+		if (p->add == NULL)
+			continue;
+		set = gibbs_set_of(s, (int32_t) k, set);
+		for (int f = 0; f < p->g->full; f++)
+			out[f] += s->set_lambda[set][f] *
+					  p->add[(size_t) k * (size_t) w + (size_t) f];
+	}
+}
+
+static double
+dot(const float *a, const float *b, size_t n)
+{
+	double s = 0;
+
+	for (size_t k = 0; k < n; k++)
+		s += (double) a[k] * b[k];
+	return s;
+}
+
+/* floats of chunk c of a columns' array: [*from, *from + *n) */
+static void
+chunk_floats(const Gibbs *g, const GibbsSide *s, int c, size_t *from, size_t *n)
+{
+	int64_t a;
+	int64_t b;
+
+	gibbs_chunk(s->n_cols, c, &a, &b);
+	*from = (size_t) a * (size_t) g->width;
+	*n = (size_t) (b - a) * (size_t) g->width;
+}
+
+static double
+sum_chunks(const Gibbs *g, int slot)
+{
+	double s = 0;
+
+	for (int c = 0; c < RANK_CHUNKS; c++)
+		s += g->sums[(size_t) c * (size_t) g->sums_width + (size_t) slot];
+	return s;
+}
+
+static double *
+chunk_sum(const Gibbs *g, int c, int slot)
+{
+	return g->sums + (size_t) c * (size_t) g->sums_width + slot;
+}
+
+/* diagonal (n_cols, width) = lambda + sum x^2 diag(H); inverted */
+static RsStatus
+make_diagonal(Gibbs *g, GibbsSide *s)
+{
+	ColumnPhase p = {g, s, s->fit, s->diagonal, NULL, true};
+	Team *team = g->run->team;
+	int d = g->full;
+	int w = g->width;
+	RsStatus st;
+
+	/* fit is free until the end: diagonals of H by row */
+	for (int32_t k = team->rank; k < s->n_groups; k += team->size)
+		for (int l = 0; l < LANES && k * LANES + l < s->n; l++)
+			for (int f = 0; f < w; f++)
+				s->fit[((size_t) k * LANES + (size_t) l) * (size_t) w +
+					   (size_t) f] =
+					f < d ? s->hessian[(size_t) k * lanes_triangle(d) +
+									   lanes_at(f, f)][l]
+						  : 0;
+	if ((st = team_barrier(team)) != RS_OK)
+		return st;
+	for (int c = team->rank; c < RANK_CHUNKS; c += team->size)
+	{
+		int64_t from;
+		int64_t to;
+		int set = 0;
+
+		columns_chunk(&p, c);
+		gibbs_chunk(s->n_cols, c, &from, &to);
+		for (int64_t k = from; k < to; k++)
+		{
+			float *out = s->diagonal + (size_t) k * (size_t) w;
+
+			set = gibbs_set_of(s, (int32_t) k, set);
+			for (int f = 0; f < w; f++)
+				out[f] =
+					f < d ? 1 / (s->set_lambda[set][f] + fmaxf(out[f], 0)) : 0;
+		}
+	}
+	return RS_OK;
+}
+
+/* residual = X^T row_work + sqrt(lambda) noise, for this member's chunks */
+static void
+right_side(Gibbs *g, GibbsSide *s)
+{
+	ColumnPhase p = {g, s, s->row_work, s->residual, NULL, false};
+	float normal[GIBBS_WIDTH];
+
+	for (int c = g->run->team->rank; c < RANK_CHUNKS; c += g->run->team->size)
+	{
+		int64_t from;
+		int64_t to;
+		int set = 0;
+
+		columns_chunk(&p, c);
+		gibbs_chunk(s->n_cols, c, &from, &to);
+		for (int64_t k = from; k < to; k++)
+		{
+			float *out = s->residual + (size_t) k * (size_t) g->width;
+
+			set = gibbs_set_of(s, (int32_t) k, set);
+			lanes_normals(g->seed, gibbs_stream(g, s->number, STREAM_BETA, k),
+						  normal, g->full);
+			for (int f = 0; f < g->full; f++)
+				out[f] += sqrtf(s->set_lambda[set][f]) * normal[f];
+		}
+	}
+}
+
+/* image = K x */
+static RsStatus
+product(Gibbs *g, GibbsSide *s, const float *x)
+{
+	ColumnPhase p = {g, s, s->row_work, s->image, x, false};
+	Team *team = g->run->team;
+	RsStatus st;
+
+	rows_phase(g, s, x, false);
+	if ((st = team_barrier(team)) != RS_OK)
+		return st;
+	for (int c = team->rank; c < RANK_CHUNKS; c += team->size)
+		columns_chunk(&p, c);
+	return RS_OK;
+}
+
+/* start from the beta of the sweep before: residual, direction, r M^-1 r */
+static RsStatus
+start(Gibbs *g, GibbsSide *s, double *rz, double *bb)
+{
+	Team *team = g->run->team;
+	RsStatus st;
+
+	right_side(g, s);
+	if ((st = make_diagonal(g, s)) != RS_OK)
+		return st;
+	if ((st = team_barrier(team)) != RS_OK)
+		return st;
+	if ((st = product(g, s, s->beta)) != RS_OK)
+		return st;
+	for (int c = team->rank; c < RANK_CHUNKS; c += team->size)
+	{
+		size_t from;
+		size_t n;
+		double scaled = 0;
+		double size = 0;
+
+		chunk_floats(g, s, c, &from, &n);
+		for (size_t k = from; k < from + n; k++)
+		{
+			float b = s->residual[k];
+
+			size += (double) b * b * s->diagonal[k];
+			s->residual[k] = b - s->image[k];
+			s->direction[k] = s->diagonal[k] * s->residual[k];
+			scaled += (double) s->residual[k] * s->direction[k];
+		}
+		*chunk_sum(g, c, 0) = scaled;
+		*chunk_sum(g, c, 2) = size;
+	}
+	if ((st = team_barrier(team)) != RS_OK)
+		return st;
+	*rz = sum_chunks(g, 0);
+	*bb = sum_chunks(g, 2);
+	return RS_OK;
+}
+
+static RsStatus
+step(Gibbs *g, GibbsSide *s, double *rz)
+{
+	Team *team = g->run->team;
+	double before = *rz;
+	double pq;
+	float a;
+	float b;
+	size_t from;
+	size_t n;
+	RsStatus st;
+
+	if ((st = product(g, s, s->direction)) != RS_OK)
+		return st;
+	for (int c = team->rank; c < RANK_CHUNKS; c += team->size)
+	{
+		chunk_floats(g, s, c, &from, &n);
+		*chunk_sum(g, c, 1) = dot(s->direction + from, s->image + from, n);
+	}
+	if ((st = team_barrier(team)) != RS_OK)
+		return st;
+	pq = sum_chunks(g, 1);
+	a = pq > 0 ? (float) (before / pq) : 0;
+	for (int c = team->rank; c < RANK_CHUNKS; c += team->size)
+	{
+		double scaled = 0;
+
+		chunk_floats(g, s, c, &from, &n);
+		for (size_t k = from; k < from + n; k++)
+		{
+			s->beta[k] += a * s->direction[k];
+			s->residual[k] -= a * s->image[k];
+			scaled += (double) s->residual[k] * s->residual[k] *
+					  (double) s->diagonal[k];
+		}
+		*chunk_sum(g, c, 0) = scaled;
+	}
+	if ((st = team_barrier(team)) != RS_OK)
+		return st;
+	*rz = sum_chunks(g, 0);
+	b = before > 0 ? (float) (*rz / before) : 0;
+	for (int c = team->rank; c < RANK_CHUNKS; c += team->size)
+	{
+		chunk_floats(g, s, c, &from, &n);
+		for (size_t k = from; k < from + n; k++)
+			s->direction[k] =
+				s->diagonal[k] * s->residual[k] + b * s->direction[k];
+	}
+	return team_barrier(team);
+}
+
+RsStatus
+gibbs_draw_beta(Gibbs *g, GibbsSide *s)
+{
+	double rz;
+	double bb;
+	RsStatus st = start(g, s, &rz, &bb);
+
+	if (st != RS_OK || (st = team_barrier(g->run->team)) != RS_OK)
+		return st;
+	for (int k = 0; k < g->cg_steps; k++)
+	{
+		if (!(rz > g->cg_tolerance * g->cg_tolerance * bb))
+			break;
+		if ((st = step(g, s, &rz)) != RS_OK)
+			return st;
+	}
+	rows_phase(g, s, s->beta, true);
+	return team_barrier(g->run->team);
+}

@@ -1,0 +1,40 @@
+/*
+ * gibbs_mean.h
+ *		The average over samples as one inner product.
+ *
+ * The posterior mean of the scores is (1/K) sum_k P_k Q_k^T, plus averages of
+ * the biases, which simply add up. Exact would be one long concatenation;
+ * this keeps the best approximation of rank R that subspace iteration finds:
+ *
+ *	users: | rank R so far | sample | sample | ...   (n, columns)
+ *	items: | rank R so far | sample | sample | ...
+ *
+ * When the columns are full, Y = orthonormal basis of the users' range (a few
+ * power iterations from random starts), users <- Y, items <- items users^T Y.
+ */
+#ifndef RECSYS_GIBBS_MEAN_H
+#define RECSYS_GIBBS_MEAN_H
+
+#include "model/gibbs.h"
+
+typedef struct GibbsMean
+{
+	int rank;        /* R */
+	int columns;     /* R plus room for samples */
+	int used;        /* columns filled */
+	int samples;     /* so far */
+	float *rows[2];  /* (n, columns) of users and of items, shared */
+	float *basis[2]; /* (n, rank) shared */
+	double *bias[2]; /* (n) sums of biases, shared */
+	double *gram;    /* (RANK_CHUNKS, rank, rank) shared */
+	float *small;    /* (RANK_CHUNKS, columns, rank) shared */
+} GibbsMean;
+
+/* a dry arena measures; false when it is full */
+extern bool gibbs_mean_layout(GibbsMean *m, Arena *arena, int rank, int dim,
+							  int32_t n_users, int32_t n_items);
+extern RsStatus gibbs_mean_add(GibbsMean *m, Gibbs *g);
+/* basis[0], basis[1] (n, rank): their products are the mean of scores */
+extern RsStatus gibbs_mean_finish(GibbsMean *m, Gibbs *g);
+
+#endif

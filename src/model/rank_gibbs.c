@@ -1,0 +1,506 @@
+/*
+ * rank_gibbs.c
+ *		The ranking learner by Gibbs sampling.
+ */
+#include "model/rank_gibbs.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "math/hooks.h"
+#include "math/rng.h"
+#include "math/vec.h"
+#include "model/gibbs.h"
+#include "model/gibbs_mean.h"
+
+#define DAY 86400.0
+
+GibbsProbe *gibbs_probe;
+
+typedef struct GibbsPlan
+{
+	int dim;
+	int sweeps;
+	int burn;
+	int rank;
+	bool ordinal;
+	bool implicit[2]; /* features: what the row's ratings are of */
+	bool days[2];
+	bool given[2]; /* features from the tables */
+} GibbsPlan;
+
+/* days of one side's ratings as features; shared */
+typedef struct DayBlock
+{
+	int64_t *ptr; /* (n + 1) */
+	int32_t *col; /* (ratings) */
+	float *val;
+	int64_t *col_ptr; /* (n_days + 1) */
+	int32_t *row;
+	float *col_val;
+} DayBlock;
+
+typedef struct GibbsTrain
+{
+	RankRun *run;
+	GibbsPlan plan;
+	Gibbs g;
+	GibbsMean mean;
+	double shift;
+	double scale;
+	float *scaled;  /* (n) standardised ratings or level numbers */
+	float *root[2]; /* (n) number of ratings ^ -1/2 */
+	float levels[GIBBS_MAX_LEVELS];
+	double cut_sum[GIBBS_MAX_LEVELS + 1];
+	float *out[2]; /* (n, rank + 2) */
+} GibbsTrain;
+
+static double
+env(const char *name, double otherwise)
+{
+	const char *v = getenv(name);
+
+	return v != NULL ? atof(v) : otherwise;
+}
+
+static void
+plan_make(GibbsPlan *p, const JobConfig *config, const JobInput *input)
+{
+	memset(p, 0, sizeof(*p));
+	p->dim = config->dim > 0 ? config->dim : 15;
+	if (p->dim > GIBBS_MAX_DIM)
+		p->dim = GIBBS_MAX_DIM;
+	p->sweeps = config->epochs > 0 ? config->epochs : 150;
+	p->burn = (int) env("BURN", p->sweeps < 60 ? p->sweeps / 3 : 20);
+	p->rank = (int) env("RANK", 32);
+	p->ordinal = config->ranking_loss == LOSS_ORDINAL;
+	p->implicit[0] = env("IU", 1) != 0;
+	p->implicit[1] = env("II", 1) != 0;
+	p->days[0] = input->time != 0 && env("DU", 0) != 0;
+	p->days[1] = input->time != 0 && env("DI", 0) != 0;
+	p->given[0] = input->users.n_cols > 0 && env("FU", 1) != 0;
+	p->given[1] = input->items.n_cols > 0 && env("FI", 1) != 0;
+}
+
+static int
+width_of(int full)
+{
+	return full <= 8 ? 8 : (full + 15) / 16 * 16;
+}
+
+/* every allocation; with a dry arena it measures */
+static bool
+layout_side(GibbsTrain *t, Arena *arena, GibbsSide *s, int32_t n)
+{
+	Gibbs *g = &t->g;
+	size_t w = (size_t) g->width;
+	size_t rows = (size_t) n;
+	size_t groups = (rows + LANES - 1) / LANES;
+	size_t tri = lanes_triangle(g->full);
+	size_t cols = (size_t) s->n_cols;
+
+	s->n = n;
+	s->n_groups = (int32_t) groups;
+	s->vec = arena_alloc(arena, rows * w, sizeof(float));
+	s->design = arena_alloc(arena, rows * w, sizeof(float));
+	s->bias = arena_alloc(arena, rows, sizeof(float));
+	s->noise = arena_alloc(arena, rows, sizeof(float));
+	s->lower = arena_alloc(arena, groups * tri, sizeof(Lanes));
+	s->linear = arena_alloc(arena, groups * (size_t) g->full, sizeof(Lanes));
+	t->root[s->number] = arena_alloc(arena, rows, sizeof(float));
+	if (t->root[s->number] == NULL)
+		return false;
+	if (cols == 0)
+		return true;
+	s->hessian = arena_alloc(arena, groups * tri, sizeof(Lanes));
+	s->row_work = arena_alloc(arena, rows * w, sizeof(float));
+	s->fit = arena_alloc(arena, rows * w, sizeof(float));
+	s->beta = arena_alloc(arena, cols * w, sizeof(float));
+	s->residual = arena_alloc(arena, cols * w, sizeof(float));
+	s->direction = arena_alloc(arena, cols * w, sizeof(float));
+	s->image = arena_alloc(arena, cols * w, sizeof(float));
+	s->diagonal = arena_alloc(arena, cols * w, sizeof(float));
+	return s->diagonal != NULL;
+}
+
+static void
+add_set(GibbsSide *s, int32_t end)
+{
+	s->set_start[++s->n_sets] = end;
+}
+
+/* number the columns of all blocks; nothing else than counts is known yet */
+static void
+count_columns(GibbsTrain *t, const JobInput *in)
+{
+	for (int k = 0; k < 2; k++)
+	{
+		GibbsSide *s = &t->g.side[k];
+		int32_t n_other = k == 0 ? in->n_items : in->n_users;
+		const JobFeatures *f = k == 0 ? &in->users : &in->items;
+
+		s->number = k;
+		if (t->plan.implicit[k])
+		{
+			s->blocks[s->n_blocks].first = s->n_cols;
+			s->blocks[s->n_blocks++].n_cols = n_other;
+			s->n_cols += n_other;
+			add_set(s, s->n_cols);
+		}
+		if (t->plan.given[k])
+		{
+			s->blocks[s->n_blocks].first = s->n_cols;
+			s->blocks[s->n_blocks++].n_cols = f->n_cols;
+			for (int j = 0; j < f->n_groups; j++)
+				add_set(s, s->n_cols + f->group_start[j + 1]);
+			s->n_cols += f->n_cols;
+		}
+	}
+}
+
+static bool
+train_layout(GibbsTrain *t, Arena *arena, const JobInput *in)
+{
+	Gibbs *g = &t->g;
+	bool ok;
+
+	g->dim = t->plan.dim;
+	g->full = g->dim + 1;
+	g->width = width_of(g->full);
+	count_columns(t, in);
+	g->sums_width =
+		(2 + (g->side[0].n_sets > g->side[1].n_sets ? g->side[0].n_sets
+													: g->side[1].n_sets)) *
+			g->full +
+		4;
+	g->sums = arena_alloc(arena, RANK_CHUNKS * (size_t) g->sums_width,
+						  sizeof(double));
+	t->scaled = arena_alloc(arena, (size_t) in->n, sizeof(float));
+	g->target = arena_alloc(arena, (size_t) in->n, sizeof(float));
+	g->histogram =
+		arena_alloc(arena, (size_t) RANK_CHUNKS * GIBBS_MAX_LEVELS * GIBBS_BINS,
+					t->plan.ordinal ? sizeof(int32_t) : 0);
+	ok = g->sums != NULL && t->scaled != NULL && g->target != NULL &&
+		 layout_side(t, arena, &g->side[0], in->n_users) &&
+		 layout_side(t, arena, &g->side[1], in->n_items) &&
+		 gibbs_mean_layout(&t->mean, arena, t->plan.rank, g->dim, in->n_users,
+						   in->n_items);
+	for (int k = 0; k < 2 && ok; k++)
+	{
+		size_t n = (size_t) (k == 0 ? in->n_users : in->n_items);
+
+		t->out[k] =
+			arena_alloc(arena, n * ((size_t) t->plan.rank + 2), sizeof(float));
+		ok = t->out[k] != NULL;
+	}
+	return ok;
+}
+
+size_t
+rank_gibbs_size(const JobConfig *config, const JobInput *input, int workers)
+{
+	GibbsTrain *t = math_alloc_zero(sizeof(GibbsTrain));
+	Arena dry = {(char *) 64, SIZE_MAX / 2, 0};
+	bool ok;
+
+	(void) workers;
+	plan_make(&t->plan, config, input);
+	ok = train_layout(t, &dry, input);
+	math_release(t);
+	return ok ? dry.used + 64 * (JOB_MAX_PARAMS + 4) * 16 : SIZE_MAX;
+}
+
+/* ---- ratings ---- */
+
+static int
+compare_floats(const void *a, const void *b)
+{
+	float x = *(const float *) a;
+	float y = *(const float *) b;
+
+	return (x > y) - (x < y);
+}
+
+/* the distinct ratings, rising; 0 when there are too many */
+static int
+find_levels(const RankRun *run, float *levels)
+{
+	const Dataset *ds = run->ds;
+	int n = 0;
+
+	for (int32_t u = 0; u < ds->n_users; u++)
+		for (int64_t r = ds->user_ptr[u]; r < rank_user_end(run, u); r++)
+		{
+			int k = 0;
+
+			while (k < n && levels[k] != ds->rating[r])
+				k++;
+			if (k < n)
+				continue;
+			if (n == GIBBS_MAX_LEVELS)
+				return 0;
+			levels[n++] = ds->rating[r];
+		}
+	qsort(levels, (size_t) n, sizeof(float), compare_floats);
+	return n;
+}
+
+static void
+prepare_ratings(GibbsTrain *t, const RankBias *bias)
+{
+	const Dataset *ds = t->run->ds;
+	double n = (double) rank_n_train(t->run);
+	double ss = 0;
+	int64_t count[GIBBS_MAX_LEVELS] = {0};
+
+	t->shift = bias->mean;
+	for (int32_t u = 0; u < ds->n_users; u++)
+		for (int64_t r = ds->user_ptr[u]; r < rank_user_end(t->run, u); r++)
+			ss +=
+				(ds->rating[r] - bias->mean) * (ds->rating[r] - bias->mean) / n;
+	t->scale = ss > 0 && isfinite(ss) ? sqrt(ss) : 1;
+	if (t->g.ordinal)
+		t->g.n_levels = find_levels(t->run, t->levels);
+	for (int32_t u = 0; u < ds->n_users; u++)
+		for (int64_t r = ds->user_ptr[u]; r < rank_user_end(t->run, u); r++)
+		{
+			int k = 0;
+
+			if (!t->g.ordinal)
+			{
+				t->scaled[r] = (float) ((ds->rating[r] - t->shift) / t->scale);
+				continue;
+			}
+			while (t->levels[k] != ds->rating[r])
+				k++;
+			count[k]++;
+			t->scaled[r] = (float) k;
+		}
+	if (t->g.ordinal)
+		gibbs_init_cuts(&t->g, count);
+}
+
+static void
+init_side(GibbsTrain *t, GibbsSide *s)
+{
+	const Dataset *ds = t->run->ds;
+	bool all = t->run->all;
+	DatasetSide d =
+		s->number == 0 ? dataset_users(ds, all) : dataset_items(ds, all);
+	DatasetSide o =
+		s->number == 0 ? dataset_items(ds, all) : dataset_users(ds, all);
+	const JobInput *in = &t->run->job->input;
+	const JobFeatures *f = s->number == 0 ? &in->users : &in->items;
+	int b = 0;
+
+	s->ptr = d.ptr;
+	s->end = d.end;
+	s->index = d.index;
+	s->place = s->number == 0 ? NULL : ds->row;
+	for (int k = 0; k < t->g.full; k++)
+		s->lambda[k] = k < t->g.dim ? 20 : 4;
+	for (int k = t->g.full; k < t->g.width; k++)
+		s->lambda[k] = 1;
+	s->set_lambda = calloc((size_t) s->n_sets + 1, sizeof(*s->set_lambda));
+	for (int j = 0; j < s->n_sets; j++)
+		for (int k = 0; k < t->g.width; k++)
+			s->set_lambda[j][k] = 20;
+	if (t->plan.implicit[s->number])
+	{
+		GibbsBlock *x = &s->blocks[b++];
+
+		x->ptr = d.ptr;
+		x->end = d.end;
+		x->col = d.index;
+		x->row_scale = t->root[s->number];
+		x->col_ptr = o.ptr;
+		x->col_end = o.end;
+		x->row = o.index;
+	}
+	(void) f;
+	if (t->run->team->rank != 0)
+		return;
+	for (int32_t r = 0; r < s->n; r++)
+	{
+		double n = (double) (s->end[r] - s->ptr[r]);
+
+		t->root[s->number][r] = (float) (1 / sqrt(n > 1 ? n : 1));
+	}
+	gibbs_init_side(&t->g, s);
+}
+
+static double
+probe_rating(const GibbsTrain *t, double s)
+{
+	double y = t->levels[0];
+
+	if (!t->g.ordinal)
+		return t->shift + t->scale * s;
+	for (int j = 1; j < t->g.n_levels; j++)
+		y += (t->levels[j] - t->levels[j - 1]) * 0.5 *
+			 erfc((t->g.cut[j] - s) * M_SQRT1_2);
+	return y;
+}
+
+static void
+probe_sample(GibbsTrain *t)
+{
+	GibbsProbe *p = gibbs_probe;
+	Gibbs *g = &t->g;
+
+	p->var += 1;
+	for (int64_t k = 0; k < p->n; k++)
+	{
+		const float *u = g->side[0].vec + (size_t) p->user[k] * g->width;
+		const float *q = g->side[1].design + (size_t) p->item[k] * g->width;
+		double s = vec_dot(u, q, g->width) + g->side[1].bias[p->item[k]];
+
+		p->sum[k] += probe_rating(t, s);
+		p->score[k] += s;
+		p->square[k] += s * s;
+	}
+}
+
+static RsStatus
+sweep(GibbsTrain *t)
+{
+	Gibbs *g = &t->g;
+	RsStatus st;
+
+	if ((st = gibbs_draw_noise(g)) != RS_OK ||
+		(st = gibbs_draw_side(g, &g->side[0])) != RS_OK ||
+		(st = gibbs_draw_side(g, &g->side[1])) != RS_OK)
+		return st;
+	if (g->sweep <= t->plan.burn)
+		return RS_OK;
+	for (int j = 0; j <= g->n_levels; j++)
+		t->cut_sum[j] += g->cut[j];
+	if (gibbs_probe != NULL && t->run->team->rank == 0)
+		probe_sample(t);
+	return gibbs_mean_add(&t->mean, g);
+}
+
+static RsStatus
+output(GibbsTrain *t, const RankBias *bias)
+{
+	JobOutput *out = &t->run->job->output;
+	const GibbsMean *m = &t->mean;
+	int dim = m->rank + 2;
+	float k = 1 / (float) m->samples;
+	float scale = t->g.ordinal ? 1 : (float) t->scale;
+	RsStatus st;
+
+	if (t->run->team->rank == 0)
+	{
+		for (int side = 0; side < 2; side++)
+			for (int32_t r = 0; r < t->g.side[side].n; r++)
+			{
+				float *to = t->out[side] + (size_t) r * (size_t) dim;
+				const float *x = m->basis[side] + (size_t) r * (size_t) m->rank;
+				float b = (float) m->bias[side][r] * k * scale;
+
+				for (int f = 0; f < m->rank; f++)
+					to[f] = x[f] * (side == 0 ? 1 : k * scale);
+				to[m->rank] =
+					side == 0 ? b + (t->g.ordinal ? 0 : (float) t->shift) : 1;
+				to[m->rank + 1] = side == 0 ? 1 : b;
+			}
+		out->ranking = RANKING_FACTOR;
+		out->user_ranking_dim = out->item_ranking_dim = dim;
+		out->user_ranking = job_offset(t->run->job, t->out[0]);
+		out->item_ranking = job_offset(t->run->job, t->out[1]);
+	}
+	if (t->g.ordinal)
+	{
+		int n = t->g.n_levels;
+		float *levels = rank_add_param(t->run, "levels", 1, n, 0);
+		float *cuts = rank_add_param(t->run, "cutpoints", 1, n - 1, 0);
+		float *variance = rank_add_param(t->run, "variance", 1, 1, 0);
+
+		for (int j = 0; j < n; j++)
+			levels[j] = t->levels[j];
+		for (int j = 1; j < n; j++)
+			cuts[j - 1] = (float) t->cut_sum[j] * k;
+		variance[0] = (float) env("VAR", 0.1);
+	}
+	if ((st = rank_add_clamp(t->run, bias)) != RS_OK)
+		return st;
+	return team_barrier(t->run->team);
+}
+
+static RsStatus
+train(GibbsTrain *t, const RankBias *bias)
+{
+	RankRun *run = t->run;
+	JobShared *job = run->job;
+	RsStatus st;
+
+	for (int k = 1; k <= t->plan.sweeps; k++)
+	{
+		t->g.sweep = k;
+		if ((st = sweep(t)) != RS_OK)
+			return st;
+		if (run->team->rank == 0)
+		{
+			job->progress.epoch = k;
+			job->progress.epochs = t->plan.sweeps;
+			if (getenv("RANK_LOG"))
+				fprintf(stderr,
+						"%d alpha %g lambda %g %g bias %g %g set %g %g; %g %g; "
+						"cuts %g %g %g %g\n",
+						k, t->g.alpha, t->g.side[0].lambda[0],
+						t->g.side[1].lambda[0], t->g.side[0].lambda[t->g.dim],
+						t->g.side[1].lambda[t->g.dim],
+						t->g.side[0].set_lambda[0][0],
+						t->g.side[0].set_lambda[0][t->g.dim],
+						t->g.side[1].set_lambda[0][0],
+						t->g.side[1].set_lambda[0][t->g.dim], t->g.cut[1],
+						t->g.cut[2], t->g.cut[3], t->g.cut[4]);
+		}
+	}
+	if ((st = gibbs_mean_finish(&t->mean, &t->g)) != RS_OK)
+		return st;
+	return output(t, bias);
+}
+
+RsStatus
+rank_gibbs_run(RankRun *run, RankBias *bias)
+{
+	GibbsTrain *t = math_alloc_zero(sizeof(GibbsTrain));
+	Gibbs *g = &t->g;
+	RsStatus st;
+
+	t->run = g->run = run;
+	g->seed = run->job->config.seed;
+	plan_make(&t->plan, &run->job->config, &run->job->input);
+	g->ordinal = t->plan.ordinal;
+	g->free_mean = !g->ordinal;
+	g->own_noise = env("NOISE", 0) != 0;
+	g->cg_steps = (int) env("CG", 15);
+	g->cg_tolerance = (float) env("TOL", 1e-2);
+	g->alpha = 1;
+	if (!train_layout(t, run->arena, &run->job->input))
+		team_stop(run->team, RS_NO_MEMORY);
+	g->scratch = math_alloc_zero(gibbs_scratch_size(g));
+	if ((st = team_barrier(run->team)) != RS_OK)
+		return st;
+	/* members other than 0 repeat it: the levels are private */
+	if (run->team->rank == 0)
+	{
+		prepare_ratings(t, bias);
+		memcpy(g->target, t->scaled, sizeof(float) * (size_t) run->ds->n);
+	}
+	if ((st = team_barrier(run->team)) != RS_OK)
+		return st;
+	if (run->team->rank != 0)
+		prepare_ratings(t, bias);
+	g->rating = t->scaled;
+	init_side(t, &g->side[0]);
+	init_side(t, &g->side[1]);
+	if ((st = team_barrier(run->team)) == RS_OK)
+		st = train(t, bias);
+	math_release(g->scratch);
+	return st;
+}
