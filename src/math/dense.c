@@ -8,8 +8,6 @@
 #include <stddef.h>
 #include <string.h>
 
-#define DENSE_MAX 2048 /* rows of a matrix that cholesky takes */
-
 #define VL 4
 #define MR 4
 #define FN(name) name##_plain
@@ -24,7 +22,7 @@
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
 #define VL 8
-#define MR 12
+#define MR 8
 #define FN(name) name##_avx2
 #define FN_NAME "AVX2"
 #include "math/dense_body.h"
@@ -49,9 +47,10 @@
 #pragma GCC pop_options
 #endif
 
-DenseOps dense = {"plain",        softmax_plain, rank_plain,    dot_plain,
-				  axpy_plain,     scale_plain,   gram_plain,    outer_plain,
-				  cholesky_plain, solve_plain,   adagrad_plain, adam_plain};
+DenseOps dense = {
+	"plain",    softmax_plain, rank_plain,         dot_plain,
+	axpy_plain, scale_plain,   pack_columns_plain, pack_rows_plain,
+	gram_plain, solve_plain,   adagrad_plain,      adam_plain};
 
 int
 dense_init(int level)

@@ -30,19 +30,26 @@ typedef struct DenseOps
 	/* y *= a */
 	void (*scale)(float a, float *y, int n);
 	/*
-	 * Lower triangle of G (d, d) += X^T X, X (n, d). In G also entries above
-	 * the diagonal may be written. d a multiple of 16.
+	 * XT (d, ldx): XT[k, i] = H[rows[i], k] scale[k] weight[i], weight may be
+	 * NULL; columns n .. ldx-1 become zero. d and ldx multiples of 16.
+	 */
+	void (*pack_columns)(const float *h, int ldh, const int32_t *rows, int n,
+						 int d, const float *scale, const float *weight,
+						 float *xt, int ldx);
+	/* X (n, d): X[i, k] = H[rows[i], k] scale[k] weight[i] */
+	void (*pack_rows)(const float *h, int ldh, const int32_t *rows, int n,
+					  int d, const float *scale, const float *weight, float *x);
+	/*
+	 * Upper triangle of G (d, d) += X^T X, X (n, d), d a multiple of 16.
+	 * Entries just below the diagonal may be written, too.
 	 */
 	void (*gram)(const float *x, int n, int d, float *g, int ldg);
-	/* lower triangle of K (n, n) = X X^T; ldk >= n rounded up to 16 */
-	void (*outer)(const float *x, int n, int d, float *k, int ldk);
 	/*
-	 * A (n, n) = L L^T, lower triangle in place; lda a multiple of 16 and
-	 * >= n. False when A is not positive definite.
+	 * b (n) = A^-1 b for symmetric positive definite A, of which only the
+	 * upper triangle is read. A is destroyed; lda > n, a multiple of 16.
+	 * False when A is not positive definite.
 	 */
-	bool (*cholesky)(float *a, int n, int lda);
-	/* b = (L L^T)^-1 b */
-	void (*solve)(const float *l, int n, int lda, float *b);
+	bool (*solve)(float *a, int n, int lda, float *b);
 	/* w -= lr g / sqrt(a + eps) after a += g^2 */
 	void (*adagrad)(float *w, float *a, const float *g, int n, float lr,
 					float eps);

@@ -181,92 +181,202 @@ FN(scale)(float a, float *y, int n)
 		y[j] *= a;
 }
 
+/*
+ * Transpose VL vectors in place: stage s swaps the s-th bits of the vector's
+ * and the lane's number.
+ */
+static inline void
+FN(transpose)(VF v[VL])
+{
+#pragma GCC unroll 8
+	for (int s = 1; s < VL; s *= 2)
+	{
+		VI lo;
+		VI hi;
+
+		for (int j = 0; j < VL; j++)
+		{
+			lo[j] = (j & s) == 0 ? j : VL + j - s;
+			hi[j] = (j & s) == 0 ? j + s : VL + j;
+		}
+#pragma GCC unroll 16
+		for (int i = 0; i < VL; i++)
+			if ((i & s) == 0)
+			{
+				VF a = v[i];
+				VF b = v[i + s];
+
+				v[i] = __builtin_shuffle(a, b, lo);
+				v[i + s] = __builtin_shuffle(a, b, hi);
+			}
+	}
+}
+
+/* XT[k, i] = H[rows[i], k] scale[k] weight[i]; columns up to ldx are zero */
+static void
+FN(pack_columns)(const float *h, int ldh, const int32_t *rows, int n, int d,
+				 const float *scale, const float *weight, float *xt, int ldx)
+{
+	for (int i = 0; i < ldx; i += VL)
+		for (int k = 0; k < d; k += VL)
+		{
+			VF s = FN(load)(scale + k);
+			VF v[VL];
+
+#pragma GCC unroll 16
+			for (int r = 0; r < VL; r++)
+			{
+				v[r] = (VF){0};
+				if (i + r < n)
+					v[r] =
+						FN(load)(h + (size_t) rows[i + r] * (size_t) ldh + k) *
+						s;
+				if (weight != NULL && i + r < n)
+					v[r] *= weight[i + r];
+			}
+			FN(transpose)(v);
+#pragma GCC unroll 16
+			for (int r = 0; r < VL; r++)
+				FN(store)(xt + (size_t) (k + r) * (size_t) ldx + i, v[r]);
+		}
+}
+
+/* X[i, k] = H[rows[i], k] scale[k] weight[i] */
+static void
+FN(pack_rows)(const float *h, int ldh, const int32_t *rows, int n, int d,
+			  const float *scale, const float *weight, float *x)
+{
+	for (int i = 0; i < n; i++)
+	{
+		const float *from = h + (size_t) rows[i] * (size_t) ldh;
+		float *to = x + (size_t) i * (size_t) d;
+		float w = weight != NULL ? weight[i] : 1;
+
+		for (int k = 0; k < d; k += VL)
+			FN(store)(to + k, FN(load)(from + k) * FN(load)(scale + k) * w);
+	}
+}
+
 /* G[i0 .. i0+MR-1, j0 .. j0+VL-1] += X^T X over n rows */
 static inline void
-FN(gram_tile)(const float *x, int n, int d, int i0, int rows, int j0, float *g,
-			  int ldg)
+FN(gram_tile)(const float *x, int n, int ldx, int i0, int j0, float *g, int ldg)
 {
 	VF acc[MR];
 
+#pragma GCC unroll 16
 	for (int i = 0; i < MR; i++)
 		acc[i] = (VF){0};
-	if (rows == MR)
-		for (int k = 0; k < n; k++)
-		{
-			const float *row = x + (long) k * d;
-			VF v = FN(load)(row + j0);
-
-			for (int i = 0; i < MR; i++)
-				acc[i] += row[i0 + i] * v;
-		}
-	else
-		for (int k = 0; k < n; k++)
-		{
-			const float *row = x + (long) k * d;
-			VF v = FN(load)(row + j0);
-
-			for (int i = 0; i < rows; i++)
-				acc[i] += row[i0 + i] * v;
-		}
-	for (int i = 0; i < rows; i++)
+	for (int k = 0; k < n; k++)
 	{
-		float *out = g + (long) (i0 + i) * ldg + j0;
+		const float *row = x + (size_t) k * (size_t) ldx;
+		VF v = FN(load)(row + j0);
+
+#pragma GCC unroll 16
+		for (int i = 0; i < MR; i++)
+			acc[i] += row[i0 + i] * v;
+	}
+#pragma GCC unroll 16
+	for (int i = 0; i < MR; i++)
+	{
+		float *out = g + (size_t) (i0 + i) * (size_t) ldg + j0;
 
 		FN(store)(out, FN(load)(out) + acc[i]);
 	}
 }
 
+/* MR divides 16, so tiles never leave a matrix of 16-multiple size */
 static void
 FN(gram)(const float *x, int n, int d, float *g, int ldg)
 {
 	for (int i0 = 0; i0 < d; i0 += MR)
-	{
-		int rows = d - i0 < MR ? d - i0 : MR;
+		for (int j0 = i0 / VL * VL; j0 < d; j0 += VL)
+			FN(gram_tile)(x, n, d, i0, j0, g, ldg);
+}
 
-		for (int j0 = 0; j0 < i0 + rows; j0 += VL)
-			FN(gram_tile)(x, n, d, i0, rows, j0, g, ldg);
+/*
+ * Four pivot rows of the factor R within themselves: A = R^T R, right-looking
+ * over the whole rows.
+ */
+static inline bool
+FN(pivot_rows)(float *a, int k0, int rows, int width, int lda)
+{
+	for (int k = k0; k < k0 + rows; k++)
+	{
+		float *row = a + (size_t) k * (size_t) lda;
+		int j0 = k / VL * VL;
+		float inv;
+
+		if (!(row[k] > 0) || row[k] > 3e38f)
+			return false;
+		inv = 1 / sqrtf(row[k]);
+		for (int j = j0; j < width; j += VL)
+			FN(store)(row + j, FN(load)(row + j) * inv);
+		for (int i = k + 1; i < k0 + rows; i++)
+		{
+			float *out = a + (size_t) i * (size_t) lda;
+			float f = row[i];
+
+			for (int j = j0; j < width; j += VL)
+				FN(store)(out + j, FN(load)(out + j) - FN(load)(row + j) * f);
+		}
+		/* keep the reciprocal of the diagonal, which is what solves use */
+		row[k] = inv;
+	}
+	return true;
+}
+
+/* rows below the pivots lose the pivots' products: four at a time */
+static inline void
+FN(trail_rows)(float *a, int k0, int n, int width, int lda)
+{
+	const float *r0 = a + (size_t) k0 * (size_t) lda;
+	const float *r1 = r0 + lda;
+	const float *r2 = r1 + lda;
+	const float *r3 = r2 + lda;
+
+	for (int i = k0 + 4; i < n; i++)
+	{
+		float *out = a + (size_t) i * (size_t) lda;
+		float f0 = r0[i];
+		float f1 = r1[i];
+		float f2 = r2[i];
+		float f3 = r3[i];
+
+		for (int j = i / VL * VL; j < width; j += VL)
+			FN(store)
+			(out + j, FN(load)(out + j) - FN(load)(r0 + j) * f0 -
+						  FN(load)(r1 + j) * f1 - FN(load)(r2 + j) * f2 -
+						  FN(load)(r3 + j) * f3);
 	}
 }
 
-/* four rows of K at a time: each loaded vector of X serves four dot products */
-static void
-FN(outer)(const float *x, int n, int d, float *k, int ldk)
+/*
+ * The right side is column n of A and is carried through the elimination, so
+ * that only the back substitution is left.
+ */
+static bool
+FN(solve)(float *a, int n, int lda, float *b)
 {
-	for (int i = 0; i < n; i += 4)
+	int width = (n + VL) / VL * VL; /* columns 0 .. n, rounded up */
+
+	for (int i = 0; i < n; i++)
+		a[(size_t) i * (size_t) lda + (size_t) n] = b[i];
+	for (int k = 0; k < n; k += 4)
 	{
-		int rows = n - i < 4 ? n - i : 4;
-		const float *a[4];
+		int rows = n - k < 4 ? n - k : 4;
 
-		for (int r = 0; r < 4; r++)
-			a[r] = x + (long) (i + (r < rows ? r : 0)) * d;
-		for (int j = 0; j < i + rows; j += 2)
-		{
-			int cols = j + 1 < n ? 2 : 1;
-			const float *b0 = x + (long) j * d;
-			const float *b1 = x + (long) (j + cols - 1) * d;
-			VF s[8] = {{0}};
-
-			for (int l = 0; l < d; l += VL)
-			{
-				VF v0 = FN(load)(b0 + l);
-				VF v1 = FN(load)(b1 + l);
-
-				for (int r = 0; r < 4; r++)
-				{
-					VF w = FN(load)(a[r] + l);
-
-					s[2 * r] += w * v0;
-					s[2 * r + 1] += w * v1;
-				}
-			}
-			for (int r = 0; r < rows; r++)
-			{
-				k[(long) (i + r) * ldk + j] = FN(sum)(s[2 * r]);
-				if (cols == 2)
-					k[(long) (i + r) * ldk + j + 1] = FN(sum)(s[2 * r + 1]);
-			}
-		}
+		if (!FN(pivot_rows)(a, k, rows, width, lda))
+			return false;
+		if (rows == 4)
+			FN(trail_rows)(a, k, n, width, lda);
 	}
+	for (int i = n - 1; i >= 0; i--)
+	{
+		const float *row = a + (size_t) i * (size_t) lda;
+
+		b[i] = (row[n] - FN(dot)(row + i + 1, b + i + 1, n - i - 1)) * row[i];
+	}
+	return true;
 }
 
 static void
@@ -291,119 +401,10 @@ FN(adam)(float *w, float *m, float *v, const float *g, int n, float step,
 	}
 }
 
-/*
- * Cholesky by panels of CB columns, left-looking: the panel first takes the
- * products of all columns before it, then is factored within itself.
- */
-#define CB 16
+static const DenseOps FN(ops) = {FN_NAME,          FN(softmax),   FN(rank),
+								 FN(dot),          FN(axpy),      FN(scale),
+								 FN(pack_columns), FN(pack_rows), FN(gram),
+								 FN(solve),        FN(adagrad),   FN(adam)};
 
-/* A[i, j0 .. j0+CB-1] -= sum over k < j0 of L[i, k] L[j0 .., k], i >= j0 */
-static inline void
-FN(chol_update)(float *a, int n, int lda, int j0, int cols, const float *lt)
-{
-	for (int i = j0; i < n; i += 4)
-	{
-		int rows = n - i < 4 ? n - i : 4;
-		float *r[4];
-		VF s[4][CB / VL];
-
-		for (int t = 0; t < 4; t++)
-			r[t] = a + (long) (i + (t < rows ? t : 0)) * lda;
-		for (int t = 0; t < 4; t++)
-			for (int c = 0; c < CB / VL; c++)
-				s[t][c] = (VF){0};
-		for (int k = 0; k < j0; k++)
-			for (int c = 0; c < CB / VL; c++)
-			{
-				VF v = FN(load)(lt + (long) k * CB + c * VL);
-
-				for (int t = 0; t < 4; t++)
-					s[t][c] += r[t][k] * v;
-			}
-		for (int t = 0; t < rows; t++)
-		{
-			float out[CB];
-
-			for (int c = 0; c < CB / VL; c++)
-				memcpy(out + c * VL, &s[t][c], sizeof(VF));
-			for (int c = 0; c < cols; c++)
-				r[t][j0 + c] -= out[c];
-		}
-	}
-}
-
-/* factor the panel's own columns */
-static inline bool
-FN(chol_panel)(float *a, int n, int lda, int j0, int cols)
-{
-	for (int j = j0; j < j0 + cols; j++)
-	{
-		float *row = a + (long) j * lda;
-		float diag = row[j];
-		float inv;
-
-		for (int k = j0; k < j; k++)
-			diag -= row[k] * row[k];
-		if (!(diag > 0) || isinf(diag))
-			return false;
-		diag = sqrtf(diag);
-		row[j] = diag;
-		inv = 1 / diag;
-		for (int i = j + 1; i < n; i++)
-		{
-			float *r = a + (long) i * lda;
-			float s = r[j];
-
-			for (int k = j0; k < j; k++)
-				s -= r[k] * row[k];
-			r[j] = s * inv;
-		}
-	}
-	return true;
-}
-
-static bool
-FN(cholesky)(float *a, int n, int lda)
-{
-	float lt[DENSE_MAX * CB];
-
-	for (int j0 = 0; j0 < n; j0 += CB)
-	{
-		int cols = n - j0 < CB ? n - j0 : CB;
-
-		for (int c = 0; c < CB; c++)
-			for (int k = 0; k < j0; k++)
-				lt[k * CB + c] = c < cols ? a[(long) (j0 + c) * lda + k] : 0;
-		if (j0 > 0)
-			FN(chol_update)(a, n, lda, j0, cols, lt);
-		if (!FN(chol_panel)(a, n, lda, j0, cols))
-			return false;
-	}
-	return true;
-}
-
-static void
-FN(solve)(const float *l, int n, int lda, float *b)
-{
-	for (int i = 0; i < n; i++)
-	{
-		const float *row = l + (long) i * lda;
-
-		b[i] = (b[i] - FN(dot)(row, b, i)) / row[i];
-	}
-	for (int i = n - 1; i >= 0; i--)
-	{
-		const float *row = l + (long) i * lda;
-
-		b[i] /= row[i];
-		FN(axpy)(-b[i], row, b, i);
-	}
-}
-
-static const DenseOps FN(ops) = {
-	FN_NAME,  FN(softmax), FN(rank),     FN(dot),   FN(axpy),    FN(scale),
-	FN(gram), FN(outer),   FN(cholesky), FN(solve), FN(adagrad), FN(adam)};
-
-#undef CB
 #undef VF
 #undef VI

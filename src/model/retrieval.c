@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "model/clock.h"
+#include "model/ials.h"
 #include "model/metrics.h"
 #include "model/softmax.h"
 
@@ -39,17 +40,44 @@ tfrs_config(const JobConfig *in, SoftmaxConfig *c)
 	c->seed = in->seed;
 }
 
+static bool
+uses_softmax(const JobConfig *config)
+{
+	return config->loss == LOSS_SOFTMAX ||
+		   (config->loss == LOSS_AUTO && config->preset == PRESET_TFRS);
+}
+
+static void
+ials_config(const JobConfig *in, IalsConfig *c)
+{
+	c->dim = in->dim > 0 ? in->dim : 64;
+	c->alpha0 = in->alpha0 > 0 ? in->alpha0 : 0.1f;
+	c->lambda = in->regularization > 0 ? in->regularization : 0.01f;
+	c->nu = 1;
+	c->seed = in->seed;
+}
+
 size_t
 retrieval_arena_size(const JobConfig *config, const JobInput *input,
 					 int workers)
 {
+	size_t size = metrics_size(input->n_users) +
+				  arena_need((size_t) input->n_users, sizeof(float)) +
+				  arena_need((size_t) input->n_items, sizeof(float));
 	SoftmaxConfig c;
+	IalsConfig ic;
 
-	tfrs_config(config, &c);
-	return softmax_size(&c, input->n_users, input->n_items, input->n, workers) +
-		   metrics_size(input->n_users) +
-		   arena_need((size_t) input->n_users, sizeof(float)) +
-		   arena_need((size_t) input->n_items, sizeof(float));
+	if (uses_softmax(config))
+	{
+		tfrs_config(config, &c);
+		return size + softmax_size(&c, input->n_users, input->n_items, input->n,
+								   workers);
+	}
+	ials_config(config, &ic);
+	return size + ials_size(&ic, input->n_users, input->n_items) +
+		   arena_need((size_t) input->n_users * (size_t) ic.dim,
+					  sizeof(float)) +
+		   arena_need((size_t) input->n_items * (size_t) ic.dim, sizeof(float));
 }
 
 void
@@ -192,11 +220,64 @@ run_tfrs(Retrieval *r)
 	return report(r, false, sm.u, sm.v, c.dim);
 }
 
+static RsStatus
+run_ials(Retrieval *r)
+{
+	JobShared *job = r->job;
+	JobOutput *out = &job->output;
+	Dataset *ds = r->ds;
+	IalsConfig c;
+	Ials als;
+	IalsSide users = {dataset_users(ds, false), NULL, NULL};
+	IalsSide items = {dataset_items(ds, false), NULL, NULL};
+	int epochs = job->config.epochs > 0 ? job->config.epochs : 12;
+	float *u;
+	float *v;
+	RsStatus st;
+
+	ials_config(&job->config, &c);
+	st = ials_init(r->team, r->arena, &c, ds->n_users, ds->n_items, &als);
+	u = arena_alloc(r->arena, (size_t) ds->n_users * (size_t) c.dim,
+					sizeof(float));
+	v = arena_alloc(r->arena, (size_t) ds->n_items * (size_t) c.dim,
+					sizeof(float));
+	if (u == NULL || v == NULL)
+		return RS_NO_MEMORY;
+	if (r->team->rank == 0)
+	{
+		strcpy(job->progress.phase, "retrieval");
+		job->progress.epochs = epochs;
+	}
+	for (int epoch = 1; epoch <= epochs && st == RS_OK; epoch++)
+	{
+		if (r->team->rank == 0)
+			job->progress.epoch = epoch;
+		st = ials_epoch(r->team, &als, &users, &items);
+		if (st == RS_OK && r->team->rank == 0)
+			job_log(job, "retrieval", epoch, als.loss, "", 0,
+					clock_seconds() - r->start);
+	}
+	if (st != RS_OK)
+		return st;
+	ials_copy(r->team, &als, als.w, ds->n_users, u);
+	ials_copy(r->team, &als, als.h, ds->n_items, v);
+	if ((st = team_barrier(r->team)) != RS_OK)
+		return st;
+	if (r->team->rank == 0)
+	{
+		out->dim = c.dim;
+		out->epochs = epochs;
+		out->user_vector = job_offset(job, u);
+		out->item_vector = job_offset(job, v);
+	}
+	return report(r, true, u, v, c.dim);
+}
+
 RsStatus
 retrieval_run(Team *team, JobShared *job, Arena *arena, Dataset *ds,
 			  double start)
 {
 	Retrieval r = {team, job, arena, ds, start};
 
-	return run_tfrs(&r);
+	return uses_softmax(&job->config) ? run_tfrs(&r) : run_ials(&r);
 }

@@ -1,0 +1,265 @@
+/*
+ * test_ials.c
+ *		Rows of implicit ALS against the normal equations in double, for rows
+ *		with fewer and more interactions than dimensions, with weights and
+ *		with a prior; equal bytes for teams of every size.
+ */
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "math/dense.h"
+#include "math/rng.h"
+#include "model/ials.h"
+
+#define USERS 150
+#define ITEMS 90
+#define MOST 60000
+
+static int passed;
+static int failed;
+
+static int64_t user_ptr[USERS + 1];
+static int64_t item_ptr[ITEMS + 1];
+static int32_t user_index[MOST];
+static int32_t item_index[MOST];
+static float user_weight[MOST];
+static float item_weight[MOST];
+static float user_prior[USERS * 64];
+
+static void
+check(int ok, const char *what, double x)
+{
+	if (ok)
+		passed++;
+	else
+	{
+		failed++;
+		printf("FAILED: %s: %g\n", what, x);
+	}
+}
+
+static void
+make_data(void)
+{
+	static char has[USERS][ITEMS];
+	int64_t n = 0;
+	Rng rng;
+
+	rng_init(&rng, 5, 0);
+	for (int u = 0; u < USERS; u++)
+		for (int i = 0; i < ITEMS; i++)
+			has[u][i] = rng_uniform(&rng) < (u % 10) * 0.1 && i != 7;
+	for (int u = 0; u < USERS; u++)
+	{
+		user_ptr[u] = n;
+		for (int i = 0; i < ITEMS; i++)
+			if (has[u][i])
+			{
+				user_weight[n] = 0.5f + (float) ((u * 7 + i) % 5);
+				user_index[n++] = i;
+			}
+	}
+	user_ptr[USERS] = n;
+	n = 0;
+	for (int i = 0; i < ITEMS; i++)
+	{
+		item_ptr[i] = n;
+		for (int u = 0; u < USERS; u++)
+			if (has[u][i])
+			{
+				item_weight[n] = 0.5f + (float) ((u * 7 + i) % 5);
+				item_index[n++] = u;
+			}
+	}
+	item_ptr[ITEMS] = n;
+}
+
+static void
+sides(int weighted, IalsSide *users, IalsSide *items)
+{
+	*users = (IalsSide){
+		{USERS, ITEMS, user_ptr, user_ptr + 1, user_index}, NULL, NULL};
+	*items = (IalsSide){
+		{ITEMS, USERS, item_ptr, item_ptr + 1, item_index}, NULL, NULL};
+	if (weighted)
+	{
+		users->weight = user_weight;
+		items->weight = item_weight;
+	}
+}
+
+/* largest residual of the normal equations of all users, relative */
+static double
+residual(const Ials *als, const IalsSide *side)
+{
+	int d = als->config.dim;
+	int ld = als->ld;
+	double worst = 0;
+	static double g[64][64];
+
+	memset(g, 0, sizeof(g));
+	for (int i = 0; i < ITEMS; i++)
+		for (int a = 0; a < d; a++)
+			for (int b = 0; b < d; b++)
+				g[a][b] += (double) als->h[i * ld + a] * als->h[i * ld + b];
+	for (int u = 0; u < USERS; u++)
+	{
+		const float *w = als->w + u * ld;
+		double n = (double) (user_ptr[u + 1] - user_ptr[u]);
+		double lambda = als->config.lambda *
+						pow(n + als->config.alpha0 * ITEMS, als->config.nu);
+
+		for (int a = 0; a < d; a++)
+		{
+			double left = lambda * w[a];
+			double right = 0;
+			double size = fabs(left);
+
+			if (side->prior != NULL)
+				right += lambda * side->prior[u * ld + a];
+			for (int b = 0; b < d; b++)
+				left += als->config.alpha0 * g[a][b] * w[b];
+			for (int64_t r = user_ptr[u]; r < user_ptr[u + 1]; r++)
+			{
+				const float *h = als->h + user_index[r] * ld;
+				double c = side->weight != NULL ? side->weight[r] : 1;
+				double s = 0;
+
+				for (int b = 0; b < d; b++)
+					s += (double) h[b] * w[b];
+				left += c * s * h[a];
+				right += c * h[a];
+				size += fabs(c * h[a]);
+			}
+			worst = fmax(worst, fabs(left - right) / (size + 1e-3));
+		}
+	}
+	return worst;
+}
+
+static void
+test_rows(int dim, int weighted, int prior)
+{
+	IalsConfig config = {dim, 0.1f, 0.05f, 1, 3};
+	size_t size = ials_size(&config, USERS, ITEMS);
+	void *block = aligned_alloc(64, (size + 63) / 64 * 64);
+	TeamShared shared = {0};
+	Team team = {&shared, 0, 1};
+	Arena arena;
+	Ials als;
+	IalsSide users;
+	IalsSide items;
+	double last = INFINITY;
+	double x;
+	int falls = 1;
+
+	arena_init(&arena, block, size);
+	sides(weighted, &users, &items);
+	check(ials_init(&team, &arena, &config, USERS, ITEMS, &als) == RS_OK,
+		  "init", 0);
+	for (int e = 0; e < 4; e++)
+	{
+		check(ials_epoch(&team, &als, &users, &items) == RS_OK, "epoch", e);
+		falls &= als.loss <= last + 1e-6;
+		last = als.loss;
+	}
+	check(falls, "objective falls", last);
+	if (prior)
+	{
+		for (int k = 0; k < USERS * als.ld; k++)
+			user_prior[k] = k % als.ld < dim ? 0.1f * sinf((float) k) : 0;
+		users.prior = user_prior;
+	}
+	check(ials_half(&team, &als, &users, als.w, als.h) == RS_OK, "half", 0);
+	x = residual(&als, &users);
+	check(x < 2e-4, "normal equations", x);
+	free(block);
+}
+
+typedef struct Member
+{
+	Team team;
+	void *block;
+	size_t size;
+	Ials als;
+	RsStatus st;
+} Member;
+
+static void *
+member_main(void *arg)
+{
+	Member *m = arg;
+	IalsConfig config = {24, 0.1f, 0.05f, 1, 3};
+	Arena arena;
+	IalsSide users;
+	IalsSide items;
+
+	arena_init(&arena, m->block, m->size);
+	sides(1, &users, &items);
+	m->st = ials_init(&m->team, &arena, &config, USERS, ITEMS, &m->als);
+	for (int e = 0; e < 3 && m->st == RS_OK; e++)
+		m->st = ials_epoch(&m->team, &m->als, &users, &items);
+	return NULL;
+}
+
+static void
+test_teams(void)
+{
+	IalsConfig config = {24, 0.1f, 0.05f, 1, 3};
+	size_t size = (ials_size(&config, USERS, ITEMS) + 63) / 64 * 64;
+	float *first = NULL;
+
+	for (int n = 1; n <= 4; n++)
+	{
+		void *block = aligned_alloc(64, size);
+		TeamShared shared = {0};
+		Member m[4];
+		pthread_t thread[4];
+
+		memset(block, 0, size);
+		for (int r = 0; r < n; r++)
+		{
+			memset(&m[r], 0, sizeof(m[r]));
+			m[r].team = (Team){&shared, r, n};
+			m[r].block = block;
+			m[r].size = size;
+			pthread_create(&thread[r], NULL, member_main, &m[r]);
+		}
+		for (int r = 0; r < n; r++)
+			pthread_join(thread[r], NULL);
+		check(m[0].st == RS_OK, "team", n);
+		if (n == 1)
+		{
+			first = malloc(sizeof(float) * ITEMS * 32);
+			memcpy(first, m[0].als.h, sizeof(float) * ITEMS * 32);
+		}
+		check(memcmp(first, m[0].als.h, sizeof(float) * ITEMS * 32) == 0,
+			  "bytes of a team", n);
+		free(block);
+	}
+	free(first);
+}
+
+int
+main(void)
+{
+	make_data();
+	for (int level = 0; level <= 2; level++)
+	{
+		if (dense_init(level) != level)
+			continue;
+		for (int kind = 0; kind < 4; kind++)
+		{
+			test_rows(8, kind & 1, kind & 2);
+			test_rows(16, kind & 1, kind & 2);
+			test_rows(33, kind & 1, kind & 2);
+			test_rows(64, kind & 1, kind & 2);
+		}
+		test_teams();
+	}
+	printf("%d passed, %d failed\n", passed, failed);
+	return failed != 0;
+}
