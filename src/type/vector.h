@@ -29,6 +29,14 @@ typedef struct Vector
 
 #define VECTOR_SIZE(dim) (offsetof(Vector, x) + sizeof(float) * (dim))
 
+/* does a detoasted value's dimension agree with its size? */
+static inline bool
+vector_is_sound(const Vector *v)
+{
+	return VARSIZE(v) >= VECTOR_SIZE(1) && v->dim >= 1 &&
+		   v->dim <= VECTOR_MAX_DIM && VARSIZE(v) == VECTOR_SIZE(v->dim);
+}
+
 /*
  * Detoasted and checked: a datum whose dim disagrees with its size is
  * XX001, never read past its end. Every C entry gets its vectors by this.

@@ -18,7 +18,7 @@
 
 #include "pg/pg_compat.h"
 
-#define WIDE 1024 /* bytes: wider values count as distinct, unseen */
+#define WIDE 1024 /* bytes; wider values count as distinct */
 
 PG_FUNCTION_INFO_V1(recsys_vector_typanalyze);
 
@@ -82,15 +82,25 @@ set_distinct(VacAttrStats *stats, uint64 *hashes, int hashed, int wide,
 	}
 }
 
-static uint64
-hash_datum(Datum value)
+/*
+ * False for what is not looked at: wide values, and damaged ones, which
+ * must not keep ANALYZE from the rest of the table.
+ */
+static bool
+hash_datum(Datum value, uint64 *hash)
 {
-	Vector *v = vector_from_datum(value);
-	uint64 hash = vector_hash(v, 0);
+	Vector *v;
+	bool sound;
 
+	if (toast_raw_datum_size(value) > WIDE)
+		return false;
+	v = (Vector *) PG_DETOAST_DATUM(value);
+	sound = vector_is_sound(v);
+	if (sound)
+		*hash = vector_hash(v, 0);
 	if ((Pointer) v != DatumGetPointer(value))
 		pfree(v);
-	return hash;
+	return sound;
 }
 
 static void
@@ -113,10 +123,10 @@ compute_stats(VacAttrStats *stats, AnalyzeAttrFetchFunc fetch, int samples,
 			continue;
 		}
 		width += VARSIZE_ANY(DatumGetPointer(value));
-		if (toast_raw_datum_size(value) > WIDE)
-			wide++;
+		if (hash_datum(value, &hashes[hashed]))
+			hashed++;
 		else
-			hashes[hashed++] = hash_datum(value);
+			wide++;
 	}
 	if (samples == 0)
 		return;
