@@ -67,7 +67,7 @@ $(MATH) $(MODEL): override CFLAGS += -O3 -fno-trapping-math -fvisibility=hidden
 all: recsys_train.so
 
 recsys_train.so: $(TRAIN_OBJS)
-	$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $(TRAIN_OBJS) -lopenblas -lm
+	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,--version-script=src/recsys.map -o $@ $(TRAIN_OBJS) -lopenblas -lm
 
 install: install-train
 uninstall: uninstall-train
