@@ -417,6 +417,39 @@ CREATE FUNCTION recsys_train(
 	AS 'MODULE_PATHNAME', 'recsys_train'
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
+-- back to the version before; the present one is lost
+CREATE FUNCTION recsys_rollback(model pg_catalog.text)
+	RETURNS pg_catalog.int4
+	AS 'MODULE_PATHNAME', 'recsys_rollback'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+CREATE FUNCTION recsys_drop(model pg_catalog.text)
+	RETURNS pg_catalog.void
+	AS 'MODULE_PATHNAME', 'recsys_drop'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+CREATE VIEW recsys_models WITH (security_invoker) AS
+	SELECT m.schema, m.name AS model, m.version, m.trained_at,
+		CASE WHEN c.oid IS NULL THEN 'broken' ELSE 'ready' END AS status,
+		c.relowner::pg_catalog.regrole AS owner,
+		m.ratings, m.stages, m.dim, m.users, m.items, m.interactions,
+		m.epochs, m.seconds, m.metrics, m.baseline, m.choice, m.config,
+		m.skipped, o.version AS version_before
+	FROM recsys_model m
+		LEFT JOIN pg_catalog.pg_class c
+			ON c.oid OPERATOR(pg_catalog.=) m.item_table
+		LEFT JOIN recsys_model_old o
+			ON o.schema OPERATOR(pg_catalog.=) m.schema
+			AND o.name OPERATOR(pg_catalog.=) m.name;
+GRANT SELECT ON recsys_models TO PUBLIC;
+
+CREATE VIEW recsys_training_log WITH (security_invoker) AS
+	SELECT l.schema, l.name AS model, l.version, l.step, l.stage, l.epoch,
+		l.train_loss, l.metric, l.value, l.seconds
+	FROM recsys_log l
+	ORDER BY l.schema, l.name, l.version, l.step;
+GRANT SELECT ON recsys_training_log TO PUBLIC;
+
 CREATE FUNCTION recsys_cancel(model pg_catalog.text)
 	RETURNS pg_catalog.bool
 	AS 'MODULE_PATHNAME', 'recsys_cancel'
@@ -436,7 +469,8 @@ CREATE FUNCTION recsys_progress_rows(
 	OUT rate pg_catalog.float8,
 	OUT started pg_catalog.timestamptz,
 	OUT seconds pg_catalog.float8,
-	OUT eta pg_catalog.float8)
+	OUT eta pg_catalog.float8,
+	OUT problem pg_catalog.text)
 	RETURNS SETOF pg_catalog.record
 	AS 'MODULE_PATHNAME', 'recsys_progress_rows'
 	LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 2;

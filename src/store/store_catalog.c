@@ -311,6 +311,16 @@ find_in(Relation rel, Oid schema, const char *name, StoreModel *model)
 		   store_tables_exist(model);
 }
 
+/* where to look: the schema given, or those of the search path */
+static int
+schemas_of(const char *given, Oid *path, int size)
+{
+	if (given == NULL)
+		return Min(fetch_search_path_array(path, size), size);
+	path[0] = LookupExplicitNamespace(given, true);
+	return OidIsValid(path[0]) ? 1 : 0;
+}
+
 bool
 store_find(const char *name, StoreModel *model)
 {
@@ -319,19 +329,15 @@ store_find(const char *name, StoreModel *model)
 	char *base;
 	Relation rel;
 	bool found = false;
-	int n = 1;
+	int n;
 
 	store_parse_name(name != NULL ? name : "default", &schema, &base);
 	if (strlen(base) >= NAMEDATALEN)
 		return false;
-	if (schema != NULL)
-		path[0] = LookupExplicitNamespace(schema, true);
-	else
-		n = Min(fetch_search_path_array(path, lengthof(path)),
-				(int) lengthof(path));
+	n = schemas_of(schema, path, lengthof(path));
 	rel = table_open(store_table_oid(STORE_MODEL), AccessShareLock);
 	for (int i = 0; i < n && !found; i++)
-		found = OidIsValid(path[i]) && find_in(rel, path[i], base, model);
+		found = find_in(rel, path[i], base, model);
 	table_close(rel, AccessShareLock);
 	return found;
 }
@@ -346,6 +352,34 @@ store_get(const char *name, StoreModel *model)
 						name != NULL ? name : "default"),
 				 errhint("Train it with recsys_train; the view recsys_models "
 						 "lists the models there are.")));
+}
+
+bool
+store_locate(const char *text, Oid *schema, NameData *name)
+{
+	Oid path[64];
+	char *given;
+	char *base;
+	Relation rel;
+	bool found = false;
+	int n;
+
+	store_parse_name(text, &given, &base);
+	if (strlen(base) >= NAMEDATALEN)
+		return false;
+	n = schemas_of(given, path, lengthof(path));
+	namestrcpy(name, base);
+	rel = table_open(store_table_oid(STORE_MODEL), AccessShareLock);
+	for (int i = 0; i < n && !found; i++)
+	{
+		StoreModel model;
+
+		*schema = path[i];
+		found = HeapTupleIsValid(
+			scan_row(rel, path[i], base, GetActiveSnapshot(), &model));
+	}
+	table_close(rel, AccessShareLock);
+	return found;
 }
 
 void
@@ -378,14 +412,17 @@ store_creation_name(const char *text, Oid *schema, NameData *name)
 	}
 }
 
+/*
+ * An advisory lock: only these are given back by themselves when a session
+ * ends that holds one for its whole life. 3 keeps it apart from those of
+ * pg_advisory_lock, which have 1 or 2 there.
+ */
 static void
 lock_tag(LOCKTAG *tag, Oid schema, const char *name)
 {
-	uint32 hash = hash_bytes((const unsigned char *) name, (int) strlen(name)) ^
-				  hash_bytes_uint32(schema);
+	uint32 hash = hash_bytes((const unsigned char *) name, (int) strlen(name));
 
-	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, store_table_oid(STORE_MODEL), hash,
-					   0);
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, schema, hash, 3);
 }
 
 void
@@ -400,13 +437,4 @@ store_lock(Oid schema, const char *name, bool session, bool wait)
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("model \"%s\" is being trained", name),
 				 errhint("Wait for it, or stop it with recsys_cancel.")));
-}
-
-void
-store_unlock_session(Oid schema, const char *name)
-{
-	LOCKTAG tag;
-
-	lock_tag(&tag, schema, name);
-	(void) LockRelease(&tag, ExclusiveLock, true);
 }

@@ -104,6 +104,8 @@ extern void store_prepare_tables(const StorePublish *publish,
 								 const StoreModel *before, StoreModel *model);
 /* copy a model's rows into its old tables */
 extern void store_keep_old(const StoreModel *model, StoreModel *old);
+/* and back, into tables of the present version's OIDs */
+extern void store_restore_old(const StoreModel *model, const StoreModel *old);
 extern void store_build_indexes(const StoreModel *model);
 extern void store_drop_tables(const StoreModel *model);
 

@@ -285,3 +285,54 @@ store_publish(const StorePublish *p)
 	change_end(&c);
 	return next.version;
 }
+
+static void
+gone(const char *name)
+{
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+					errmsg("model \"%s\" does not exist", name)));
+}
+
+/*
+ * The version before becomes the present one again; the one that was present
+ * is gone, and there is no version before.
+ */
+int
+store_rollback(Oid schema, const char *name)
+{
+	Change c;
+
+	change_begin(&c, schema, name);
+	if (c.row == NULL || !store_tables_exist(&c.model))
+		gone(name);
+	store_check_owner(&c.model);
+	if (c.old_row == NULL || !store_tables_exist(&c.old))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("model \"%s\" has no version before %d", name,
+							   c.model.version)));
+	store_check_owner(&c.old);
+	store_restore_old(&c.model, &c.old);
+	replace_row(c.rel, c.row, old_row(c.old_row, c.rel, &c.model));
+	delete_row(c.old_rel, c.old_row);
+	delete_log(schema, name, c.old.version + 1, INT_MAX);
+	store_drop_tables(&c.old);
+	change_end(&c);
+	return c.old.version;
+}
+
+/* all of it, or what is left of it */
+void
+store_drop(Oid schema, const char *name)
+{
+	Change c;
+
+	change_begin(&c, schema, name);
+	if (c.row == NULL)
+		gone(name);
+	forget_old(c.old_rel, c.old_row);
+	delete_row(c.old_rel, c.old_row);
+	store_drop_tables(&c.model);
+	delete_row(c.rel, c.row);
+	delete_log(schema, name, 0, INT_MAX);
+	change_end(&c);
+}

@@ -56,9 +56,13 @@ extern void store_creation_name(const char *text, Oid *schema, NameData *name);
  * end of the transaction, or of the session. wait false: 55006 when taken.
  */
 extern void store_lock(Oid schema, const char *name, bool session, bool wait);
-extern void store_unlock_session(Oid schema, const char *name);
 
-/* functions in store_publish.c: the version that was published */
+/* where a model is whose tables may be gone; false when it is nowhere */
+extern bool store_locate(const char *text, Oid *schema, NameData *name);
+
+/* functions in store_publish.c: the version that is present then */
 extern int store_publish(const StorePublish *publish);
+extern int store_rollback(Oid schema, const char *name);
+extern void store_drop(Oid schema, const char *name);
 
 #endif

@@ -281,13 +281,60 @@ keep_table(Oid relation)
 	return get_relname_relid(psprintf("%s_old", name), schema);
 }
 
-/* old: the tables that held the version before, or NULL */
 void
 store_keep_old(const StoreModel *model, StoreModel *old)
 {
 	old->user_table = keep_table(model->user_table);
 	old->item_table = keep_table(model->item_table);
 	old->param_table = keep_table(model->param_table);
+}
+
+static void
+alter_like(Oid relation, Oid from, const char *column)
+{
+	AttrNumber attno = get_attnum(from, column);
+	Oid type;
+	int32 typmod;
+	Oid collation;
+
+	if (attno == InvalidAttrNumber)
+		return;
+	get_atttypetypmodcoll(from, attno, &type, &typmod, &collation);
+	alter_column(relation, column, format_type_with_typemod(type, typmod), type,
+				 typmod);
+}
+
+static void
+restore_table(Oid relation, Oid from, const char *columns)
+{
+	store_run(psprintf("INSERT INTO %s (%s) SELECT %s FROM %s",
+					   quoted_relation(relation), columns, columns,
+					   quoted_relation(from)));
+}
+
+static void
+restore_side(Oid relation, Oid from, const char *key)
+{
+	empty_table(relation);
+	alter_like(relation, from, key);
+	alter_like(relation, from, "embedding");
+	alter_like(relation, from, "ranking");
+	restore_table(relation, from,
+				  psprintf("%s, embedding, ranking, interactions", key));
+}
+
+void
+store_restore_old(const StoreModel *model, const StoreModel *old)
+{
+	StoreModel next = *old;
+
+	restore_side(model->user_table, old->user_table, "user_id");
+	restore_side(model->item_table, old->item_table, "item_id");
+	empty_table(model->param_table);
+	restore_table(model->param_table, old->param_table, "name, shape, value");
+	next.user_table = model->user_table;
+	next.item_table = model->item_table;
+	store_build_indexes(&next);
 }
 
 static void

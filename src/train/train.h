@@ -129,6 +129,14 @@ typedef struct TrainFeatures
 	char *encoding; /* jsonb text: how values became columns; NULL for none */
 } TrainFeatures;
 
+/* all that a training reads */
+typedef struct TrainInput
+{
+	TrainRows rows;
+	TrainFeatures users;
+	TrainFeatures items;
+} TrainInput;
+
 typedef enum TrainWorkerState
 {
 	TRAIN_WORKER_ASKED = 0,
@@ -185,8 +193,7 @@ typedef struct TrainTeam
 typedef struct TrainTimes
 {
 	double launch;
-	double load;
-	double features;
+	double read;
 	double fill;
 	double compute;
 	double publish;
@@ -241,17 +248,24 @@ extern void train_team_start(TrainTeam *team, int workers, bool exact);
 extern void train_team_run(TrainTeam *team, TimestampTz deadline);
 extern void train_team_stop(TrainTeam *team);
 
+/* functions in train_features.c */
+extern void train_features_read(Oid table, const TrainColumn *key_of,
+								TrainKeys *keys, const NameData *names,
+								int n_names, TrainFeatures *features);
+
 /* functions in train_call.c */
-extern void train_compute(const TrainArgs *args, TrainTeam *team,
-						  TrainRows *rows, TimestampTz deadline,
-						  TrainTimes *times);
-extern void train_publish(const TrainArgs *args, const TrainRows *rows,
+extern int train_workers_wanted(const TrainArgs *args);
+extern TimestampTz train_deadline(const TrainArgs *args, TimestampTz started);
+extern void train_read(const TrainArgs *args, TrainInput *input);
+extern void train_publish(const TrainArgs *args, const TrainInput *input,
 						  const JobShared *job, double seconds,
 						  TrainResult *result);
 
+/* functions in train_async.c */
+extern void train_async_start(const TrainArgs *args);
+
 /* functions in train_segment.c */
 extern void train_segment_make(TrainTeam *team, const TrainArgs *args,
-							   TrainRows *rows, const TrainFeatures *users,
-							   const TrainFeatures *items);
+							   TrainInput *input);
 
 #endif

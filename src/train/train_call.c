@@ -72,9 +72,10 @@ metrics_json(const JobOutput *out, bool baseline)
 }
 
 void
-train_publish(const TrainArgs *args, const TrainRows *rows,
+train_publish(const TrainArgs *args, const TrainInput *input,
 			  const JobShared *job, double seconds, TrainResult *result)
 {
+	const TrainRows *rows = &input->rows;
 	StorePublish p = {.schema = args->schema,
 					  .name = NameStr(args->name),
 					  .ratings = args->ratings,
@@ -124,30 +125,27 @@ lap(instr_time *from)
 	return INSTR_TIME_GET_MILLISEC(gone);
 }
 
-static int
-workers_wanted(const TrainArgs *args)
+int
+train_workers_wanted(const TrainArgs *args)
 {
 	return args->workers > 0 ? args->workers : recsys_max_workers;
 }
 
-/* read, compute; the job's results stay in the team's data block */
-void
-train_compute(const TrainArgs *args, TrainTeam *team, TrainRows *rows,
-			  TimestampTz deadline, TrainTimes *times)
+TimestampTz
+train_deadline(const TrainArgs *args, TimestampTz started)
 {
-	instr_time clock;
+	if (args->max_seconds <= 0)
+		return 0;
+	return started + (TimestampTz) (args->max_seconds * USECS_PER_SEC);
+}
 
-	INSTR_TIME_SET_CURRENT(clock);
-	train_team_start(team, workers_wanted(args), args->workers > 0);
-	train_progress_begin(args, team->control_segment);
-	times->launch = lap(&clock);
+/* under the active snapshot and the current role */
+void
+train_read(const TrainArgs *args, TrainInput *input)
+{
+	memset(input, 0, sizeof(*input));
 	train_progress_phase("reading");
-	train_load(args, rows);
-	times->load = lap(&clock);
-	train_segment_make(team, args, rows, NULL, NULL);
-	times->fill = lap(&clock);
-	train_team_run(team, deadline);
-	times->compute = lap(&clock);
+	train_load(args, &input->rows);
 }
 
 static void
@@ -166,30 +164,35 @@ static void
 train_here(const TrainArgs *args, TrainResult *result)
 {
 	TrainTeam team;
-	TrainRows rows;
-	TrainTimes times = {0};
+	TrainInput input;
+	TrainTimes times;
 	TimestampTz started = GetCurrentTimestamp();
-	TimestampTz deadline = 0;
 	instr_time clock;
 
-	if (args->max_seconds > 0)
-		deadline = started + (TimestampTz) (args->max_seconds * USECS_PER_SEC);
 	store_lock(args->schema, NameStr(args->name), false, true);
-	train_compute(args, &team, &rows, deadline, &times);
 	INSTR_TIME_SET_CURRENT(clock);
+	train_team_start(&team, train_workers_wanted(args), args->workers > 0);
+	train_progress_begin(args, GetUserId(), team.control_segment);
+	times.launch = lap(&clock);
+	train_read(args, &input);
+	times.read = lap(&clock);
+	train_segment_make(&team, args, &input);
+	times.fill = lap(&clock);
+	train_team_run(&team, train_deadline(args, started));
+	times.compute = lap(&clock);
 	tell_choice(&team.job->output);
-	train_publish(args, &rows, team.job,
+	train_publish(args, &input, team.job,
 				  (double) (GetCurrentTimestamp() - started) / USECS_PER_SEC,
 				  result);
 	times.publish = lap(&clock);
 	train_team_stop(&team);
+	MemoryContextDelete(input.rows.context);
 	result->seconds =
 		(double) (GetCurrentTimestamp() - started) / USECS_PER_SEC;
-	MemoryContextDelete(rows.context);
 	ereport(DEBUG1,
-			(errmsg_internal("recsys_train: launch %.1f, load %.1f, fill "
+			(errmsg_internal("recsys_train: launch %.1f, read %.1f, fill "
 							 "%.1f, compute %.1f, publish %.1f, end %.1f ms",
-							 times.launch, times.load, times.fill,
+							 times.launch, times.read, times.fill,
 							 times.compute, times.publish, lap(&clock))));
 }
 
@@ -234,9 +237,10 @@ recsys_train(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("recsys_train()");
 	PreventCommandDuringRecovery("recsys_train()");
 	train_args_from_call(fcinfo, &args, &wait);
-	if (!wait)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("wait => false is not supported yet")));
-	train_here(&args, &result);
-	PG_RETURN_DATUM(result_row(fcinfo, &args, &result, "ready"));
+	if (wait)
+		train_here(&args, &result);
+	else
+		train_async_start(&args);
+	PG_RETURN_DATUM(
+		result_row(fcinfo, &args, &result, wait ? "ready" : "training"));
 }

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <signal.h>
 
+#include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -23,7 +24,7 @@
 #include "utils/tuplestore.h"
 
 #include "pg/pg_compat.h"
-#include "store/store_publish.h"
+#include "store/store_catalog.h"
 #include "train/train_progress.h"
 
 #define MAX_RUNS 32
@@ -33,13 +34,14 @@
 
 typedef struct Run
 {
-	int pid; /* 0: free */
+	int pid; /* 0: free, or failed when there is a problem */
 	Oid database;
 	Oid role;
 	Oid schema;
 	NameData name;
 	TimestampTz started;
 	JobProgress progress;
+	char problem[200];
 } Run;
 
 typedef struct RunTable
@@ -76,21 +78,48 @@ leave(dsm_segment *segment, Datum arg)
 	if (mine == NULL)
 		return;
 	SpinLockAcquire(&table->mutex);
-	mine->pid = 0;
+	memset(mine, 0, sizeof(*mine));
 	SpinLockRelease(&table->mutex);
 	mine = NULL;
 }
 
+static bool
+same_model(const Run *a, const Run *b)
+{
+	return a->database == b->database && a->schema == b->schema &&
+		   strcmp(NameStr(a->name), NameStr(b->name)) == 0;
+}
+
+/* a free entry, else that of the oldest failure; old failures of run go */
+static Run *
+choose_entry(RunTable *t, const Run *run)
+{
+	Run *best = NULL;
+
+	for (int i = 0; i < MAX_RUNS; i++)
+	{
+		Run *r = &t->run[i];
+
+		if (r->pid != 0)
+			continue;
+		if (same_model(r, run))
+			memset(r, 0, sizeof(*r));
+		if (best == NULL || r->started < best->started)
+			best = r;
+	}
+	return best;
+}
+
 /* a training beyond the table's size runs all the same, unseen */
 void
-train_progress_begin(const TrainArgs *args, dsm_segment *segment)
+train_progress_begin(const TrainArgs *args, Oid role, dsm_segment *segment)
 {
 	Run run = {0};
 	RunTable *t = run_table();
 
 	run.pid = MyProcPid;
 	run.database = MyDatabaseId;
-	run.role = GetUserId();
+	run.role = role;
 	run.schema = args->schema;
 	run.name = args->name;
 	run.started = GetCurrentTimestamp();
@@ -98,13 +127,25 @@ train_progress_begin(const TrainArgs *args, dsm_segment *segment)
 	told = 0;
 	on_dsm_detach(segment, leave, (Datum) 0);
 	SpinLockAcquire(&t->mutex);
-	for (int i = 0; i < MAX_RUNS && mine == NULL; i++)
-		if (t->run[i].pid == 0)
-		{
-			mine = &t->run[i];
-			*mine = run;
-		}
+	mine = choose_entry(t, &run);
+	if (mine != NULL)
+		*mine = run;
 	SpinLockRelease(&t->mutex);
+}
+
+bool
+train_progress_failed(const char *problem)
+{
+	if (mine == NULL)
+		return false;
+	SpinLockAcquire(&table->mutex);
+	mine->pid = 0;
+	strlcpy(mine->problem, problem != NULL ? problem : "unknown",
+			sizeof(mine->problem));
+	strlcpy(mine->progress.phase, "failed", sizeof(mine->progress.phase));
+	SpinLockRelease(&table->mutex);
+	mine = NULL;
+	return true;
 }
 
 void
@@ -184,8 +225,8 @@ share_done(const JobProgress *p)
 static void
 put_run(ReturnSetInfo *set, const Run *run)
 {
-	Datum v[14];
-	bool nulls[14] = {false};
+	Datum v[15];
+	bool nulls[15] = {false};
 	const JobProgress *p = &run->progress;
 	double seconds =
 		(double) (GetCurrentTimestamp() - run->started) / USECS_PER_SEC;
@@ -207,6 +248,9 @@ put_run(ReturnSetInfo *set, const Run *run)
 	v[13] = Float8GetDatum(share > 0 ? seconds * (1 - share) / share : 0);
 	nulls[9] = p->epoch == 0 || isnan(p->loss);
 	nulls[13] = share <= 0;
+	v[14] = CStringGetTextDatum(run->problem);
+	nulls[14] = run->problem[0] == '\0';
+	nulls[0] = run->pid == 0;
 	tuplestore_putvalues(set->setResult, set->setDesc, v, nulls);
 }
 
@@ -224,10 +268,31 @@ recsys_progress_rows(PG_FUNCTION_ARGS)
 		SpinLockAcquire(&t->mutex);
 		run = t->run[i];
 		SpinLockRelease(&t->mutex);
-		if (run.pid != 0 && run.database == MyDatabaseId && may_see(run.role))
+		if ((run.pid != 0 || run.problem[0] != '\0') &&
+			run.database == MyDatabaseId && may_see(run.role))
 			put_run((ReturnSetInfo *) fcinfo->resultinfo, &run);
 	}
 	return (Datum) 0;
+}
+
+/* unqualified names stand for any schema of the search path */
+static bool
+is_wanted(const Run *run, const char *schema, const char *name)
+{
+	Oid path[64];
+	int n;
+
+	if (run->pid == 0 || run->database != MyDatabaseId ||
+		strcmp(NameStr(run->name), name) != 0)
+		return false;
+	if (schema != NULL)
+		return run->schema == get_namespace_oid(schema, true);
+	n = Min(fetch_search_path_array(path, lengthof(path)),
+			(int) lengthof(path));
+	for (int i = 0; i < n; i++)
+		if (path[i] == run->schema)
+			return true;
+	return false;
 }
 
 /*
@@ -236,29 +301,25 @@ recsys_progress_rows(PG_FUNCTION_ARGS)
  * workers see the stop flag.
  */
 static int
-cancel_run(RunTable *t, int i, Oid schema, const char *name)
+cancel_run(RunTable *t, int i, const char *schema, const char *name)
 {
 	Run *run = &t->run[i];
-	Oid role;
+	Run seen;
 	int result = 0;
 
 	SpinLockAcquire(&t->mutex);
-	role = run->role;
-	if (run->pid == 0 || run->database != MyDatabaseId ||
-		run->schema != schema || strcmp(NameStr(run->name), name) != 0)
-		result = -1;
+	seen = *run;
 	SpinLockRelease(&t->mutex);
-	if (result < 0)
+	if (!is_wanted(&seen, schema, name))
 		return 0;
-	if (!may_signal(role))
+	if (!may_signal(seen.role))
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied to cancel the training of \"%s\"", name),
 			 errdetail("It was started by another role.")));
 	SpinLockAcquire(&t->mutex);
-	if (run->pid != 0 && run->role == role && run->schema == schema &&
-		strcmp(NameStr(run->name), name) == 0)
+	if (run->pid == seen.pid && run->started == seen.started)
 		result = kill(run->pid, SIGINT) == 0;
 	SpinLockRelease(&t->mutex);
 	return result;
@@ -269,15 +330,15 @@ Datum
 recsys_cancel(PG_FUNCTION_ARGS)
 {
 	RunTable *t = run_table();
-	Oid schema;
-	NameData name;
+	char *schema;
+	char *name;
 	int cancelled = 0;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 						errmsg("model must not be NULL")));
-	store_creation_name(text_to_cstring(PG_GETARG_TEXT_PP(0)), &schema, &name);
+	store_parse_name(text_to_cstring(PG_GETARG_TEXT_PP(0)), &schema, &name);
 	for (int i = 0; i < MAX_RUNS; i++)
-		cancelled += cancel_run(t, i, schema, NameStr(name));
+		cancelled += cancel_run(t, i, schema, name);
 	PG_RETURN_BOOL(cancelled > 0);
 }

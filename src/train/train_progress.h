@@ -17,10 +17,17 @@
 #include "train/train.h"
 
 /* an entry of this backend, given back when the segment is detached */
-extern void train_progress_begin(const TrainArgs *args, dsm_segment *segment);
+extern void train_progress_begin(const TrainArgs *args, Oid role,
+								 dsm_segment *segment);
 /* what the leader itself does: reading, encoding, publishing */
 extern void train_progress_phase(const char *phase);
 /* copy from the job; NULL is allowed; tells new epochs after some seconds */
 extern void train_progress_update(const JobShared *job);
+
+/*
+ * Leave the entry with the reason of a failure, for those who did not wait;
+ * false when this backend has no entry.
+ */
+extern bool train_progress_failed(const char *problem);
 
 #endif

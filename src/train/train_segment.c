@@ -34,7 +34,7 @@ place(Layout *layout, size_t n, size_t size)
 static void
 place_features(Layout *layout, const TrainFeatures *from, JobFeatures *to)
 {
-	if (from == NULL || from->layout.n_rows == 0)
+	if (from->layout.n_rows == 0)
 		return;
 	*to = from->layout;
 	to->ptr = place(layout, (size_t) to->n_rows + 1, sizeof(int64));
@@ -141,10 +141,13 @@ free_rows(TrainRows *rows)
 		pfree(rows->time);
 }
 
+/* the rows' arrays are freed, keys and features stay */
 void
-train_segment_make(TrainTeam *team, const TrainArgs *args, TrainRows *rows,
-				   const TrainFeatures *users, const TrainFeatures *items)
+train_segment_make(TrainTeam *team, const TrainArgs *args, TrainInput *from)
 {
+	TrainRows *rows = &from->rows;
+	const TrainFeatures *users = &from->users;
+	const TrainFeatures *items = &from->items;
 	Layout layout = {0};
 	JobInput input;
 	JobShared *job;
