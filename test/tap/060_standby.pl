@@ -18,7 +18,7 @@ my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($node, 'base', has_streaming => 1);
 $standby->start;
 
-$node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
+$node->wait_for_catchup($standby);
 is(answers($standby), answers($node), 'the same answers');
 
 # a new version reaches open sessions of the standby
@@ -28,7 +28,7 @@ my $ask = q{SELECT string_agg(item_id || ':' || score, ' ' ORDER BY rank)
 my $first = $session->query($ask);
 $node->safe_psql('postgres',
 	q{SELECT * FROM recsys_train('ratings', seed => 99, epochs => 1)});
-$node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
+$node->wait_for_catchup($standby);
 my $second = $session->query($ask);
 isnt($second, $first, 'an open session sees the new version');
 is($second, $node->safe_psql('postgres', $ask), 'and it is the primary\'s');
