@@ -60,10 +60,15 @@
 #if PG_VERSION_NUM >= 160000
 #define pg_owns_relation(relation, role)                                       \
 	object_ownercheck(RelationRelationId, relation, role)
+#define pg_may_create_in(schema, role)                                         \
+	(object_aclcheck(NamespaceRelationId, schema, role, ACL_CREATE) ==         \
+	 ACLCHECK_OK)
 #define pg_insert_index_tuples(result, slot, estate)                           \
 	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL, false)
 #else
 #define pg_owns_relation(relation, role) pg_class_ownercheck(relation, role)
+#define pg_may_create_in(schema, role)                                         \
+	(pg_namespace_aclcheck(schema, role, ACL_CREATE) == ACLCHECK_OK)
 #define pg_insert_index_tuples(result, slot, estate)                           \
 	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL)
 #endif

@@ -20,6 +20,7 @@
 #include "catalog/indexing.h"
 #include "commands/extension.h"
 #include "common/hashfn.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"

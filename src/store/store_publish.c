@@ -15,9 +15,11 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -249,6 +251,48 @@ clear_remains(Change *c)
 	delete_log(c->model.schema, NameStr(c->model.name), 0, INT_MAX);
 	c->row = NULL;
 	CommandCounterIncrement();
+}
+
+static void
+refuse_taken(Oid schema, const char *name, const char *suffix)
+{
+	char *table = psprintf("%s%s", name, suffix);
+
+	if (OidIsValid(get_relname_relid(table, schema)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_TABLE),
+				 errmsg("relation \"%s\" already exists", table),
+				 errdetail("It belongs to no model, and a model \"%s\" would "
+						   "need the name.",
+						   name),
+				 errhint("Give the model another name, or drop or rename "
+						 "the relation.")));
+}
+
+void
+store_check_target(Oid schema, const char *name)
+{
+	Relation rel = table_open(store_table_oid(STORE_MODEL), AccessShareLock);
+	StoreModel model;
+	HeapTuple row;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	row = store_row(rel, schema, name, GetActiveSnapshot());
+	if (row != NULL)
+		store_read(row, rel, &model);
+	PopActiveSnapshot();
+	table_close(rel, AccessShareLock);
+	if (!pg_may_create_in(schema, GetUserId()))
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_SCHEMA,
+					   get_namespace_name(schema));
+	if (row == NULL)
+	{
+		refuse_taken(schema, name, "_user");
+		refuse_taken(schema, name, "_item");
+		refuse_taken(schema, name, "_param");
+	}
+	else if (store_tables_exist(&model))
+		store_check_owner(&model);
 }
 
 int

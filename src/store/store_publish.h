@@ -60,6 +60,12 @@ extern void store_lock(Oid schema, const char *name, bool session, bool wait);
 /* where a model is whose tables may be gone; false when it is nowhere */
 extern bool store_locate(const char *text, Oid *schema, NameData *name);
 
+/*
+ * Errors that publishing would raise after a long training, raised before
+ * it: no right to create tables, or tables of somebody else in the way.
+ */
+extern void store_check_target(Oid schema, const char *name);
+
 /* functions in store_publish.c: the version that is present then */
 extern int store_publish(const StorePublish *publish);
 extern int store_rollback(Oid schema, const char *name);

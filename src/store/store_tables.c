@@ -147,20 +147,28 @@ make_tables(const StorePublish *p)
 }
 
 static void
-alter_column(Oid relation, const char *column, const char *type, Oid oid,
-			 int32 typmod)
+alter_column(Oid relation, const char *column, const char *declaration,
+			 Oid type, int32 typmod, Oid collation)
 {
 	AttrNumber attno = get_attnum(relation, column);
 	Oid type_now;
 	int32 typmod_now;
-	Oid collation;
+	Oid collation_now;
 
 	if (attno == InvalidAttrNumber)
 		return;
-	get_atttypetypmodcoll(relation, attno, &type_now, &typmod_now, &collation);
-	if (type_now != oid || typmod_now != typmod)
+	get_atttypetypmodcoll(relation, attno, &type_now, &typmod_now,
+						  &collation_now);
+	if (type_now != type || typmod_now != typmod || collation_now != collation)
 		store_run(psprintf("ALTER TABLE %s ALTER COLUMN %s TYPE %s USING NULL",
-						   quoted_relation(relation), column, type));
+						   quoted_relation(relation), column, declaration));
+}
+
+static void
+alter_vector(Oid relation, const char *column, int dim)
+{
+	alter_column(relation, column, vector_column(dim), store_vector_type(),
+				 dim > 0 ? dim : -1, InvalidOid);
 }
 
 /* an emptied table gets the types of the new version */
@@ -168,16 +176,10 @@ static void
 adapt_table(const StorePublish *p, Oid relation, const char *key, Oid type,
 			Oid collation, int ranking_dim)
 {
-	Oid vector = store_vector_type();
-	int dim = p->job->output.dim;
-	AttrNumber attno = get_attnum(relation, key);
-
-	if (attno != InvalidAttrNumber && get_atttype(relation, attno) != type)
-		alter_column(relation, key, key_column(type, collation), type, -1);
-	alter_column(relation, "embedding", vector_column(dim), vector,
-				 dim > 0 ? dim : -1);
-	alter_column(relation, "ranking", vector_column(ranking_dim), vector,
-				 ranking_dim > 0 ? ranking_dim : -1);
+	alter_column(relation, key, key_column(type, collation), type, -1,
+				 collation);
+	alter_vector(relation, "embedding", p->job->output.dim);
+	alter_vector(relation, "ranking", ranking_dim);
 }
 
 static Oid
@@ -300,8 +302,10 @@ alter_like(Oid relation, Oid from, const char *column)
 	if (attno == InvalidAttrNumber)
 		return;
 	get_atttypetypmodcoll(from, attno, &type, &typmod, &collation);
-	alter_column(relation, column, format_type_with_typemod(type, typmod), type,
-				 typmod);
+	alter_column(relation, column,
+				 type == store_vector_type() ? vector_column(typmod)
+											 : key_column(type, collation),
+				 type, typmod, collation);
 }
 
 static void

@@ -390,6 +390,7 @@ train_args_from_call(FunctionCallInfo fcinfo, TrainArgs *args, bool *wait)
 	args->ratings = relation_arg(fcinfo, ARG_RATINGS, "ratings");
 	model = text_arg(fcinfo, ARG_MODEL);
 	store_creation_name(model, &args->schema, &args->name);
+	store_check_target(args->schema, NameStr(args->name));
 	column_arg(fcinfo, ARG_USER_COL, &args->user_col);
 	column_arg(fcinfo, ARG_ITEM_COL, &args->item_col);
 	column_arg(fcinfo, ARG_RATING_COL, &args->rating_col);

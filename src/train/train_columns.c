@@ -158,6 +158,21 @@ guess(const TrainArgs *args, TupleDesc desc, const char *const *words,
 	return false;
 }
 
+static bool
+is_any_type(Oid type)
+{
+	return true;
+}
+
+/* a column that has the name but not the type is refused for its type */
+static bool
+guess_key(const TrainArgs *args, TupleDesc desc, const char *const *words,
+		  int n_words, NameData *found)
+{
+	return guess(args, desc, words, n_words, is_key_type, found) ||
+		   guess(args, desc, words, n_words, is_any_type, found);
+}
+
 static void
 say(StringInfo notice, const char *what, const NameData *name)
 {
@@ -184,15 +199,15 @@ train_columns_guess(TrainArgs *args, bool rating_given, bool time_given)
 	initStringInfo(&notice);
 	if (NameStr(args->user_col)[0] == '\0')
 	{
-		if (!guess(args, desc, user_names, lengthof(user_names), is_key_type,
-				   &args->user_col))
+		if (!guess_key(args, desc, user_names, lengthof(user_names),
+					   &args->user_col))
 			no_guess(args, "user", "user_col");
 		say(&notice, "users from column", &args->user_col);
 	}
 	if (NameStr(args->item_col)[0] == '\0')
 	{
-		if (!guess(args, desc, item_names, lengthof(item_names), is_key_type,
-				   &args->item_col))
+		if (!guess_key(args, desc, item_names, lengthof(item_names),
+					   &args->item_col))
 			no_guess(args, "item", "item_col");
 		say(&notice, "items from column", &args->item_col);
 	}

@@ -167,7 +167,7 @@ set_number(const Option *o, const JsonbValue *v, JobConfig *config)
 										   NumericGetDatum(v->val.numeric)));
 	/* written so that NaN is refused too */
 	if (!(x >= o->min && x <= o->max))
-		wrong_value(o, psprintf("between %g and %g", o->min, o->max));
+		wrong_value(o, psprintf("between %.10g and %.10g", o->min, o->max));
 	if (o->kind == OPTION_FLOAT)
 		*(float *) at = (float) x;
 	else if (o->kind == OPTION_DOUBLE)

@@ -1,0 +1,125 @@
+-- versions, rollback, drop; who may do what
+SET client_min_messages = warning;
+CREATE FUNCTION try(call text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE call;
+	RETURN 'ok';
+EXCEPTION WHEN OTHERS THEN
+	RETURN sqlstate || ' ' || sqlerrm;
+END $$;
+CREATE ROLE recsys_ann;
+CREATE ROLE recsys_bob;
+CREATE SCHEMA ann AUTHORIZATION recsys_ann;
+CREATE SCHEMA bob AUTHORIZATION recsys_bob;
+CREATE TABLE mod_r AS SELECT i % 40 AS user_id, i * 7 % 53 AS item_id, (i % 5 + 1)::real AS rating FROM generate_series(1, 1500) i;
+CREATE FUNCTION digest(t regclass) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	r text;
+BEGIN
+	EXECUTE format('SELECT md5(string_agg(t::text, '','' ORDER BY t::text)) FROM %s t', t) INTO r;
+	RETURN r;
+END $$;
+
+-- the tables keep their OIDs, the version before comes back whole
+SELECT version FROM recsys_train('mod_r', 'mod', dim => 4, epochs => 1, seed => 1);
+SELECT oid AS item_oid FROM pg_class WHERE relname = 'mod_item' \gset
+SELECT digest('mod_user') AS u1, digest('mod_item') AS i1, digest('mod_param') AS p1 \gset
+GRANT SELECT ON mod_item TO recsys_bob;
+CREATE VIEW mod_v AS SELECT item_id FROM mod_item;
+SELECT version FROM recsys_train('mod_r', 'mod', dim => 4, epochs => 2, seed => 2);
+SELECT digest('mod_user') = :'u1' AS user, digest('mod_item') = :'i1' AS item;
+SELECT digest('mod_user_old') = :'u1' AS user, digest('mod_item_old') = :'i1' AS item, digest('mod_param_old') = :'p1' AS param;
+SELECT model, version, version_before, status, owner = current_user::regrole AS mine FROM recsys_models;
+SELECT version, count(*) > 0 FROM recsys_training_log GROUP BY 1 ORDER BY 1;
+-- other dimensions, other types of keys
+SELECT version FROM recsys_train('mod_r', 'mod', dim => 8, epochs => 1);
+CREATE TABLE mod_t AS SELECT user_id::text || '.' AS user_id, item_id, rating FROM mod_r;
+SELECT version FROM recsys_train('mod_t', 'mod', dim => 8, epochs => 1);
+SELECT pg_typeof(user_id) FROM mod_user LIMIT 1;
+SELECT recsys_rollback('mod');
+SELECT pg_typeof(user_id) FROM mod_user LIMIT 1;
+SELECT model, version, version_before FROM recsys_models;
+SELECT try('SELECT recsys_rollback(''mod'')');
+-- the same seed gives the same bytes, rows in whatever order
+SELECT version FROM recsys_train('mod_r', 'mod', dim => 4, epochs => 1, seed => 1);
+SELECT version FROM recsys_train('mod_r', 'mod', dim => 4, epochs => 1, seed => 1);
+SELECT digest('mod_user') = digest('mod_user_old') AS user, digest('mod_item') = digest('mod_item_old') AS item;
+CREATE TABLE mod_s AS SELECT * FROM mod_r ORDER BY md5(user_id::text || item_id);
+SELECT version FROM recsys_train('mod_s', 'mod', dim => 4, epochs => 1, seed => 1);
+SELECT digest('mod_user') = digest('mod_user_old') AS user, digest('mod_item') = digest('mod_item_old') AS item;
+SELECT relname, oid = :item_oid AS kept FROM pg_class WHERE relname = 'mod_item';
+SELECT has_table_privilege('recsys_bob', 'mod_item', 'SELECT');
+-- columns of one's own stay, and are empty in a new version
+ALTER TABLE mod_item ADD COLUMN title text;
+UPDATE mod_item SET title = 'x';
+SELECT version FROM recsys_train('mod_r', 'mod', dim => 4, epochs => 1, seed => 1);
+SELECT count(*), count(title) FROM mod_item;
+ALTER TABLE mod_item ALTER COLUMN title SET NOT NULL;
+ALTER TABLE mod_item DROP COLUMN title;
+ALTER TABLE mod_item DROP COLUMN ranking;
+SELECT try('SELECT recsys_train(''mod_r'', ''mod'', dim => 4, epochs => 1)');
+SELECT try('SELECT recsys_drop(''mod'')');
+DROP VIEW mod_v;
+SELECT recsys_drop('mod');
+SELECT count(*) FROM recsys_training_log;
+SELECT count(*) FROM pg_class WHERE relname ~ '^mod_(user|item|param)';
+
+-- a table of that name in the way, a model that lost a table
+CREATE TABLE mod_item (x int);
+SELECT try('SELECT recsys_train(''mod_r'', ''mod'')');
+DROP TABLE mod_item;
+SELECT version FROM recsys_train('mod_r', 'mod', dim => 4, epochs => 1);
+DROP TABLE mod_item;
+SELECT model, status FROM recsys_models;
+SELECT try('SELECT recsys_rollback(''mod'')');
+SELECT version FROM recsys_train('mod_r', 'mod', dim => 4, epochs => 1);
+DROP TABLE mod_item;
+SELECT recsys_drop('mod');
+SELECT count(*) FROM pg_class WHERE relname ~ '^mod_(user|item|param)';
+
+-- rights: SELECT on the ratings, CREATE in the schema, ownership of the model
+GRANT USAGE ON SCHEMA ann TO recsys_bob;
+SET SESSION AUTHORIZATION recsys_ann;
+SELECT try('SELECT recsys_train(''mod_r'', ''ann.m'')');
+RESET SESSION AUTHORIZATION;
+GRANT SELECT (user_id, item_id) ON mod_r TO recsys_ann;
+SET SESSION AUTHORIZATION recsys_ann;
+SELECT try('SELECT recsys_train(''mod_r'', ''ann.m'', epochs => 1)');
+SELECT try('SELECT recsys_train(''mod_r'', ''ann.m'', rating_col => '''', epochs => 1)');
+SELECT try('SELECT recsys_train(''mod_r'', ''bob.m'', rating_col => '''', epochs => 1)');
+SET search_path = ann, public;
+SELECT version FROM recsys_train('mod_r', 'm', rating_col => '', epochs => 1);
+RESET SESSION AUTHORIZATION;
+GRANT SELECT ON mod_r TO recsys_bob;
+GRANT CREATE ON SCHEMA ann TO recsys_bob;
+SET SESSION AUTHORIZATION recsys_bob;
+SELECT try('SELECT recsys_train(''mod_r'', ''ann.m'', epochs => 1)');
+SELECT try('SELECT recsys_rollback(''ann.m'')');
+SELECT try('SELECT recsys_drop(''ann.m'')');
+SELECT try('SELECT * FROM ann.m_item');
+SELECT try('DELETE FROM public.recsys_model');
+SET search_path = bob, public;
+SELECT version FROM recsys_train('mod_r', 'm', dim => 4, epochs => 1);
+SELECT schema, model, owner FROM recsys_models ORDER BY schema::text;
+RESET SESSION AUTHORIZATION;
+RESET search_path;
+
+-- row level security is that of the trainer
+ALTER TABLE mod_r ENABLE ROW LEVEL SECURITY;
+CREATE POLICY half ON mod_r TO recsys_bob USING (user_id < 20);
+SET SESSION AUTHORIZATION recsys_bob;
+SELECT users FROM recsys_train('mod_r', 'bob.m', dim => 4, epochs => 1);
+SET row_security = off;
+SELECT try('SELECT recsys_train(''mod_r'', ''bob.m'', dim => 4, epochs => 1)');
+RESET row_security;
+RESET SESSION AUTHORIZATION;
+SELECT users FROM recsys_train('mod_r', 'public.mod', dim => 4, epochs => 1);
+SELECT recsys_drop('public.mod'), recsys_drop('bob.m'), recsys_drop('ann.m');
+
+DROP SCHEMA ann;
+DROP SCHEMA bob;
+DROP TABLE mod_r, mod_s, mod_t;
+DROP ROLE recsys_ann;
+DROP ROLE recsys_bob;
+DROP FUNCTION try(text);
+DROP FUNCTION digest(regclass);
