@@ -296,6 +296,37 @@ CREATE AGGREGATE sum(vector) (
 -- The access method ann (src/index)
 -----------------------------------------------------------------------------
 
+CREATE FUNCTION recsys_annhandler(internal) RETURNS index_am_handler
+	AS 'MODULE_PATHNAME' LANGUAGE C;
+
+CREATE ACCESS METHOD ann TYPE INDEX HANDLER recsys_annhandler;
+COMMENT ON ACCESS METHOD ann IS 'top-k vectors: exact by bounds or calibrated';
+
+CREATE FUNCTION recsys_ann_metric_ip(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+CREATE FUNCTION recsys_ann_metric_l2(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+CREATE FUNCTION recsys_ann_metric_cosine(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+
+CREATE OPERATOR CLASS vector_ip_ops
+	FOR TYPE vector USING ann AS
+	OPERATOR 1 <#> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 vector_negative_inner_product(vector, vector),
+	FUNCTION 2 recsys_ann_metric_ip(internal);
+
+CREATE OPERATOR CLASS vector_l2_ops
+	FOR TYPE vector USING ann AS
+	OPERATOR 1 <-> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 l2_distance(vector, vector),
+	FUNCTION 2 recsys_ann_metric_l2(internal);
+
+CREATE OPERATOR CLASS vector_cosine_ops
+	FOR TYPE vector USING ann AS
+	OPERATOR 1 <=> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 cosine_distance(vector, vector),
+	FUNCTION 2 recsys_ann_metric_cosine(internal);
+
 -----------------------------------------------------------------------------
 -- Models: the catalog (src/store)
 -----------------------------------------------------------------------------

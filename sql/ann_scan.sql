@@ -1,0 +1,116 @@
+-- Index scans give what a sort of all rows gives, for each operator.
+SET client_min_messages = warning;
+SET recsys.target_recall = 1;
+
+-- clustered directions, norms over two orders of magnitude, some duplicates
+CREATE TABLE ann_rows (id int, keep int, e vector(24));
+INSERT INTO ann_rows
+SELECT i, i % 1000,
+	   (SELECT array_agg(((hashint4(i * 31 + g) % 1000) / 1000.0 +
+						  (hashint4((i % 17) * 97 + g) % 1000) / 400.0) *
+						 exp((hashint4(i / 2) % 1000) / 500.0))
+		FROM generate_series(1, 24) g)::vector
+FROM generate_series(1, 6000) i;
+INSERT INTO ann_rows SELECT id + 6000, keep, e FROM ann_rows WHERE id <= 200;
+INSERT INTO ann_rows VALUES (7001, 1, NULL), (7002, 2, NULL);
+
+CREATE TABLE ann_queries AS
+SELECT id, e AS q FROM ann_rows WHERE id % 500 = 3
+UNION ALL
+SELECT 10000 + i, (SELECT array_agg((hashint4(i * 77 + g) % 1000) / 300.0)
+				   FROM generate_series(1, 24) g)::vector
+FROM generate_series(1, 6) i;
+
+CREATE INDEX ann_ip ON ann_rows USING ann (e vector_ip_ops);
+CREATE INDEX ann_l2 ON ann_rows USING ann (e vector_l2_ops);
+CREATE INDEX ann_cos ON ann_rows USING ann (e vector_cosine_ops);
+ANALYZE ann_rows;
+
+-- the index is the planner's own choice
+EXPLAIN (COSTS OFF) SELECT id FROM ann_rows
+ORDER BY e <#> (SELECT q FROM ann_queries LIMIT 1) LIMIT 10;
+EXPLAIN (COSTS OFF) SELECT id FROM ann_rows
+ORDER BY e <-> (SELECT q FROM ann_queries LIMIT 1) LIMIT 10;
+EXPLAIN (COSTS OFF) SELECT id FROM ann_rows
+ORDER BY e <=> (SELECT q FROM ann_queries LIMIT 1) LIMIT 10;
+-- and is not when every row is wanted
+EXPLAIN (COSTS OFF) SELECT id FROM ann_rows
+ORDER BY e <#> (SELECT q FROM ann_queries LIMIT 1);
+
+-- Distances by the index against those by a sort, per query; LATERAL makes
+-- every query a rescan. One function so that each case is a line.
+CREATE FUNCTION ann_differs(op text, cond text, k int) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+	a float8[];
+	b float8[];
+	part text := format('SELECT array_agg(r.d) FROM ann_queries n,
+		LATERAL (SELECT e %s n.q AS d FROM ann_rows
+				 WHERE e IS NOT NULL AND %s
+				 ORDER BY e %s n.q LIMIT %s) r', op, cond, op, k);
+BEGIN
+	SET LOCAL enable_seqscan = off;
+	SET LOCAL enable_sort = off;
+	EXECUTE part INTO a;
+	SET LOCAL enable_sort = on;
+	SET LOCAL enable_seqscan = on;
+	SET LOCAL enable_indexscan = off;
+	EXECUTE part INTO b;
+	SET LOCAL enable_indexscan = on;
+	IF cardinality(a) IS DISTINCT FROM cardinality(b) THEN
+		RAISE 'rows: % against %', cardinality(a), cardinality(b);
+	END IF;
+	RETURN (SELECT count(*) FROM unnest(a, b) AS u(x, y) WHERE x <> y);
+END $$;
+
+SELECT op, k, ann_differs(op, 'true', k)
+FROM unnest(ARRAY['<#>', '<->', '<=>']) op, unnest(ARRAY[1, 10, 100, 1000]) k;
+SELECT op, cond, ann_differs(op, cond, 20)
+FROM unnest(ARRAY['<#>', '<->', '<=>']) op,
+	 unnest(ARRAY['keep < 500', 'keep < 10', 'id = 77', 'id < 0']) cond;
+-- all rows
+SELECT op, ann_differs(op, 'true', 100000)
+FROM unnest(ARRAY['<#>', '<->', '<=>']) op;
+
+-- rows inserted later, among them some that fit no cell
+INSERT INTO ann_rows
+SELECT 8000 + i, i % 1000,
+	   (SELECT array_agg((hashint4(i * 13 + g) % 1000) / 100.0)
+		FROM generate_series(1, 24) g)::vector
+FROM generate_series(1, 500) i;
+DELETE FROM ann_rows WHERE id % 5 = 1;
+UPDATE ann_rows SET e = l2_normalize(e) WHERE id % 50 = 2;
+SELECT op, k, ann_differs(op, 'true', k)
+FROM unnest(ARRAY['<#>', '<->', '<=>']) op, unnest(ARRAY[10, 300]) k;
+VACUUM ann_rows;
+INSERT INTO ann_rows
+SELECT id + 10000, keep, vector_mul(e, e) FROM ann_rows WHERE id % 7 = 0;
+SELECT op, k, ann_differs(op, 'true', k)
+FROM unnest(ARRAY['<#>', '<->', '<=>']) op, unnest(ARRAY[10, 300, 100000]) k;
+
+-- below 1 the order is still true and no row is lost
+SET recsys.target_recall = 0.9;
+SET enable_seqscan = off;
+SELECT count(*), count(*) FILTER (WHERE d < before) AS out_of_order
+FROM (SELECT d, lag(d) OVER () AS before
+	  FROM (SELECT e <=> (SELECT q FROM ann_queries LIMIT 1) AS d
+			FROM ann_rows
+			ORDER BY e <=> (SELECT q FROM ann_queries LIMIT 1)
+			LIMIT 1000) r) o;
+SELECT count(*) = (SELECT count(*) FROM ann_rows WHERE e IS NOT NULL)
+FROM (SELECT id FROM ann_rows
+	  ORDER BY e <-> (SELECT q FROM ann_queries LIMIT 1)) r;
+RESET enable_seqscan;
+RESET recsys.target_recall;
+
+-- cursors
+BEGIN;
+SET LOCAL enable_seqscan = off;
+DECLARE c CURSOR FOR SELECT id FROM ann_rows
+ORDER BY e <-> (SELECT e FROM ann_rows WHERE id = 2) LIMIT 5000;
+FETCH 1 FROM c;
+MOVE 3000 FROM c;
+SELECT count(*) FROM ann_rows WHERE e IS NOT NULL;
+COMMIT;
+DROP TABLE ann_rows, ann_queries;
+DROP FUNCTION ann_differs;

@@ -1,0 +1,258 @@
+/*
+ * ann.h
+ *		The access method ann: stored structs, then functions by file.
+ *
+ * README.md in this folder has the page layout as a drawing and the rules
+ * of locking. Words: a cell is a set of rows near one centroid; a leaf is
+ * one head page with its tail pages and holds up to `rows` rows of one cell;
+ * the leaves of a cell are chained. The log is the chain of rows that fit no
+ * cell's bounds. The static part (rotation, centroids, bounds of the cells)
+ * never changes within a generation.
+ */
+#ifndef RECSYS_ANN_H
+#define RECSYS_ANN_H
+
+#include "postgres.h"
+
+#include "access/amapi.h"
+#include "access/generic_xlog.h"
+#include "fmgr.h"
+#include "math/codes.h"
+#include "nodes/execnodes.h"
+#include "storage/bufmgr.h"
+#include "storage/bufpage.h"
+#include "storage/itemptr.h"
+#include "utils/rel.h"
+
+#define ANN_MAGIC 0x414e4e31 /* "ANN1" */
+#define ANN_VERSION 1
+#define ANN_META_BLOCK 0
+#define ANN_MAX_DIM CODE_MAX_DIM
+#define ANN_MAX_TAILS 64
+#define ANN_PAGE_ID 0xA77E
+
+/* support functions of an operator class */
+#define ANN_DISTANCE_PROC 1 /* what the operator calls */
+#define ANN_METRIC_PROC 2   /* internal -> const AnnMetric * */
+
+typedef enum AnnMetricKind
+{
+	ANN_IP = 0,
+	ANN_L2 = 1,
+	ANN_COSINE = 2
+} AnnMetricKind;
+
+typedef struct AnnMetric
+{
+	AnnMetricKind kind;
+} AnnMetric;
+
+typedef enum AnnPageKind
+{
+	ANN_PAGE_META = 1,
+	ANN_PAGE_STATIC,
+	ANN_PAGE_HEAD,
+	ANN_PAGE_TAIL
+} AnnPageKind;
+
+/* special space of every page */
+typedef struct AnnOpaque
+{
+	uint32 generation; /* of the structure the page belongs to */
+	uint16 kind;
+	uint16 page_id; /* ANN_PAGE_ID; last, as other access methods do */
+} AnnOpaque;
+
+#define AnnPageOpaque(page) ((AnnOpaque *) PageGetSpecialPointer(page))
+
+/* phases of a build, for pg_stat_progress_create_index */
+#define ANN_PHASE_SAMPLE 2
+#define ANN_PHASE_TRAIN 3
+#define ANN_PHASE_ENCODE 4
+#define ANN_PHASE_SORT 5
+#define ANN_PHASE_WRITE 6
+
+/* recall levels for which a scan's bound factor is calibrated */
+#define ANN_RECALLS 10
+extern const float ann_recalls[ANN_RECALLS];
+
+typedef struct AnnMeta
+{
+	uint32 magic;
+	uint32 version;
+	uint32 dim;
+	uint32 head;   /* coordinates of level 1 */
+	uint32 metric; /* AnnMetricKind */
+	uint32 generation;
+	uint32 cells;
+	uint32 rotated;           /* a rotation is stored */
+	BlockNumber static_block; /* first page of the static part */
+	uint32 static_pages;
+	uint32 static_crc;
+	BlockNumber log_head; /* InvalidBlockNumber: no log yet */
+	BlockNumber log_tail; /* a page near the end of the log, a hint */
+	uint32 log_leaves;    /* leaves of the log */
+	uint32 log_built;     /* of them, made at build for odd rows */
+	uint32 unused;
+	uint64 built_rows;    /* rows when this generation was made */
+	uint64 retired_xid;   /* pages of older generations may be used again
+							 * when nobody sees this full xid as running */
+	double log_length;    /* no longer row is in the log, odd ones aside */
+	float z[ANN_RECALLS]; /* factor of a cell's width for each recall */
+	float residual;       /* mean |x - centroid| at build */
+	float code_error;     /* mean error of a full code at build */
+} AnnMeta;
+
+/* a cell in the static part; ranges over its rows, rounded outwards */
+typedef struct AnnCell
+{
+	BlockNumber first;
+	uint32 rows;     /* at build */
+	float norm;      /* of the centroid */
+	float along_min; /* x . centroid / |centroid| */
+	float along_max;
+	float across; /* largest distance of x from the centroid's line */
+	float length; /* largest |x| */
+	float r_min;  /* |x - centroid| */
+	float r_max;
+} AnnCell;
+
+/* start of a head page's contents; blocks of codes follow at head_offset */
+typedef struct AnnHead
+{
+	uint32 cell;
+	BlockNumber next; /* leaf of the same cell, or InvalidBlockNumber */
+	uint16 used;      /* slots ever used, a prefix */
+	uint16 dead;      /* of them without a row */
+	BlockNumber tail[FLEXIBLE_ARRAY_MEMBER]; /* as many as are in use */
+} AnnHead;
+
+/* start of a tail page's contents; arrays over its slots follow */
+typedef struct AnnTail
+{
+	uint32 cell;
+	BlockNumber head;
+	uint32 index; /* which of the head's tails */
+} AnnTail;
+
+/* where things lie in the pages of one index: follows from dim and head */
+typedef struct AnnLayout
+{
+	CodeShape shape;
+	int rows;        /* slots of a leaf, a multiple of CODE_LANES */
+	int tails;       /* most tail pages of a leaf */
+	int tail_rows;   /* slots of a tail page */
+	int head_offset; /* of the first block, from the page's start */
+	int block_size;
+	int tail_size;    /* bytes of level 2 a row */
+	int scale_offset; /* float[tail_rows], from the page's start */
+	int error_offset; /* float[tail_rows] */
+	int tid_offset;   /* ItemPointerData[tail_rows] */
+	int code_offset;  /* uint8[tail_rows][tail_size] */
+} AnnLayout;
+
+/* the static part and the layout, in rd_amcache: one palloc'd piece */
+typedef struct AnnCache
+{
+	AnnLayout layout;
+	uint32 generation;
+	BlockNumber static_block;
+	int dim;
+	int cells;
+	int blocks;     /* of packed centroids */
+	int rot_blocks; /* of packed rotation, 0: not rotated */
+	AnnMetricKind metric;
+	float z[ANN_RECALLS];
+	AnnCell *cell;   /* (cells) */
+	float *rotation; /* packed */
+	float *centroid; /* packed, rotated */
+} AnnCache;
+
+/* a row on its way into the index */
+typedef struct AnnRow
+{
+	ItemPointerData tid;
+	CodeRow code;
+} AnnRow;
+
+/* ann_page.c */
+extern void ann_layout(AnnLayout *layout, int dim, int head, bool l2);
+extern int ann_choose_head(int dim);
+extern void ann_page_init(Page page, AnnPageKind kind, uint32 generation);
+extern void ann_corrupted(Relation index, BlockNumber block, const char *what)
+	pg_attribute_noreturn();
+extern void ann_check_page(Relation index, Buffer buffer, AnnPageKind kind,
+						   uint32 generation);
+extern void ann_read_meta(Relation index, AnnMeta *meta);
+extern void ann_meta_init(Page page, const AnnMeta *meta);
+extern AnnMeta *ann_meta_of(Page page);
+extern AnnHead *ann_head_of(Relation index, Buffer buffer,
+							const AnnLayout *layout, uint32 generation,
+							uint32 cell);
+extern AnnTail *ann_tail_of(Relation index, Buffer buffer, uint32 generation,
+							BlockNumber head);
+extern void ann_head_init(Page page, const AnnLayout *layout, uint32 generation,
+						  uint32 cell);
+extern void ann_tail_init(Page page, const AnnLayout *layout, uint32 generation,
+						  uint32 cell, BlockNumber head, int index);
+extern void ann_put_head(Page page, const AnnLayout *layout, int slot,
+						 const CodeRow *row);
+extern void ann_put_tail(Page page, const AnnLayout *layout, int slot,
+						 const AnnRow *row);
+extern ItemPointer ann_tids_of(Page page, const AnnLayout *layout);
+
+/* ann_cache.c */
+extern AnnCache *ann_cache(Relation index, const AnnMeta *meta);
+extern Size ann_static_size(int dim, int cells, bool rotated);
+extern void ann_cell_centroid(const AnnCache *cache, int cell, float *out);
+extern void ann_rotate(const AnnCache *cache, const float *x, float *out);
+/* upper bound of the score in a cell; z = 1: proven */
+extern float ann_cell_bound(const AnnCache *cache, int cell, float dot,
+							double q_norm, double z);
+
+/* ann_vector.c: from a datum to what is indexed */
+extern const AnnMetric *ann_metric(Relation index);
+extern int ann_index_dim(Relation index);
+/* false: a row without bounds (zero under cosine, huge), goes to the log */
+extern bool ann_prepare(AnnMetricKind metric, const float *x, int dim,
+						float *out);
+extern const float *ann_datum(Datum value, int dim, Pointer *copy);
+extern void ann_encode_odd(const CodeShape *shape, CodeRow *row);
+
+/* ann_build.c */
+extern IndexBuildResult *annbuild(Relation heap, Relation index,
+								  IndexInfo *info);
+extern void annbuildempty(Relation index);
+
+/* ann_retrain.c */
+extern bool ann_retrain_due(const AnnMeta *meta, const AnnLayout *layout);
+extern bool ann_retrain(Relation index, Relation heap, bool wait);
+
+/* ann_insert.c */
+extern bool anninsert(Relation index, Datum *values, bool *isnull,
+					  ItemPointer tid, Relation heap,
+					  IndexUniqueCheck check_unique, bool unchanged,
+					  IndexInfo *info);
+
+/* ann_scan.c */
+extern IndexScanDesc annbeginscan(Relation index, int nkeys, int norderbys);
+extern void annrescan(IndexScanDesc scan, ScanKey keys, int nkeys,
+					  ScanKey orderbys, int norderbys);
+extern bool anngettuple(IndexScanDesc scan, ScanDirection direction);
+extern void annendscan(IndexScanDesc scan);
+
+/* ann_vacuum.c */
+extern IndexBulkDeleteResult *annbulkdelete(IndexVacuumInfo *info,
+											IndexBulkDeleteResult *stats,
+											IndexBulkDeleteCallback callback,
+											void *state);
+extern IndexBulkDeleteResult *annvacuumcleanup(IndexVacuumInfo *info,
+											   IndexBulkDeleteResult *stats);
+
+/* ann_cost.c */
+extern void anncostestimate(struct PlannerInfo *root, struct IndexPath *path,
+							double loop_count, Cost *startup, Cost *total,
+							Selectivity *selectivity, double *correlation,
+							double *pages);
+
+#endif

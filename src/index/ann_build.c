@@ -1,0 +1,281 @@
+/*
+ * ann_build.c
+ *		CREATE INDEX: sample, find cells, encode and sort all rows, write.
+ *
+ * Memory: half of maintenance_work_mem for the sample, half for the sort; the static part (centroids) comes on top and is
+ * about 2 % of the index.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/generic_xlog.h"
+#include "access/tableam.h"
+#include "access/xloginsert.h"
+#include "catalog/index.h"
+#include "catalog/pg_operator_d.h"
+#include "catalog/pg_type_d.h"
+#include "commands/progress.h"
+#include "executor/tuptable.h"
+#include "index/ann_build.h"
+#include "math/vec.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/backend_progress.h"
+#include "utils/memutils.h"
+#include "utils/sampling.h"
+
+#define SAMPLE_MAX 200000
+#define SAMPLE_MIN 256
+
+static void
+phase(int64 number)
+{
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, number);
+}
+
+void
+ann_build_init(AnnBuild *build, Relation index)
+{
+	int wide;
+
+	memset(build, 0, sizeof(*build));
+	build->index = index;
+	build->dim = ann_index_dim(index);
+	build->metric = ann_metric(index)->kind;
+	build->memory = (Size) maintenance_work_mem * 1024;
+	build->context = CurrentMemoryContext;
+	ann_layout(&build->layout, build->dim, ann_choose_head(build->dim),
+			   build->metric == ANN_L2);
+	rng_init(&build->rng, 1, 2);
+	wide = (build->dim + CODE_LANES) * 4;
+	build->scratch = palloc0(sizeof(float) * wide);
+	build->code.codes = palloc0(code_row_size(&build->layout.shape));
+	build->meta.magic = ANN_MAGIC;
+	build->meta.version = ANN_VERSION;
+	build->meta.dim = build->dim;
+	build->meta.head = build->layout.shape.head;
+	build->meta.metric = build->metric;
+	build->meta.generation = 1;
+	build->meta.static_block = InvalidBlockNumber;
+	build->meta.log_head = build->meta.log_tail = InvalidBlockNumber;
+	build->sample_room = (int) Min(
+		SAMPLE_MAX,
+		Max(build->memory / 2 / (sizeof(float) * build->dim + 24), SAMPLE_MIN));
+	build->sample = MemoryContextAllocHuge(
+		build->context, sizeof(float) * (Size) build->sample_room * build->dim);
+}
+
+static void
+sample_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull,
+				bool alive, void *state)
+{
+	if (!isnull[0])
+		ann_train_offer(state, values[0]);
+}
+
+/* rows of at most sample_room blocks of the heap, chosen at random */
+static void
+sample_heap(AnnBuild *build, Relation heap, IndexInfo *info)
+{
+	BlockNumber blocks = RelationGetNumberOfBlocks(heap);
+	BlockSamplerData sampler;
+	double read = 0;
+
+	if (blocks <= (BlockNumber) build->sample_room)
+	{
+		table_index_build_scan(heap, build->index, info, false, false,
+							   sample_callback, build, NULL);
+		build->total = build->seen;
+		return;
+	}
+	BlockSampler_Init(&sampler, blocks, build->sample_room, 1);
+	while (BlockSampler_HasMore(&sampler))
+	{
+		CHECK_FOR_INTERRUPTS();
+		table_index_build_range_scan(heap, build->index, info, false, true,
+									 false, BlockSampler_Next(&sampler), 1,
+									 sample_callback, build, NULL);
+		read++;
+	}
+	build->total = build->seen / Max(read, 1) * blocks;
+}
+
+void
+ann_build_begin_sort(AnnBuild *build)
+{
+	AttrNumber attribute = 1;
+	Oid operator= Int8LessOperator;
+	Oid collation = InvalidOid;
+	bool nulls_first = false;
+	TupleDesc desc = CreateTemplateTupleDesc(2);
+	Size payload = VARHDRSZ + ann_payload_size(&build->layout);
+
+	TupleDescInitEntry(desc, 1, "cell", INT8OID, -1, 0);
+	TupleDescInitEntry(desc, 2, "row", BYTEAOID, -1, 0);
+	build->slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	build->sorted = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	build->payload = palloc0(payload);
+	SET_VARSIZE(build->payload, payload);
+	build->sort = tuplesort_begin_heap(
+		desc, 1, &attribute, &operator, & collation, &nulls_first,
+		(int) Max(build->memory / 2048, 64), NULL, TUPLESORT_NONE);
+}
+
+/* ranges of cell c take in a row: x rotated, r = x - centroid */
+static void
+widen_cell(AnnBuild *build, int c, const float *x, const float *r)
+{
+	AnnCell *cell = build->cell + c;
+	const float *v = build->centroid + (Size) c * build->dim;
+	float along = cell->norm > 0 ? vec_dot(x, v, build->dim) / cell->norm : 0;
+	float xx = vec_dot(x, x, build->dim);
+	float across = sqrtf(Max(xx - along * along, 0));
+	float length = sqrtf(xx);
+	float radius = sqrtf(vec_dot(r, r, build->dim));
+
+	cell->rows++;
+	cell->along_min = Min(cell->along_min, along);
+	cell->along_max = Max(cell->along_max, along);
+	cell->across = Max(cell->across, across);
+	cell->length = Max(cell->length, length);
+	cell->r_min = Min(cell->r_min, radius);
+	cell->r_max = Max(cell->r_max, radius);
+	build->residual_sum += radius;
+	build->error_sum += build->code.error;
+}
+
+static void
+sort_row(AnnBuild *build, uint32 cell, ItemPointer tid)
+{
+	TupleTableSlot *slot = build->slot;
+
+	ann_write_payload(build, VARDATA(build->payload), tid);
+	ExecClearTuple(slot);
+	slot->tts_values[0] = Int64GetDatum(((int64) cell << 32) | build->serial++);
+	slot->tts_values[1] = PointerGetDatum(build->payload);
+	slot->tts_isnull[0] = slot->tts_isnull[1] = false;
+	ExecStoreVirtualTuple(slot);
+	tuplesort_puttupleslot(build->sort, slot);
+	build->rows++;
+}
+
+void
+ann_build_row(AnnBuild *build, ItemPointer tid, Datum value)
+{
+	int dim = build->dim, wide = dim + CODE_LANES, c;
+	float *x = build->scratch, *turned = x + wide, *r = turned + wide;
+	const float *v;
+	Pointer copy;
+
+	if (!ann_prepare(build->metric, ann_datum(value, dim, &copy), dim, x) ||
+		build->cells == 0)
+	{
+		ann_encode_odd(&build->layout.shape, &build->code);
+		sort_row(build, build->cells, tid);
+	}
+	else
+	{
+		c = partition_assign(&build->part, x);
+		if (build->rotation != NULL)
+			code_pack_dots(x, build->rotation,
+						   (dim + CODE_LANES - 1) / CODE_LANES, dim, turned);
+		else
+			memcpy(turned, x, sizeof(float) * dim);
+		v = build->centroid + (Size) c * dim;
+		for (int j = 0; j < dim; j++)
+			r[j] = turned[j] - v[j];
+		code_encode(&build->layout.shape, r, &build->code);
+		widen_cell(build, c, turned, r);
+		sort_row(build, c, tid);
+	}
+	if (copy != NULL)
+		pfree(copy);
+}
+
+static void
+build_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull,
+			   bool alive, void *state)
+{
+	if (!isnull[0])
+		ann_build_row(state, tid, values[0]);
+}
+
+/* round every range outwards by more than float32 sums may err */
+void
+ann_build_close_cells(AnnBuild *build)
+{
+	double slack = code_slack(build->dim);
+
+	for (int c = 0; c < build->cells; c++)
+	{
+		AnnCell *cell = build->cell + c;
+		float wide = (float) (slack * (cell->length + cell->norm));
+
+		if (cell->rows == 0)
+		{
+			cell->along_min = cell->along_max = cell->r_min = 0;
+			continue;
+		}
+		/* the root of a difference of squares loses half the digits */
+		cell->across =
+			sqrtf(cell->across * cell->across + 2 * wide * cell->length) + wide;
+		cell->along_min -= wide;
+		cell->along_max += wide;
+		cell->length += wide;
+		cell->r_min = Max(cell->r_min - wide, 0);
+		cell->r_max += wide;
+	}
+}
+
+IndexBuildResult *
+annbuild(Relation heap, Relation index, IndexInfo *info)
+{
+	IndexBuildResult *result = palloc(sizeof(IndexBuildResult));
+	MemoryContext context = AllocSetContextCreate(
+		CurrentMemoryContext, "ann build", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	AnnBuild *build = palloc(sizeof(AnnBuild));
+
+	ann_build_init(build, index);
+	if (RelationGetNumberOfBlocks(index) != 0)
+		elog(ERROR, "index \"%s\" already contains data",
+			 RelationGetRelationName(index));
+	phase(ANN_PHASE_SAMPLE);
+	sample_heap(build, heap, info);
+	phase(ANN_PHASE_TRAIN);
+	ann_train(build);
+	phase(ANN_PHASE_ENCODE);
+	ann_build_begin_sort(build);
+	result->heap_tuples = table_index_build_scan(heap, index, info, true, true,
+												 build_callback, build, NULL);
+	phase(ANN_PHASE_SORT);
+	tuplesort_performsort(build->sort);
+	ann_build_close_cells(build);
+	ann_calibrate(build);
+	phase(ANN_PHASE_WRITE);
+	ann_write_meta(build, MAIN_FORKNUM);
+	ann_write_all(build, ANN_META_BLOCK + 1, false);
+	ann_write_meta(build, MAIN_FORKNUM);
+	if (RelationNeedsWAL(index))
+		log_newpage_range(index, MAIN_FORKNUM, 0,
+						  RelationGetNumberOfBlocks(index), true);
+	result->index_tuples = build->rows;
+	tuplesort_end(build->sort);
+	ExecDropSingleTupleTableSlot(build->slot);
+	ExecDropSingleTupleTableSlot(build->sorted);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return result;
+}
+
+/* the init fork of an unlogged index: an index without rows */
+void
+annbuildempty(Relation index)
+{
+	AnnBuild *build = palloc(sizeof(AnnBuild));
+
+	ann_build_init(build, index);
+	ann_write_meta(build, INIT_FORKNUM);
+	pfree(build);
+}

@@ -1,0 +1,78 @@
+/*
+ * ann_build.h
+ *		How an index is made, by CREATE INDEX or again by a retrain: what
+ *		ann_build.c, ann_train.c, ann_write.c and ann_retrain.c share.
+ *
+ * A build goes: sample rows (ann_train_sample), find cells and rotation
+ * (ann_train), then every row (ann_build_row) into a sort by cell, then
+ * pages in that order and the static part (ann_write_all).
+ */
+#ifndef RECSYS_ANN_BUILD_H
+#define RECSYS_ANN_BUILD_H
+
+#include "postgres.h"
+
+#include "index/ann.h"
+#include "math/partition.h"
+#include "math/rng.h"
+#include "utils/tuplesort.h"
+
+typedef struct AnnBuild
+{
+	Relation index;
+	MemoryContext context; /* everything of this build */
+	AnnMetricKind metric;
+	int dim;
+	AnnLayout layout;
+	AnnMeta meta;
+	Size memory; /* bytes of maintenance_work_mem */
+	Rng rng;
+
+	/* the sample */
+	float *sample; /* (sampled, dim) */
+	int sampled;
+	int sample_room;
+	double seen;  /* rows offered to the sample */
+	double total; /* rows estimated */
+
+	/* what training gives */
+	Partition part;
+	int cells;
+	float *rotation;    /* packed, or NULL */
+	float *centroid;    /* (cells, dim), rotated */
+	AnnCell *cell;      /* (cells) */
+	const float *query; /* (queries, dim) sample queries, or NULL */
+	int queries;
+
+	/* rows on their way */
+	Tuplesortstate *sort;
+	TupleTableSlot *slot;   /* into the sort */
+	TupleTableSlot *sorted; /* out of it */
+	bytea *payload;
+	float *scratch; /* (3, dim rounded up) */
+	CodeRow code;
+	double rows;
+	double residual_sum;
+	double error_sum;
+	uint32 serial;
+} AnnBuild;
+
+/* ann_train.c */
+extern void ann_train_offer(AnnBuild *build, Datum value);
+extern void ann_train(AnnBuild *build);
+extern void ann_calibrate(AnnBuild *build);
+
+/* ann_build.c */
+extern void ann_build_init(AnnBuild *build, Relation index);
+extern void ann_build_begin_sort(AnnBuild *build);
+extern void ann_build_row(AnnBuild *build, ItemPointer tid, Datum value);
+extern void ann_build_close_cells(AnnBuild *build);
+
+/* ann_write.c */
+extern Size ann_payload_size(const AnnLayout *layout);
+extern void ann_write_payload(const AnnBuild *build, char *to, ItemPointer tid);
+/* leaves and static part from block `from` on; fills build->meta */
+extern void ann_write_all(AnnBuild *build, BlockNumber from, bool wal);
+extern void ann_write_meta(AnnBuild *build, ForkNumber fork);
+
+#endif

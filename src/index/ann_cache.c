@@ -1,0 +1,175 @@
+/*
+ * ann_cache.c
+ *		The static part in a backend's memory, and bounds of cells.
+ *
+ * It lives in rd_amcache, one palloc'd piece that the relation cache frees
+ * on invalidation; so nobody keeps a pointer to it across anything that may
+ * take a lock on a relation (a heap fetch may, for TOAST).
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "index/ann.h"
+#include "math/vec.h"
+#include "miscadmin.h"
+#include "port/pg_crc32c.h"
+#include "storage/bufmgr.h"
+#include "utils/memutils.h"
+
+/* cells, rotation, centroids, in this order, each of whole 64 bytes */
+static Size
+part_cells(int cells)
+{
+	return TYPEALIGN(64, sizeof(AnnCell) * (Size) cells);
+}
+
+static Size
+part_packed(int rows, int dim)
+{
+	return TYPEALIGN(64, sizeof(float) * CODE_LANES * (Size) dim *
+							 ((rows + CODE_LANES - 1) / CODE_LANES));
+}
+
+Size
+ann_static_size(int dim, int cells, bool rotated)
+{
+	return part_cells(cells) + (rotated ? part_packed(dim, dim) : 0) +
+		   part_packed(cells, dim);
+}
+
+static void
+read_static(Relation index, const AnnMeta *meta, char *to, Size size)
+{
+	pg_crc32c crc;
+	Size done = 0;
+
+	if (size == 0)
+		return;
+	for (uint32 i = 0; done < size; i++)
+	{
+		BlockNumber block = meta->static_block + i;
+		Buffer buffer;
+		Size part = Min(size - done, BLCKSZ - MAXALIGN(SizeOfPageHeaderData) -
+										 MAXALIGN(sizeof(AnnOpaque)));
+
+		if (i >= meta->static_pages)
+			ann_corrupted(index, ANN_META_BLOCK,
+						  "The static part is shorter than it must be.");
+		CHECK_FOR_INTERRUPTS();
+		buffer = ReadBuffer(index, block);
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		ann_check_page(index, buffer, ANN_PAGE_STATIC, meta->generation);
+		memcpy(to + done, PageGetContents(BufferGetPage(buffer)), part);
+		UnlockReleaseBuffer(buffer);
+		done += part;
+	}
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, to, size);
+	FIN_CRC32C(crc);
+	if (!EQ_CRC32C(crc, meta->static_crc))
+		ann_corrupted(index, meta->static_block,
+					  "The checksum of the static part is wrong.");
+}
+
+AnnCache *
+ann_cache(Relation index, const AnnMeta *meta)
+{
+	AnnCache *cache = index->rd_amcache;
+	bool rotated = meta->rotated != 0;
+	Size head = TYPEALIGN(64, sizeof(AnnCache)), size;
+	char *at;
+
+	if (cache != NULL && cache->generation == meta->generation &&
+		cache->static_block == meta->static_block)
+		return cache;
+	if (meta->cells > MaxAllocSize / sizeof(AnnCell))
+		ann_corrupted(index, ANN_META_BLOCK, "It has too many cells.");
+	size = ann_static_size(meta->dim, meta->cells, rotated);
+	cache = MemoryContextAllocHuge(index->rd_indexcxt, head + 64 + size);
+	memset(cache, 0, sizeof(*cache));
+	at = (char *) TYPEALIGN(64, (char *) cache + head);
+	cache->generation = meta->generation;
+	cache->static_block = meta->static_block;
+	cache->dim = meta->dim;
+	cache->cells = meta->cells;
+	cache->metric = meta->metric;
+	cache->blocks = (meta->cells + CODE_LANES - 1) / CODE_LANES;
+	cache->rot_blocks = rotated ? (meta->dim + CODE_LANES - 1) / CODE_LANES : 0;
+	memcpy(cache->z, meta->z, sizeof(cache->z));
+	ann_layout(&cache->layout, meta->dim, meta->head, meta->metric == ANN_L2);
+	cache->cell = (AnnCell *) at;
+	cache->rotation = (float *) (at + part_cells(meta->cells));
+	cache->centroid =
+		(float *) ((char *) cache->rotation +
+				   (rotated ? part_packed(meta->dim, meta->dim) : 0));
+	PG_TRY();
+	{
+		read_static(index, meta, at, size);
+	}
+	PG_CATCH();
+	{
+		pfree(cache);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	/* reading may have let somebody else in */
+	if (index->rd_amcache != NULL)
+		pfree(index->rd_amcache);
+	index->rd_amcache = cache;
+	return cache;
+}
+
+void
+ann_cell_centroid(const AnnCache *cache, int cell, float *out)
+{
+	const float *from = cache->centroid +
+						(Size) (cell / CODE_LANES) * cache->dim * CODE_LANES +
+						cell % CODE_LANES;
+
+	for (int i = 0; i < cache->dim; i++)
+		out[i] = from[(Size) i * CODE_LANES];
+}
+
+/* out has room for dim rounded up to CODE_LANES */
+void
+ann_rotate(const AnnCache *cache, const float *x, float *out)
+{
+	if (cache->rot_blocks > 0)
+		code_pack_dots(x, cache->rotation, cache->rot_blocks, cache->dim, out);
+	else
+		memcpy(out, x, sizeof(float) * cache->dim);
+}
+
+/*
+ * dot = q . centroid. The score in a cell is, with q_u the part of q along
+ * the centroid's line and q_v the length of the rest,
+ *
+ *		q . x = along q_u + across-part <= along q_u + z q_v across
+ *		-|q - x|^2 = -D^2 + 2 (q - c) . r - r^2 <= -D^2 + 2 z D r - r^2
+ *
+ * at z = 1. The cells' ranges are rounded outwards by more than the
+ * rounding here; code_slack is added by the caller.
+ */
+float
+ann_cell_bound(const AnnCache *cache, int cell, float dot, double q_norm,
+			   double z)
+{
+	const AnnCell *c = cache->cell + cell;
+	double q_u, q_v, bound;
+
+	if (cache->metric == ANN_L2)
+	{
+		double d2 = q_norm * q_norm - 2.0 * dot + (double) c->norm * c->norm;
+		double d = d2 > 0 ? sqrt(d2) : 0;
+		double r = z * d;
+
+		r = r < c->r_min ? c->r_min : r > c->r_max ? c->r_max : r;
+		return (float) (-d * d + 2 * z * d * r - r * r);
+	}
+	q_u = c->norm > 0 ? dot / c->norm : 0;
+	q_v = q_norm * q_norm - q_u * q_u;
+	q_v = q_v > 0 ? sqrt(q_v) : 0;
+	bound = (q_u > 0 ? c->along_max : c->along_min) * q_u + z * q_v * c->across;
+	return (float) Min(bound, q_norm * c->length);
+}

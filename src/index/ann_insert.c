@@ -1,0 +1,410 @@
+/*
+ * ann_insert.c
+ *		One row into the leaf of its cell, or into the log.
+ *
+ * A row goes to the nearest cell whose ranges take it in, so that ranges,
+ * which scans keep in memory, never change within a generation; else to the
+ * log. The inserter holds the index's structure lock (a heavyweight lock on
+ * the metapage) for share, which keeps a retrain out, and locks a head page
+ * and one of its tail pages, in this order.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/generic_xlog.h"
+#include "index/ann.h"
+#include "math/vec.h"
+#include "miscadmin.h"
+#include "storage/indexfsm.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+
+#define TRIES 4 /* nearest cells that are asked */
+
+typedef struct Inserter
+{
+	Relation index;
+	AnnMeta meta;
+	AnnCache *cache;
+	AnnRow row;
+	float *x; /* (dim) rotated */
+	float *r; /* (dim) x - centroid */
+	double length;
+} Inserter;
+
+/* may row x (rotated) with residual r go to the cell? */
+static bool
+admits(const Inserter *in, int c, const float *centroid)
+{
+	const AnnCell *cell = in->cache->cell + c;
+	int dim = in->cache->dim;
+	double wide = code_slack(dim) * (in->length + cell->norm);
+	double along =
+		cell->norm > 0 ? vec_dot(in->x, centroid, dim) / cell->norm : 0;
+	double xx = in->length * in->length;
+	double across = sqrt(Max(xx - along * along, 0) + 2 * wide * in->length);
+	double radius = sqrt(vec_dot(in->r, in->r, dim));
+
+	if (in->cache->metric == ANN_L2)
+		return radius + wide <= cell->r_max && radius - wide >= cell->r_min &&
+			   in->length + wide <= cell->length;
+	return along - wide >= cell->along_min && along + wide <= cell->along_max &&
+		   across + wide <= cell->across && in->length + wide <= cell->length &&
+		   radius + wide <= cell->r_max;
+}
+
+/* the residual of x to a cell's centroid, or to zero for the log */
+static void
+set_residual(Inserter *in, int cell, float *centroid)
+{
+	int dim = in->cache->dim;
+
+	if (cell == in->cache->cells)
+		memset(centroid, 0, sizeof(float) * dim);
+	else
+		ann_cell_centroid(in->cache, cell, centroid);
+	for (int i = 0; i < dim; i++)
+		in->r[i] = in->x[i] - centroid[i];
+}
+
+/* the nearest cell that admits x, or the log; leaves the residual in r */
+static int
+choose_cell(Inserter *in)
+{
+	AnnCache *cache = in->cache;
+	float *dot = palloc(sizeof(float) * CODE_LANES * (cache->blocks + 1));
+	float *centroid = palloc(sizeof(float) * (cache->dim + CODE_LANES));
+
+	code_pack_dots(in->x, cache->centroid, cache->blocks, cache->dim, dot);
+	for (int c = 0; c < cache->cells; c++)
+		dot[c] -= cache->cell[c].norm * cache->cell[c].norm / 2;
+	for (int try = 0; try < TRIES && try < cache->cells; try++)
+	{
+		int best = -1;
+
+		for (int c = 0; c < cache->cells; c++)
+			if (cache->cell[c].first != InvalidBlockNumber &&
+				dot[c] > -INFINITY && (best < 0 || dot[c] > dot[best]))
+				best = c;
+		if (best < 0)
+			break;
+		set_residual(in, best, centroid);
+		if (admits(in, best, centroid))
+			return best;
+		dot[best] = -INFINITY;
+	}
+	set_residual(in, cache->cells, centroid);
+	return cache->cells;
+}
+
+/*
+ * A page to write a new leaf into, locked. A page of the free space map is
+ * taken only when it is what vacuum took it for.
+ */
+static Buffer
+new_page(Relation index, uint32 generation)
+{
+	Buffer buffer;
+
+	for (;;)
+	{
+		BlockNumber block = GetFreeIndexPage(index);
+
+		if (block == InvalidBlockNumber)
+			break;
+		buffer = ReadBuffer(index, block);
+		if (ConditionalLockBuffer(buffer))
+		{
+			Page page = BufferGetPage(buffer);
+
+			if (PageIsNew(page) ||
+				(AnnPageOpaque(page)->page_id == ANN_PAGE_ID &&
+				 AnnPageOpaque(page)->kind != ANN_PAGE_META &&
+				 AnnPageOpaque(page)->generation < generation))
+				return buffer;
+			LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+		}
+		ReleaseBuffer(buffer);
+	}
+	LockRelationForExtension(index, ExclusiveLock);
+	buffer = ReadBuffer(index, P_NEW);
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	UnlockRelationForExtension(index, ExclusiveLock);
+	return buffer;
+}
+
+/* put the row into slot of a leaf whose head is locked exclusively */
+static void
+put_row(Inserter *in, Buffer head_buffer, int slot)
+{
+	const AnnLayout *layout = &in->cache->layout;
+	BlockNumber block = BufferGetBlockNumber(head_buffer);
+	AnnHead *head = (AnnHead *) PageGetContents(BufferGetPage(head_buffer));
+	int t = slot / layout->tail_rows;
+	bool fresh = head->tail[t] == InvalidBlockNumber;
+	GenericXLogState *state;
+	Buffer tail_buffer;
+	Page page, tail;
+
+	if (fresh)
+		tail_buffer = new_page(in->index, in->meta.generation);
+	else
+	{
+		tail_buffer = ReadBuffer(in->index, head->tail[t]);
+		LockBuffer(tail_buffer, BUFFER_LOCK_EXCLUSIVE);
+		ann_tail_of(in->index, tail_buffer, in->meta.generation, block);
+	}
+	state = GenericXLogStart(in->index);
+	page = GenericXLogRegisterBuffer(state, head_buffer, 0);
+	tail = GenericXLogRegisterBuffer(state, tail_buffer,
+									 fresh ? GENERIC_XLOG_FULL_IMAGE : 0);
+	head = (AnnHead *) PageGetContents(page);
+	if (fresh)
+	{
+		ann_tail_init(tail, layout, in->meta.generation, head->cell, block, t);
+		head->tail[t] = BufferGetBlockNumber(tail_buffer);
+	}
+	if (slot < head->used)
+		head->dead--;
+	else
+		head->used = slot + 1;
+	ann_put_head(page, layout, slot, &in->row.code);
+	ann_put_tail(tail, layout, slot % layout->tail_rows, &in->row);
+	GenericXLogFinish(state);
+	UnlockReleaseBuffer(tail_buffer);
+}
+
+/* a slot without a row below head->used, or -1 */
+static int
+dead_slot(Inserter *in, Buffer head_buffer)
+{
+	const AnnLayout *layout = &in->cache->layout;
+	AnnHead *head = (AnnHead *) PageGetContents(BufferGetPage(head_buffer));
+	int found = -1;
+
+	for (int t = 0; found < 0 && t * layout->tail_rows < head->used; t++)
+	{
+		Buffer buffer = ReadBuffer(in->index, head->tail[t]);
+		int first = t * layout->tail_rows;
+		ItemPointer tids;
+
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		ann_tail_of(in->index, buffer, in->meta.generation,
+					BufferGetBlockNumber(head_buffer));
+		tids = ann_tids_of(BufferGetPage(buffer), layout);
+		for (int i = 0; i < layout->tail_rows && first + i < head->used; i++)
+			if (!ItemPointerIsValid(tids + i))
+			{
+				found = first + i;
+				break;
+			}
+		UnlockReleaseBuffer(buffer);
+	}
+	return found;
+}
+
+/* a new leaf with the row in it; behind head_buffer when that is valid */
+static BlockNumber
+add_leaf(Inserter *in, Buffer head_buffer, uint32 cell)
+{
+	const AnnLayout *layout = &in->cache->layout;
+	uint32 generation = in->meta.generation;
+	Buffer new_head = new_page(in->index, generation);
+	Buffer new_tail = new_page(in->index, generation);
+	BlockNumber block = BufferGetBlockNumber(new_head);
+	GenericXLogState *state = GenericXLogStart(in->index);
+	Page page, tail;
+	AnnHead *head;
+
+	page = GenericXLogRegisterBuffer(state, new_head, GENERIC_XLOG_FULL_IMAGE);
+	tail = GenericXLogRegisterBuffer(state, new_tail, GENERIC_XLOG_FULL_IMAGE);
+	ann_head_init(page, layout, generation, cell);
+	ann_tail_init(tail, layout, generation, cell, block, 0);
+	head = (AnnHead *) PageGetContents(page);
+	head->used = 1;
+	head->tail[0] = BufferGetBlockNumber(new_tail);
+	ann_put_head(page, layout, 0, &in->row.code);
+	ann_put_tail(tail, layout, 0, &in->row);
+	if (BufferIsValid(head_buffer))
+	{
+		Page last = GenericXLogRegisterBuffer(state, head_buffer, 0);
+
+		((AnnHead *) PageGetContents(last))->next = block;
+	}
+	GenericXLogFinish(state);
+	UnlockReleaseBuffer(new_tail);
+	UnlockReleaseBuffer(new_head);
+	return block;
+}
+
+/*
+ * Put the row into the chain that starts at block; returns the block of a
+ * leaf that had to be added, else InvalidBlockNumber.
+ */
+static BlockNumber
+insert_into_chain(Inserter *in, BlockNumber block, uint32 cell)
+{
+	const AnnLayout *layout = &in->cache->layout;
+	uint32 generation = in->meta.generation;
+	BlockNumber steps = 0, added = InvalidBlockNumber;
+
+	for (;;)
+	{
+		Buffer buffer = ReadBuffer(in->index, block);
+		AnnHead *head;
+		BlockNumber next;
+		int slot = -1;
+
+		CHECK_FOR_INTERRUPTS();
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		head = ann_head_of(in->index, buffer, layout, generation, cell);
+		next = head->next;
+		if (head->used == layout->rows && head->dead == 0 &&
+			next != InvalidBlockNumber)
+		{
+			UnlockReleaseBuffer(buffer);
+			block = next;
+			if (++steps % 1024 == 0 &&
+				steps > RelationGetNumberOfBlocks(in->index))
+				ann_corrupted(in->index, block, "A chain of leaves is a loop.");
+			continue;
+		}
+		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+		head = ann_head_of(in->index, buffer, layout, generation, cell);
+		if (head->dead > 0)
+			slot = dead_slot(in, buffer);
+		if (slot < 0 && head->used < layout->rows)
+			slot = head->used;
+		if (slot >= 0)
+			put_row(in, buffer, slot);
+		else if (head->next == InvalidBlockNumber)
+			added = add_leaf(in, buffer, cell);
+		else
+		{
+			block = head->next;
+			UnlockReleaseBuffer(buffer);
+			continue;
+		}
+		UnlockReleaseBuffer(buffer);
+		return added;
+	}
+}
+
+/*
+ * Note in the metapage that the log has a leaf more and how long its rows
+ * are. `added` invalid and no log yet: make its first leaf, with the row;
+ * then true.
+ */
+static bool
+log_update(Inserter *in, BlockNumber added, bool start)
+{
+	Buffer buffer = ReadBuffer(in->index, ANN_META_BLOCK);
+	GenericXLogState *state;
+	AnnMeta *meta;
+	bool done = false;
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	meta = ann_meta_of(BufferGetPage(buffer));
+	if (start && meta->log_head == InvalidBlockNumber)
+	{
+		added = add_leaf(in, InvalidBuffer, in->cache->cells);
+		done = true;
+	}
+	state = GenericXLogStart(in->index);
+	meta = ann_meta_of(GenericXLogRegisterBuffer(state, buffer, 0));
+	if (done)
+		meta->log_head = added;
+	if (added != InvalidBlockNumber)
+	{
+		meta->log_tail = added;
+		meta->log_leaves++;
+	}
+	if (isfinite(in->row.code.error) && meta->log_length < in->length)
+		meta->log_length = in->length * 1.125;
+	GenericXLogFinish(state);
+	memcpy(&in->meta, ann_meta_of(BufferGetPage(buffer)), sizeof(AnnMeta));
+	UnlockReleaseBuffer(buffer);
+	return done;
+}
+
+static void
+insert_into_log(Inserter *in)
+{
+	bool start = in->meta.log_head == InvalidBlockNumber;
+	bool longer =
+		isfinite(in->row.code.error) && in->meta.log_length < in->length;
+	BlockNumber added;
+
+	/* the length first: scans take their slack from it */
+	if ((start || longer) && log_update(in, InvalidBlockNumber, start))
+		return;
+	added = insert_into_chain(in, in->meta.log_tail, in->cache->cells);
+	if (added != InvalidBlockNumber)
+		log_update(in, added, false);
+}
+
+/* the code of the row, and where it goes */
+static int
+encode(Inserter *in, Datum value)
+{
+	int dim = in->meta.dim, wide = dim + CODE_LANES, cell;
+	float *plain = palloc(sizeof(float) * wide);
+	Pointer copy;
+	bool bounded;
+	double sum = 0;
+
+	bounded =
+		ann_prepare(in->meta.metric, ann_datum(value, dim, &copy), dim, plain);
+	in->cache = ann_cache(in->index, &in->meta);
+	in->row.code.codes = palloc(code_row_size(&in->cache->layout.shape));
+	if (!bounded)
+	{
+		ann_encode_odd(&in->cache->layout.shape, &in->row.code);
+		return in->cache->cells;
+	}
+	in->x = palloc(sizeof(float) * wide);
+	in->r = palloc(sizeof(float) * wide);
+	ann_rotate(in->cache, plain, in->x);
+	for (int i = 0; i < dim; i++)
+		sum += (double) in->x[i] * in->x[i];
+	in->length = sqrt(sum);
+	cell = choose_cell(in);
+	code_encode(&in->cache->layout.shape, in->r, &in->row.code);
+	return cell;
+}
+
+bool
+anninsert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
+		  Relation heap, IndexUniqueCheck check_unique, bool unchanged,
+		  IndexInfo *info)
+{
+	MemoryContext context, old;
+	Inserter in;
+	int cell;
+	bool due;
+
+	if (isnull[0])
+		return false;
+	context = AllocSetContextCreate(CurrentMemoryContext, "ann insert",
+									ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(context);
+	memset(&in, 0, sizeof(in));
+	in.index = index;
+	in.row.tid = *tid;
+	LockPage(index, ANN_META_BLOCK, ShareLock);
+	ann_read_meta(index, &in.meta);
+	cell = encode(&in, values[0]);
+	if (cell == in.cache->cells)
+		insert_into_log(&in);
+	else
+		insert_into_chain(&in, in.cache->cell[cell].first, cell);
+	due = ann_retrain_due(&in.meta, &in.cache->layout);
+	UnlockPage(index, ANN_META_BLOCK, ShareLock);
+	if (due)
+		ann_retrain(index, heap, false);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return false;
+}

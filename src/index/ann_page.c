@@ -1,0 +1,277 @@
+/*
+ * ann_page.c
+ *		Pages of the index: layout, initialisation, access with checks.
+ *
+ * Whoever reads a page gets at its contents through the functions here,
+ * which refuse a page that is not what it must be with XX002; so no loop
+ * over pages trusts a number from disk without a check.
+ */
+#include "postgres.h"
+
+#include "index/ann.h"
+#include "storage/bufmgr.h"
+#include "utils/lsyscache.h"
+
+const float ann_recalls[ANN_RECALLS] = {0.5f,  0.6f,  0.7f,  0.8f,  0.9f,
+										0.95f, 0.97f, 0.98f, 0.99f, 0.995f};
+
+#define PAGE_START MAXALIGN(SizeOfPageHeaderData)
+#define PAGE_END (BLCKSZ - MAXALIGN(sizeof(AnnOpaque)))
+#define TAIL_START (PAGE_START + MAXALIGN(sizeof(AnnTail)))
+
+/* coordinates of level 1: enough that it discards most rows */
+int
+ann_choose_head(int dim)
+{
+	if (dim <= 24)
+		return dim;
+	if (dim < 48)
+		return 16;
+	if (dim < 192)
+		return 32;
+	return 64;
+}
+
+/* most bytes that slots of a tail page may take, in slots */
+static int
+tail_capacity(const AnnLayout *layout)
+{
+	int row = layout->tail_size + 2 * sizeof(float) + sizeof(ItemPointerData);
+
+	return (PAGE_END - TAIL_START) / row;
+}
+
+static int
+head_offset(int tails)
+{
+	return TYPEALIGN(64, PAGE_START + offsetof(AnnHead, tail) +
+							 tails * sizeof(BlockNumber));
+}
+
+void
+ann_layout(AnnLayout *layout, int dim, int head, bool l2)
+{
+	int best_rows = 0, best_tails = 1;
+
+	layout->shape.dim = dim;
+	layout->shape.head = head;
+	layout->shape.l2 = l2;
+	layout->block_size = code_block_size(&layout->shape);
+	layout->tail_size = dim - head;
+	layout->tail_rows = tail_capacity(layout);
+
+	/* as many tail pages as give the most rows a page */
+	for (int tails = 1; tails <= ANN_MAX_TAILS; tails++)
+	{
+		int room =
+			(PAGE_END - head_offset(tails)) / layout->block_size * CODE_LANES;
+		int rows =
+			Min(room, tails * layout->tail_rows) / CODE_LANES * CODE_LANES;
+
+		if (rows * (1 + best_tails) > best_rows * (1 + tails))
+		{
+			best_rows = rows;
+			best_tails = tails;
+		}
+	}
+	layout->rows = best_rows;
+	layout->tails = best_tails;
+	layout->tail_rows = Min(layout->tail_rows, best_rows);
+	layout->head_offset = head_offset(best_tails);
+	layout->scale_offset = TAIL_START;
+	layout->error_offset =
+		layout->scale_offset + layout->tail_rows * sizeof(float);
+	layout->tid_offset =
+		layout->error_offset + layout->tail_rows * sizeof(float);
+	layout->code_offset =
+		layout->tid_offset + layout->tail_rows * sizeof(ItemPointerData);
+}
+
+void
+ann_page_init(Page page, AnnPageKind kind, uint32 generation)
+{
+	AnnOpaque *opaque;
+
+	PageInit(page, BLCKSZ, sizeof(AnnOpaque));
+	opaque = AnnPageOpaque(page);
+	opaque->generation = generation;
+	opaque->kind = kind;
+	opaque->page_id = ANN_PAGE_ID;
+}
+
+void
+ann_corrupted(Relation index, BlockNumber block, const char *what)
+{
+	ereport(ERROR, (errcode(ERRCODE_INDEX_CORRUPTED),
+					errmsg("index \"%s\" is corrupted at block %u",
+						   RelationGetRelationName(index), block),
+					errdetail("%s", what), errhint("REINDEX the index.")));
+}
+
+void
+ann_check_page(Relation index, Buffer buffer, AnnPageKind kind,
+			   uint32 generation)
+{
+	Page page = BufferGetPage(buffer);
+	AnnOpaque *opaque;
+	BlockNumber block = BufferGetBlockNumber(buffer);
+
+	if (PageIsNew(page))
+		ann_corrupted(index, block, "The page is empty.");
+	if (PageGetSpecialSize(page) != MAXALIGN(sizeof(AnnOpaque)) ||
+		((PageHeader) page)->pd_special != PAGE_END)
+		ann_corrupted(index, block, "Its special space has a wrong size.");
+	opaque = AnnPageOpaque(page);
+	if (opaque->page_id != ANN_PAGE_ID)
+		ann_corrupted(index, block, "It is not a page of this index.");
+	if (kind != ANN_PAGE_META && opaque->generation != generation)
+	{
+		/* on a standby a page may have been used again under a scan */
+		if (opaque->generation > generation)
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("index \"%s\" was reorganised during the scan",
+							RelationGetRelationName(index)),
+					 errhint("Run the query again.")));
+		ann_corrupted(index, block, "It belongs to an older structure.");
+	}
+	if (opaque->kind != kind)
+		ann_corrupted(index, block, "It is a page of another kind.");
+}
+
+AnnMeta *
+ann_meta_of(Page page)
+{
+	return (AnnMeta *) PageGetContents(page);
+}
+
+void
+ann_meta_init(Page page, const AnnMeta *meta)
+{
+	ann_page_init(page, ANN_PAGE_META, 0);
+	memcpy(ann_meta_of(page), meta, sizeof(*meta));
+	((PageHeader) page)->pd_lower =
+		((char *) ann_meta_of(page) + sizeof(*meta)) - (char *) page;
+}
+
+static void
+check_meta(Relation index, const AnnMeta *meta)
+{
+	if (meta->magic != ANN_MAGIC)
+		ann_corrupted(index, ANN_META_BLOCK, "It has a wrong magic number.");
+	if (meta->version != ANN_VERSION)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("index \"%s\" has format version %u, expected %d",
+					RelationGetRelationName(index), meta->version, ANN_VERSION),
+			 errhint("REINDEX the index.")));
+	if (meta->dim < 1 || meta->dim > ANN_MAX_DIM ||
+		meta->head != (uint32) ann_choose_head(meta->dim) ||
+		meta->metric > ANN_COSINE)
+		ann_corrupted(index, ANN_META_BLOCK, "Its shape is impossible.");
+}
+
+void
+ann_read_meta(Relation index, AnnMeta *meta)
+{
+	Buffer buffer = ReadBuffer(index, ANN_META_BLOCK);
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	ann_check_page(index, buffer, ANN_PAGE_META, 0);
+	memcpy(meta, ann_meta_of(BufferGetPage(buffer)), sizeof(*meta));
+	UnlockReleaseBuffer(buffer);
+	check_meta(index, meta);
+}
+
+AnnHead *
+ann_head_of(Relation index, Buffer buffer, const AnnLayout *layout,
+			uint32 generation, uint32 cell)
+{
+	AnnHead *head;
+
+	ann_check_page(index, buffer, ANN_PAGE_HEAD, generation);
+	head = (AnnHead *) PageGetContents(BufferGetPage(buffer));
+	if (head->used > layout->rows || head->dead > head->used ||
+		head->cell != cell)
+		ann_corrupted(index, BufferGetBlockNumber(buffer),
+					  "Its counts or its cell are wrong.");
+	return head;
+}
+
+AnnTail *
+ann_tail_of(Relation index, Buffer buffer, uint32 generation, BlockNumber head)
+{
+	AnnTail *tail;
+
+	ann_check_page(index, buffer, ANN_PAGE_TAIL, generation);
+	tail = (AnnTail *) PageGetContents(BufferGetPage(buffer));
+	if (tail->head != head)
+		ann_corrupted(index, BufferGetBlockNumber(buffer),
+					  "It belongs to another head page.");
+	return tail;
+}
+
+void
+ann_head_init(Page page, const AnnLayout *layout, uint32 generation,
+			  uint32 cell)
+{
+	AnnHead *head;
+
+	ann_page_init(page, ANN_PAGE_HEAD, generation);
+	head = (AnnHead *) PageGetContents(page);
+	head->cell = cell;
+	head->next = InvalidBlockNumber;
+	for (int i = 0; i < layout->tails; i++)
+		head->tail[i] = InvalidBlockNumber;
+	((PageHeader) page)->pd_lower =
+		layout->head_offset + layout->rows / CODE_LANES * layout->block_size;
+}
+
+void
+ann_tail_init(Page page, const AnnLayout *layout, uint32 generation,
+			  uint32 cell, BlockNumber head, int index)
+{
+	AnnTail *tail;
+	ItemPointer tids;
+
+	ann_page_init(page, ANN_PAGE_TAIL, generation);
+	tail = (AnnTail *) PageGetContents(page);
+	tail->cell = cell;
+	tail->head = head;
+	tail->index = index;
+	tids = ann_tids_of(page, layout);
+	for (int i = 0; i < layout->tail_rows; i++)
+		ItemPointerSetInvalid(tids + i);
+	((PageHeader) page)->pd_lower =
+		layout->code_offset + layout->tail_rows * layout->tail_size;
+}
+
+ItemPointer
+ann_tids_of(Page page, const AnnLayout *layout)
+{
+	return (ItemPointer) ((char *) page + layout->tid_offset);
+}
+
+/* level 1 of the row at slot of a head page */
+void
+ann_put_head(Page page, const AnnLayout *layout, int slot, const CodeRow *row)
+{
+	uint8 *block = (uint8 *) page + layout->head_offset +
+				   slot / CODE_LANES * layout->block_size;
+
+	code_block_put(&layout->shape, block, slot % CODE_LANES, row);
+}
+
+/* level 2 and TID of the row at slot of a tail page */
+void
+ann_put_tail(Page page, const AnnLayout *layout, int slot, const AnnRow *row)
+{
+	((float *) ((char *) page + layout->scale_offset))[slot] =
+		row->code.tail_scale;
+	((float *) ((char *) page + layout->error_offset))[slot] = row->code.error;
+	ann_tids_of(page, layout)[slot] = row->tid;
+	memcpy((char *) page + layout->code_offset + slot * layout->tail_size,
+		   row->code.codes + code_head_padded(&layout->shape),
+		   layout->tail_size);
+}

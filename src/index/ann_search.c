@@ -1,0 +1,539 @@
+/*
+ * ann_search.c
+ *		Rounds of the search.
+ *
+ * A round has a goal, a number of rows. It opens cells best first, bounds
+ * their rows by level 1 and reads the full codes of those that may be among
+ * the best `goal`: whose bound is not below tau, the goal-th best lower
+ * bound so far. At its end every row that is no candidate scores less than
+ * tau, the frontier. When the executor wants rows below the frontier, the
+ * next round has a goal eight times as large; it goes on where the last one
+ * stopped, from the bounds of level 1 that were kept.
+ *
+ * Locks: a leaf's head is locked for share while its codes are read, and
+ * under it one tail page at a time; memory is reserved before.
+ */
+#include "postgres.h"
+
+#include <float.h>
+#include <math.h>
+
+#include "index/ann_search.h"
+#include "math/vec.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "utils/memutils.h"
+
+#define FIRST_GOAL 16
+#define GOAL_GROWTH 8
+
+/* room for `more` elements after `used`; contents stay */
+static void *
+reserve(AnnSearch *s, void *array, Size used, Size more, Size *room, Size width)
+{
+	Size want = *room;
+
+	if (used + more <= *room)
+		return array;
+	while (want < used + more)
+		want = want < 1024 ? 1024 : want * 2;
+	*room = want;
+	if (array == NULL)
+		return MemoryContextAllocHuge(s->context, want * width);
+	return repalloc_huge(array, want * width);
+}
+
+/* a before b in order of return: higher first, unknown before exact */
+static inline bool
+before(const AnnCandidate *a, const AnnCandidate *b)
+{
+	if (a->key != b->key)
+		return a->key > b->key;
+	if (a->exact != b->exact)
+		return !a->exact;
+	if (a->exact && a->value != b->value)
+		return a->value < b->value;
+	return ItemPointerCompare((ItemPointer) &a->tid, (ItemPointer) &b->tid) < 0;
+}
+
+static void
+sift_down(AnnCandidate *heap, Size n, Size at)
+{
+	AnnCandidate c = heap[at];
+
+	for (;;)
+	{
+		Size child = 2 * at + 1;
+
+		if (child >= n)
+			break;
+		if (child + 1 < n && before(heap + child + 1, heap + child))
+			child++;
+		if (!before(heap + child, &c))
+			break;
+		heap[at] = heap[child];
+		at = child;
+	}
+	heap[at] = c;
+}
+
+static void
+cell_sift_down(AnnOpened *heap, int n, int at)
+{
+	AnnOpened c = heap[at];
+
+	for (;;)
+	{
+		int child = 2 * at + 1;
+
+		if (child >= n)
+			break;
+		if (child + 1 < n && heap[child + 1].bound > heap[child].bound)
+			child++;
+		if (heap[child].bound <= c.bound)
+			break;
+		heap[at] = heap[child];
+		at = child;
+	}
+	heap[at] = c;
+}
+
+/*
+ * What float32 arithmetic may add to scores in a cell of rows up to
+ * `length`, at distance d from the query (L2).
+ */
+static double
+cell_slack(const AnnSearch *s, double length, double d, double radius)
+{
+	double share = code_slack(s->meta.dim), off;
+
+	if (s->meta.metric != ANN_L2)
+		return share * s->q_norm * length + s->tiny;
+	off = share * (s->q_norm + length);
+	return 2 * (d + radius) * off + off * off +
+		   share * (d + radius) * (d + radius) + s->tiny;
+}
+
+static void
+list_cells(AnnSearch *s, const AnnCache *cache)
+{
+	AnnOpened *heap;
+
+	s->dot = palloc(sizeof(float) * CODE_LANES * (Size) (cache->blocks + 1));
+	heap = palloc(sizeof(AnnOpened) * (Size) (cache->cells + 1));
+	code_pack_dots(s->q, cache->centroid, cache->blocks, cache->dim, s->dot);
+	for (int c = 0; c < cache->cells; c++)
+	{
+		const AnnCell *cell = cache->cell + c;
+		double slack;
+
+		if (cell->first == InvalidBlockNumber)
+			continue;
+		heap[s->cells].cell = c;
+		if (s->unbounded)
+			heap[s->cells].bound = INFINITY;
+		else
+		{
+			slack = cell_slack(s, cell->length + cell->norm,
+							   s->q_norm + cell->norm, cell->r_max);
+			heap[s->cells].bound =
+				ann_cell_bound(cache, c, s->dot[c], s->q_norm, s->z) + slack;
+		}
+		s->cells++;
+	}
+	if (s->meta.log_head != InvalidBlockNumber)
+	{
+		heap[s->cells].cell = cache->cells;
+		heap[s->cells++].bound = INFINITY;
+	}
+	for (int i = s->cells / 2 - 1; i >= 0; i--)
+		cell_sift_down(heap, s->cells, i);
+	s->cell = heap;
+}
+
+/* s->index, context, meta, z and unbounded are set; q (dim) is rotated */
+void
+ann_search_begin(AnnSearch *s, const float *q)
+{
+	MemoryContext old = MemoryContextSwitchTo(s->context);
+	AnnCache *cache = ann_cache(s->index, &s->meta);
+	const CodeShape *shape = &cache->layout.shape;
+	int wide = s->meta.dim + CODE_LANES;
+
+	s->cells = s->leaves = s->leaf_room = 0;
+	s->leaf = NULL;
+	s->bound = NULL;
+	s->candidate = NULL;
+	s->low = NULL;
+	s->bounds = s->bound_room = 0;
+	s->active = s->candidates = s->candidate_room = 0;
+	s->lows = s->low_room = s->goal = 0;
+	s->frontier = INFINITY;
+	s->exhausted = false;
+	s->returned = 0;
+	s->q = palloc0(sizeof(float) * wide);
+	if (!s->unbounded)
+		ann_rotate(cache, q, s->q);
+	code_query_init(&s->query, shape, palloc(code_query_size(shape)));
+	if (!shape->l2)
+		code_query_set(&s->query, shape, s->q, 1);
+	list_cells(s, cache);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+push_low(AnnSearch *s, float low)
+{
+	float *heap = s->low;
+	Size at;
+
+	if (s->lows < s->goal)
+	{
+		for (at = s->lows++; at > 0 && heap[(at - 1) / 2] > low;
+			 at = (at - 1) / 2)
+			heap[at] = heap[(at - 1) / 2];
+		heap[at] = low;
+		return;
+	}
+	if (low <= heap[0])
+		return;
+	for (at = 0;;)
+	{
+		Size child = 2 * at + 1;
+
+		if (child >= s->lows)
+			break;
+		if (child + 1 < s->lows && heap[child + 1] < heap[child])
+			child++;
+		if (heap[child] >= low)
+			break;
+		heap[at] = heap[child];
+		at = child;
+	}
+	heap[at] = low;
+}
+
+static inline float
+tau(const AnnSearch *s)
+{
+	return s->lows < s->goal ? -FLT_MAX : s->low[0];
+}
+
+static void
+add_candidate(AnnSearch *s, double key, float low, ItemPointer tid)
+{
+	AnnCandidate *c = s->candidate + s->candidates++;
+
+	c->key = key;
+	c->value = 0;
+	c->low = low;
+	c->exact = false;
+	c->tid = *tid;
+	push_low(s, low);
+}
+
+typedef struct CellTerms
+{
+	float base;  /* with slack */
+	float slack; /* of one cell */
+} CellTerms;
+
+/* prepare s->query and the constant terms for rows of a cell */
+static CellTerms
+cell_terms(AnnSearch *s, const AnnCache *cache, int cell)
+{
+	CellTerms t;
+	bool log = cell == cache->cells;
+	double length = log ? s->meta.log_length
+						: cache->cell[cell].length + cache->cell[cell].norm;
+	double radius = log ? length : cache->cell[cell].r_max;
+	double base = 0, d = 0;
+
+	if (s->meta.metric == ANN_L2)
+	{
+		float *p = palloc0(sizeof(float) * (cache->dim + CODE_LANES));
+
+		if (!log)
+			ann_cell_centroid(cache, cell, p);
+		for (int i = 0; i < cache->dim; i++)
+		{
+			p[i] = s->q[i] - p[i];
+			base -= (double) p[i] * p[i];
+		}
+		d = sqrt(-base);
+		code_query_set(&s->query, &cache->layout.shape, p, 2);
+		pfree(p);
+	}
+	else if (!log)
+		base = s->dot[cell];
+	t.slack = (float) (cell_slack(s, length, d, radius) +
+					   (double) s->query.rounding * radius * 1.001);
+	t.base = (float) base + t.slack;
+	return t;
+}
+
+/*
+ * The full code of the row at slot of a tail page; est is its level-1
+ * score. Rows without a TID are dead.
+ */
+static void
+refine_row(AnnSearch *s, const AnnLayout *layout, Page tail, int slot,
+		   float est, float slack)
+{
+	char *page = (char *) tail;
+	float error = ((float *) (page + layout->error_offset))[slot];
+	ItemPointer tid = ann_tids_of(tail, layout) + slot;
+	float wide;
+
+	if (!ItemPointerIsValid(tid))
+		return;
+	if (s->unbounded || !(error < FLT_MAX))
+	{
+		add_candidate(s, INFINITY, -FLT_MAX, tid);
+		return;
+	}
+	if (layout->tail_size > 0)
+		est += s->query.tail_unit *
+			   ((float *) (page + layout->scale_offset))[slot] *
+			   code_tail_dot(&s->query, (uint8 *) page + layout->code_offset +
+											slot * layout->tail_size);
+	wide = s->query.norm * error + slack;
+	add_candidate(s, (double) est + wide, est - wide, tid);
+}
+
+/* level-1 score of a row from its bound (without slack) */
+static float
+level1_score(const AnnSearch *s, const AnnLayout *layout, Page head, int slot,
+			 float bound, float slack)
+{
+	const float *f = (float *) ((char *) head + layout->head_offset +
+								slot / CODE_LANES * layout->block_size +
+								s->query.head * CODE_LANES) +
+					 slot % CODE_LANES;
+
+	return bound - slack - f[0] * s->query.head_error -
+		   f[CODE_LANES] * s->query.tail_norm;
+}
+
+/* read the full codes of a leaf's rows whose bounds reach tau */
+static void
+refine_leaf(AnnSearch *s, const AnnCache *cache, Buffer buffer, AnnHead *head,
+			AnnLeaf *leaf, const CellTerms *terms)
+{
+	const AnnLayout *layout = &cache->layout;
+	float *bound = s->bound + leaf->at;
+	Buffer tail = InvalidBuffer;
+	int open = -1;
+
+	for (int i = 0; i < leaf->rows; i++)
+	{
+		int t = i / layout->tail_rows;
+
+		if (bound[i] < tau(s) || bound[i] == -FLT_MAX)
+			continue;
+		if (t != open)
+		{
+			if (BufferIsValid(tail))
+				UnlockReleaseBuffer(tail);
+			tail = ReadBuffer(s->index, head->tail[t]);
+			LockBuffer(tail, BUFFER_LOCK_SHARE);
+			ann_tail_of(s->index, tail, cache->generation, leaf->block);
+			open = t;
+		}
+		refine_row(s, layout, BufferGetPage(tail), i % layout->tail_rows,
+				   s->unbounded ? 0
+								: level1_score(s, layout, BufferGetPage(buffer),
+											   i, bound[i], terms->slack),
+				   terms->slack);
+		bound[i] = -FLT_MAX;
+	}
+	if (BufferIsValid(tail))
+		UnlockReleaseBuffer(tail);
+}
+
+/* bounds of level 1 of all rows of a leaf, then refine; returns the next */
+static BlockNumber
+open_leaf(AnnSearch *s, const AnnCache *cache, BlockNumber block, int cell,
+		  const CellTerms *terms)
+{
+	const AnnLayout *layout = &cache->layout;
+	Buffer buffer;
+	AnnHead *head;
+	AnnLeaf *leaf;
+	BlockNumber next;
+	float *bound;
+	Size room = s->leaf_room;
+
+	s->leaf = reserve(s, s->leaf, s->leaves, 1, &room, sizeof(AnnLeaf));
+	s->leaf_room = (int) room;
+	s->bound = reserve(s, s->bound, s->bounds, layout->rows, &s->bound_room,
+					   sizeof(float));
+	s->candidate = reserve(s, s->candidate, s->candidates, layout->rows,
+						   &s->candidate_room, sizeof(AnnCandidate));
+	s->low =
+		reserve(s, s->low, s->lows, layout->rows, &s->low_room, sizeof(float));
+	buffer = ReadBuffer(s->index, block);
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	head = ann_head_of(s->index, buffer, layout, cache->generation, cell);
+	leaf = s->leaf + s->leaves++;
+	leaf->block = block;
+	leaf->cell = cell;
+	leaf->rows = head->used;
+	leaf->at = s->bounds;
+	bound = s->bound + leaf->at;
+	for (int i = 0; i < leaf->rows; i += CODE_LANES)
+	{
+		const uint8 *codes = (uint8 *) BufferGetPage(buffer) +
+							 layout->head_offset +
+							 i / CODE_LANES * layout->block_size;
+
+		if (s->unbounded)
+			for (int l = 0; l < CODE_LANES; l++)
+				bound[i + l] = FLT_MAX;
+		else
+			code_block_bounds(&layout->shape, &s->query, codes, terms->base,
+							  bound + i);
+	}
+	s->bounds += leaf->rows;
+	refine_leaf(s, cache, buffer, head, leaf, terms);
+	next = head->next;
+	UnlockReleaseBuffer(buffer);
+	return next;
+}
+
+static void
+open_cell(AnnSearch *s, const AnnCache *cache, int cell)
+{
+	CellTerms terms = {0, 0};
+	BlockNumber block, n = 0;
+
+	if (!s->unbounded)
+		terms = cell_terms(s, cache, cell);
+	block = cell == cache->cells ? s->meta.log_head : cache->cell[cell].first;
+	while (block != InvalidBlockNumber)
+	{
+		if (++n % 1024 == 0 && n > RelationGetNumberOfBlocks(s->index))
+			ann_corrupted(s->index, block, "A chain of leaves is a loop.");
+		CHECK_FOR_INTERRUPTS();
+		block = open_leaf(s, cache, block, cell, &terms);
+	}
+}
+
+/* rows of leaves read in earlier rounds whose bounds reach the new tau */
+static void
+revisit_leaves(AnnSearch *s, const AnnCache *cache)
+{
+	for (int i = 0; i < s->leaves; i++)
+	{
+		AnnLeaf *leaf = s->leaf + i;
+		const float *bound = s->bound + leaf->at;
+		float least = tau(s);
+		CellTerms terms = {0, 0};
+		Buffer buffer;
+		AnnHead *head;
+		int any = 0;
+
+		for (int r = 0; r < leaf->rows; r++)
+			any += bound[r] >= least && bound[r] != -FLT_MAX;
+		if (any == 0)
+			continue;
+		CHECK_FOR_INTERRUPTS();
+		if (!s->unbounded)
+			terms = cell_terms(s, cache, leaf->cell);
+		s->candidate = reserve(s, s->candidate, s->candidates, any,
+							   &s->candidate_room, sizeof(AnnCandidate));
+		s->low = reserve(s, s->low, s->lows, any, &s->low_room, sizeof(float));
+		buffer = ReadBuffer(s->index, leaf->block);
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		head = ann_head_of(s->index, buffer, &cache->layout, cache->generation,
+						   leaf->cell);
+		refine_leaf(s, cache, buffer, head, leaf, &terms);
+		UnlockReleaseBuffer(buffer);
+	}
+}
+
+/* candidates that reach the frontier become a heap in front of the others */
+static void
+make_heap(AnnSearch *s)
+{
+	AnnCandidate *c = s->candidate;
+
+	s->active = 0;
+	for (Size i = 0; i < s->candidates; i++)
+		if (c[i].key >= s->frontier)
+		{
+			AnnCandidate swap = c[i];
+
+			c[i] = c[s->active];
+			c[s->active++] = swap;
+		}
+	for (Size i = s->active / 2; i > 0; i--)
+		sift_down(c, s->active, i - 1);
+}
+
+bool
+ann_search_round(AnnSearch *s)
+{
+	AnnCache *cache;
+
+	if (s->exhausted)
+		return false;
+	cache = ann_cache(s->index, &s->meta);
+	s->goal = s->goal == 0 ? FIRST_GOAL : s->goal * GOAL_GROWTH;
+	s->low = reserve(s, s->low, 0, Min(s->goal, s->candidates), &s->low_room,
+					 sizeof(float));
+	s->lows = 0;
+	for (Size i = 0; i < s->candidates; i++)
+		push_low(s, s->candidate[i].low);
+	revisit_leaves(s, cache);
+	while (s->cells > 0 && s->cell[0].bound >= tau(s))
+	{
+		int cell = s->cell[0].cell;
+
+		s->cell[0] = s->cell[--s->cells];
+		if (s->cells > 0)
+			cell_sift_down(s->cell, s->cells, 0);
+		open_cell(s, cache, cell);
+	}
+	s->frontier = tau(s);
+	if (s->lows < s->goal)
+	{
+		s->frontier = -INFINITY;
+		s->exhausted = true;
+	}
+	make_heap(s);
+	return true;
+}
+
+/* the best candidate, or NULL when none reaches the frontier */
+AnnCandidate *
+ann_search_top(AnnSearch *s)
+{
+	if (s->active == 0 || s->candidate[0].key < s->frontier)
+		return NULL;
+	return s->candidate;
+}
+
+void
+ann_search_pop(AnnSearch *s)
+{
+	s->active--;
+	s->candidates--;
+	s->candidate[0] = s->candidate[s->active];
+	/* the last of those below the frontier fills the gap */
+	s->candidate[s->active] = s->candidate[s->candidates];
+	if (s->active > 0)
+		sift_down(s->candidate, s->active, 0);
+}
+
+void
+ann_search_settle(AnnSearch *s, double score, double value)
+{
+	AnnCandidate *top = s->candidate;
+
+	top->exact = true;
+	top->key = score;
+	top->value = value;
+	top->low = nextafterf((float) score, -FLT_MAX);
+	sift_down(s->candidate, s->active, 0);
+}

@@ -1,0 +1,78 @@
+/*
+ * ann_search.h
+ *		The search behind a scan: which rows may come next.
+ *
+ * Words: the score S is what is maximised (codes.h); a candidate is a row
+ * whose full code was read, with bounds of its score; the frontier is a
+ * score above which every row is a candidate.
+ */
+#ifndef RECSYS_ANN_SEARCH_H
+#define RECSYS_ANN_SEARCH_H
+
+#include "postgres.h"
+
+#include "index/ann.h"
+
+typedef struct AnnCandidate
+{
+	double key;   /* upper bound of S, or S when exact */
+	double value; /* the operator's result, when exact */
+	float low;    /* lower bound of S */
+	bool exact;
+	ItemPointerData tid;
+} AnnCandidate;
+
+typedef struct AnnOpened
+{
+	float bound; /* of the cell's scores */
+	int32 cell;
+} AnnOpened;
+
+/* a leaf that was read: its rows' level-1 bounds are kept */
+typedef struct AnnLeaf
+{
+	BlockNumber block;
+	int32 cell;
+	int32 rows;
+	Size at; /* in AnnSearch.bound */
+} AnnLeaf;
+
+typedef struct AnnSearch
+{
+	Relation index;
+	MemoryContext context; /* reset at rescan */
+	AnnMeta meta;
+	double z;       /* factor of the cells' width, 1: proven */
+	bool unbounded; /* the query says nothing: every row must be looked at */
+	float *q;       /* (dim) rotated; of length 1 unless L2 */
+	double q_norm;  /* its length */
+	double tiny;    /* what denormals may add to a score */
+	float *dot;     /* (cells) q . centroid */
+	CodeQuery query;
+
+	AnnOpened *cell; /* heap of cells not opened yet, best first */
+	int cells;
+	AnnLeaf *leaf;
+	int leaves, leaf_room;
+	float *bound; /* of the rows of leaves; -FLT_MAX: already a candidate */
+	Size bounds, bound_room;
+
+	AnnCandidate *candidate; /* [0, active) a heap, the rest below the
+							  * frontier */
+	Size active, candidates, candidate_room;
+	float *low; /* least of the best `goal` lower bounds on top */
+	Size lows, low_room, goal;
+	double frontier;
+	bool exhausted; /* every row is a candidate */
+	double returned;
+} AnnSearch;
+
+extern void ann_search_begin(AnnSearch *search, const float *q);
+/* open more; false when nothing was left to open */
+extern bool ann_search_round(AnnSearch *search);
+extern AnnCandidate *ann_search_top(AnnSearch *search);
+extern void ann_search_pop(AnnSearch *search);
+/* the top's exact score is known */
+extern void ann_search_settle(AnnSearch *search, double score, double value);
+
+#endif

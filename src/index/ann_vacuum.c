@@ -1,0 +1,160 @@
+/*
+ * ann_vacuum.c
+ *		Removal of dead rows: page by page, without moving any row.
+ *
+ * The TID of a dead row is made invalid and its slot counted as dead; an
+ * insert into the same cell uses it again. Ranges of cells stay: they are
+ * bounds, and bounds stay true when rows go.
+ */
+#include "postgres.h"
+
+#include "access/generic_xlog.h"
+#include "commands/vacuum.h"
+#include "index/ann.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/indexfsm.h"
+#include "storage/lmgr.h"
+
+typedef struct Vacuum
+{
+	Relation index;
+	AnnMeta meta;
+	AnnLayout layout;
+	IndexBulkDeleteCallback callback;
+	void *state;
+	BufferAccessStrategy strategy;
+	IndexBulkDeleteResult *stats;
+} Vacuum;
+
+/* dead rows of a tail page into gone[]; returns their number */
+static int
+find_dead(Vacuum *v, Buffer buffer, int used, uint16 *gone)
+{
+	ItemPointer tids = ann_tids_of(BufferGetPage(buffer), &v->layout);
+	int n = 0;
+
+	for (int i = 0; i < used; i++)
+		if (ItemPointerIsValid(tids + i))
+		{
+			if (v->callback(tids + i, v->state))
+				gone[n++] = (uint16) i;
+			else
+				v->stats->num_index_tuples++;
+		}
+	return n;
+}
+
+static void
+clean_tail(Vacuum *v, Buffer head_buffer, int t, uint16 *gone)
+{
+	AnnHead *head = (AnnHead *) PageGetContents(BufferGetPage(head_buffer));
+	int used = Min(head->used - t * v->layout.tail_rows, v->layout.tail_rows);
+	Buffer buffer = ReadBufferExtended(v->index, MAIN_FORKNUM, head->tail[t],
+									   RBM_NORMAL, v->strategy);
+	GenericXLogState *state;
+	ItemPointer tids;
+	int n;
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	ann_tail_of(v->index, buffer, v->meta.generation,
+				BufferGetBlockNumber(head_buffer));
+	n = find_dead(v, buffer, used, gone);
+	if (n > 0)
+	{
+		state = GenericXLogStart(v->index);
+		head = (AnnHead *) PageGetContents(
+			GenericXLogRegisterBuffer(state, head_buffer, 0));
+		tids = ann_tids_of(GenericXLogRegisterBuffer(state, buffer, 0),
+						   &v->layout);
+		for (int i = 0; i < n; i++)
+			ItemPointerSetInvalid(tids + gone[i]);
+		head->dead += n;
+		GenericXLogFinish(state);
+		v->stats->tuples_removed += n;
+	}
+	UnlockReleaseBuffer(buffer);
+}
+
+/* true when the page is of the present structure */
+static bool
+is_head(Vacuum *v, Buffer buffer)
+{
+	Page page = BufferGetPage(buffer);
+	AnnOpaque *opaque;
+
+	if (PageIsNew(page) ||
+		PageGetSpecialSize(page) != MAXALIGN(sizeof(AnnOpaque)))
+		return false;
+	opaque = AnnPageOpaque(page);
+	return opaque->page_id == ANN_PAGE_ID && opaque->kind == ANN_PAGE_HEAD &&
+		   opaque->generation == v->meta.generation;
+}
+
+static void
+clean_leaf(Vacuum *v, BlockNumber block, uint16 *gone)
+{
+	Buffer buffer = ReadBufferExtended(v->index, MAIN_FORKNUM, block,
+									   RBM_NORMAL, v->strategy);
+	AnnHead *head;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	if (!is_head(v, buffer))
+	{
+		UnlockReleaseBuffer(buffer);
+		return;
+	}
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	head = (AnnHead *) PageGetContents(BufferGetPage(buffer));
+	ann_head_of(v->index, buffer, &v->layout, v->meta.generation, head->cell);
+	for (int t = 0; t * v->layout.tail_rows < head->used; t++)
+		clean_tail(v, buffer, t, gone);
+	UnlockReleaseBuffer(buffer);
+}
+
+IndexBulkDeleteResult *
+annbulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
+			  IndexBulkDeleteCallback callback, void *state)
+{
+	Vacuum v = {.index = info->index,
+				.callback = callback,
+				.state = state,
+				.strategy = info->strategy};
+	BlockNumber blocks;
+	uint16 *gone;
+
+	if (stats == NULL)
+		stats = palloc0(sizeof(IndexBulkDeleteResult));
+	stats->num_index_tuples = 0;
+	v.stats = stats;
+	/* no retrain may move a row past us */
+	LockPage(info->index, ANN_META_BLOCK, ShareLock);
+	ann_read_meta(info->index, &v.meta);
+	ann_layout(&v.layout, v.meta.dim, v.meta.head, v.meta.metric == ANN_L2);
+	gone = palloc(sizeof(uint16) * v.layout.tail_rows);
+	blocks = RelationGetNumberOfBlocks(info->index);
+	for (BlockNumber block = ANN_META_BLOCK + 1; block < blocks; block++)
+	{
+		vacuum_delay_point();
+		clean_leaf(&v, block, gone);
+	}
+	UnlockPage(info->index, ANN_META_BLOCK, ShareLock);
+	pfree(gone);
+	return stats;
+}
+
+IndexBulkDeleteResult *
+annvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
+{
+	if (info->analyze_only)
+		return stats;
+	if (stats == NULL)
+	{
+		stats = palloc0(sizeof(IndexBulkDeleteResult));
+		stats->num_index_tuples = info->num_heap_tuples;
+		stats->estimated_count = true;
+	}
+	stats->num_pages = RelationGetNumberOfBlocks(info->index);
+	return stats;
+}

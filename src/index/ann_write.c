@@ -1,0 +1,297 @@
+/*
+ * ann_write.c
+ *		Rows sorted by cell become leaves; then the static part is written.
+ *
+ * Pages are made in private memory and copied out whole. CREATE INDEX logs
+ * them all at its end; a retrain, whose index others use, logs each page
+ * when it is written.
+ */
+#include "postgres.h"
+
+#include "access/xloginsert.h"
+#include "index/ann_build.h"
+#include "miscadmin.h"
+#include "port/pg_crc32c.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+
+typedef struct Writer
+{
+	AnnBuild *build;
+	bool wal;
+	BlockNumber block; /* of the open leaf's head */
+	bool open;
+	uint32 cell;
+	int used;
+	PGAlignedBlock head;
+	PGAlignedBlock *tail; /* (layout.tails) */
+} Writer;
+
+/* what a row is while it is sorted */
+typedef struct Payload
+{
+	float head_scale;
+	float tail_norm;
+	float sq;
+	float tail_scale;
+	float error;
+	ItemPointerData tid;
+	uint8 codes[FLEXIBLE_ARRAY_MEMBER];
+} Payload;
+
+Size
+ann_payload_size(const AnnLayout *layout)
+{
+	return offsetof(Payload, codes) + code_row_size(&layout->shape);
+}
+
+void
+ann_write_payload(const AnnBuild *build, char *to, ItemPointer tid)
+{
+	Payload p;
+	const CodeRow *code = &build->code;
+
+	p.head_scale = code->head_scale;
+	p.tail_norm = code->tail_norm;
+	p.sq = code->sq;
+	p.tail_scale = code->tail_scale;
+	p.error = code->error;
+	p.tid = *tid;
+	memcpy(to, &p, offsetof(Payload, codes));
+	memcpy(to + offsetof(Payload, codes), code->codes,
+		   code_row_size(&build->layout.shape));
+}
+
+static void
+read_payload(const char *from, AnnRow *row)
+{
+	Payload p;
+
+	memcpy(&p, from, offsetof(Payload, codes));
+	row->code.head_scale = p.head_scale;
+	row->code.tail_norm = p.tail_norm;
+	row->code.sq = p.sq;
+	row->code.tail_scale = p.tail_scale;
+	row->code.error = p.error;
+	row->code.codes = (uint8 *) from + offsetof(Payload, codes);
+	row->tid = p.tid;
+}
+
+/* append a page to the index; it must get the number that was counted on */
+static void
+write_page(Writer *w, BlockNumber block, const char *page)
+{
+	Relation index = w->build->index;
+	Buffer buffer;
+
+	LockRelationForExtension(index, ExclusiveLock);
+	buffer =
+		ReadBufferExtended(index, MAIN_FORKNUM, P_NEW, RBM_ZERO_AND_LOCK, NULL);
+	UnlockRelationForExtension(index, ExclusiveLock);
+	if (BufferGetBlockNumber(buffer) != block)
+		elog(ERROR, "index \"%s\" was extended by somebody else",
+			 RelationGetRelationName(index));
+	START_CRIT_SECTION();
+	memcpy(BufferGetPage(buffer), page, BLCKSZ);
+	MarkBufferDirty(buffer);
+	if (w->wal)
+		log_newpage_buffer(buffer, true);
+	END_CRIT_SECTION();
+	UnlockReleaseBuffer(buffer);
+}
+
+static int
+tails_in_use(const Writer *w)
+{
+	int per = w->build->layout.tail_rows;
+
+	return (w->used + per - 1) / per;
+}
+
+static void
+close_leaf(Writer *w, bool more)
+{
+	AnnHead *head = (AnnHead *) PageGetContents(w->head.data);
+	int tails = tails_in_use(w);
+
+	if (!w->open)
+		return;
+	CHECK_FOR_INTERRUPTS();
+	head->used = w->used;
+	for (int i = 0; i < tails; i++)
+		head->tail[i] = w->block + 1 + i;
+	if (more)
+		head->next = w->block + 1 + tails;
+	write_page(w, w->block, w->head.data);
+	for (int i = 0; i < tails; i++)
+		write_page(w, w->block + 1 + i, w->tail[i].data);
+	w->block += 1 + tails;
+	w->open = false;
+}
+
+static void
+open_leaf(Writer *w, uint32 cell)
+{
+	ann_head_init(w->head.data, &w->build->layout, w->build->meta.generation,
+				  cell);
+	w->cell = cell;
+	w->used = 0;
+	w->open = true;
+}
+
+static void
+add_row(Writer *w, uint32 cell, const AnnRow *row)
+{
+	const AnnLayout *layout = &w->build->layout;
+	bool same = w->open && w->cell == cell;
+	int tail;
+
+	if (w->open && (!same || w->used == layout->rows))
+		close_leaf(w, same);
+	if (!w->open)
+	{
+		AnnMeta *meta = &w->build->meta;
+		bool log = cell == (uint32) w->build->cells;
+
+		open_leaf(w, cell);
+		if (log)
+		{
+			if (meta->log_head == InvalidBlockNumber)
+				meta->log_head = w->block;
+			meta->log_tail = w->block;
+			meta->log_built = ++meta->log_leaves;
+		}
+		else if (!same)
+			w->build->cell[cell].first = w->block;
+	}
+	tail = w->used / layout->tail_rows;
+	if (w->used % layout->tail_rows == 0)
+		ann_tail_init(w->tail[tail].data, layout, w->build->meta.generation,
+					  cell, w->block, tail);
+	ann_put_head(w->head.data, layout, w->used, &row->code);
+	ann_put_tail(w->tail[tail].data, layout, w->used % layout->tail_rows, row);
+	w->used++;
+}
+
+static void
+write_leaves(Writer *w)
+{
+	AnnBuild *build = w->build;
+	TupleTableSlot *slot = build->sorted;
+
+	while (tuplesort_gettupleslot(build->sort, true, false, slot, NULL))
+	{
+		bool null;
+		int64 key = DatumGetInt64(slot_getattr(slot, 1, &null));
+		bytea *data = DatumGetByteaPP(slot_getattr(slot, 2, &null));
+		AnnRow row;
+
+		read_payload(VARDATA_ANY(data), &row);
+		add_row(w, (uint32) (key >> 32), &row);
+	}
+	close_leaf(w, false);
+}
+
+/* the static part as one piece, as ann_cache.c reads it */
+static char *
+make_static(AnnBuild *build, Size *size)
+{
+	bool rotated = build->rotation != NULL;
+	int dim = build->dim, blocks = (dim + CODE_LANES - 1) / CODE_LANES;
+	char *data, *at;
+
+	*size = ann_static_size(dim, build->cells, rotated);
+	data = MemoryContextAllocHuge(build->context, *size + 1);
+	memset(data, 0, *size);
+	memcpy(data, build->cell, sizeof(AnnCell) * (Size) build->cells);
+	at = data + TYPEALIGN(64, sizeof(AnnCell) * (Size) build->cells);
+	if (rotated)
+	{
+		Size n = sizeof(float) * CODE_LANES * (Size) dim * blocks;
+
+		memcpy(at, build->rotation, n);
+		at += TYPEALIGN(64, n);
+	}
+	code_pack(build->centroid, build->cells, dim, (float *) at);
+	return data;
+}
+
+static void
+write_static(Writer *w)
+{
+	AnnBuild *build = w->build;
+	Size size, done = 0;
+	char *data = make_static(build, &size);
+	AnnMeta *meta = &build->meta;
+	pg_crc32c crc;
+
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, data, size);
+	FIN_CRC32C(crc);
+	meta->static_crc = crc;
+	meta->static_block = w->block;
+	meta->static_pages = 0;
+	while (done < size)
+	{
+		Page page = w->head.data;
+		Size part = Min(size - done, BLCKSZ - MAXALIGN(SizeOfPageHeaderData) -
+										 MAXALIGN(sizeof(AnnOpaque)));
+
+		CHECK_FOR_INTERRUPTS();
+		ann_page_init(page, ANN_PAGE_STATIC, meta->generation);
+		memcpy(PageGetContents(page), data + done, part);
+		((PageHeader) page)->pd_lower = MAXALIGN(SizeOfPageHeaderData) + part;
+		write_page(w, w->block++, page);
+		meta->static_pages++;
+		done += part;
+	}
+	pfree(data);
+}
+
+void
+ann_write_all(AnnBuild *build, BlockNumber from, bool wal)
+{
+	Writer *w = palloc0(sizeof(Writer));
+	AnnMeta *meta = &build->meta;
+
+	w->build = build;
+	w->wal = wal;
+	w->block = from;
+	w->tail = palloc0(sizeof(PGAlignedBlock) * build->layout.tails);
+	meta->log_head = meta->log_tail = InvalidBlockNumber;
+	meta->log_leaves = meta->log_built = 0;
+	write_leaves(w);
+	write_static(w);
+	meta->dim = build->dim;
+	meta->head = build->layout.shape.head;
+	meta->metric = build->metric;
+	meta->cells = build->cells;
+	meta->rotated = build->rotation != NULL;
+	meta->built_rows = (uint64) build->rows;
+	meta->residual =
+		build->rows > 0 ? (float) (build->residual_sum / build->rows) : 0;
+	meta->code_error =
+		build->rows > 0 ? (float) (build->error_sum / build->rows) : 0;
+	pfree(w->tail);
+	pfree(w);
+}
+
+/* block 0 of a new index */
+void
+ann_write_meta(AnnBuild *build, ForkNumber fork)
+{
+	Relation index = build->index;
+	Buffer buffer;
+	bool have = RelationGetNumberOfBlocksInFork(index, fork) > 0;
+
+	buffer = ReadBufferExtended(index, fork, have ? ANN_META_BLOCK : P_NEW,
+								RBM_ZERO_AND_LOCK, NULL);
+	START_CRIT_SECTION();
+	ann_meta_init(BufferGetPage(buffer), &build->meta);
+	MarkBufferDirty(buffer);
+	if (fork == INIT_FORKNUM)
+		log_newpage_buffer(buffer, true);
+	END_CRIT_SECTION();
+	UnlockReleaseBuffer(buffer);
+}

@@ -1,0 +1,139 @@
+/*
+ * codes.h
+ *		Row codes of the index ann: int8 in two levels, with bounds.
+ *
+ * A row of a cell is stored as its residual r = x - centroid in rotated
+ * coordinates. The first `head` of them are level 1, the others level 2.
+ * Each level has codes c = 1 .. 255 standing for (c - 128) * scale.
+ *
+ * The score that a scan maximises is, for one cell and one row,
+ *
+ *		S = base + gain * (w . r) - sq
+ *
+ * inner product, cosine:	base = q . centroid, gain 1, w = q, sq = 0
+ * L2 (S = -distance^2):	p = q - centroid, base = -|p|^2, gain 2, w = p,
+ *							sq = |r|^2
+ *
+ * After level 1:	S <= base - sq + gain (head . w + |w_head| e1 + |w_tail| t)
+ * After level 2:	|S - (base - sq + gain (head . w + tail . w))| <= gain |w| e
+ *
+ * with e1 = scale * sqrt(head) / 2, t = |r_tail|, e = |r - decoded|, each
+ * rounded up. What float32 arithmetic adds, in here, in the rotation and in
+ * the operator itself, is covered by code_slack.
+ *
+ * Level 1 lies in blocks of CODE_LANES rows:
+ *
+ *	+------------------------------+----------+---------+---------+
+ *	| codes: 4 dims x 16 rows, ... | scale 16 | t 16    | sq 16   |
+ *	+------------------------------+----------+---------+---------+
+ *	  head * 16 bytes                float     float     float, L2 only
+ *
+ * and level 2 row by row: dim - head bytes.
+ */
+#ifndef RECSYS_CODES_H
+#define RECSYS_CODES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CODE_LANES 16
+#define CODE_MAX_DIM 2000
+
+typedef struct CodeShape
+{
+	int dim;
+	int head; /* coordinates of level 1, a multiple of 4, or dim */
+	bool l2;  /* rows carry sq */
+} CodeShape;
+
+/* one row's code */
+typedef struct CodeRow
+{
+	float head_scale;
+	float tail_norm;
+	float sq;
+	float tail_scale;
+	float error;    /* level 2 */
+	uint8_t *codes; /* (head_padded + tail) */
+} CodeRow;
+
+/* a query against one cell, or against all cells of a table when not L2 */
+typedef struct CodeQuery
+{
+	int head; /* padded to a multiple of 4 */
+	int tail;
+	int32_t head_sum; /* 128 * sum of the quantised w_head */
+	int32_t tail_sum;
+	float head_unit; /* gain * value of one step of w_head */
+	float tail_unit;
+	float head_error; /* gain * |w_head| * sqrt(head) / 2, times scale */
+	float tail_norm;  /* gain * |w_tail|, times t */
+	float norm;       /* gain * |w|, times e */
+	float rounding;   /* gain * |w - quantised w|, times |r| */
+	int16_t *w;       /* (head + tail) quantised */
+	int8_t *high;     /* w >> 7, (head + tail) */
+	int8_t *low;      /* w & 127 */
+} CodeQuery;
+
+/* head rounded up to a multiple of 4: codes of level 1 a row */
+extern int code_head_padded(const CodeShape *shape);
+extern size_t code_block_size(const CodeShape *shape);
+extern size_t code_row_size(const CodeShape *shape);   /* of CodeRow.codes */
+extern size_t code_query_size(const CodeShape *shape); /* of the arrays */
+
+/* r (dim): residual in rotated coordinates */
+extern void code_encode(const CodeShape *shape, const float *r, CodeRow *row);
+/* an inverse, for checks: r (dim) */
+extern void code_decode(const CodeShape *shape, const CodeRow *row, float *r);
+
+/* room: code_query_size bytes, kept by the query */
+extern void code_query_init(CodeQuery *query, const CodeShape *shape,
+							void *room);
+extern void code_query_set(CodeQuery *query, const CodeShape *shape,
+						   const float *w, float gain);
+/* what float arithmetic may add to a score, as a share of |q| times |x| */
+extern double code_slack(int dim);
+
+/* row lane of a block: written and read back */
+extern void code_block_put(const CodeShape *shape, uint8_t *block, int lane,
+						   const CodeRow *row);
+extern void code_block_get(const CodeShape *shape, const uint8_t *block,
+						   int lane, CodeRow *row);
+
+/*
+ * Level 1 of a block: out[lane] = upper bound of S, less base and slack,
+ * dot[lane] = head . w in steps of head_unit * head_scale.
+ */
+extern void code_block_bounds(const CodeShape *shape, const CodeQuery *query,
+							  const uint8_t *block, float base, float *out);
+extern int32_t code_head_dot(const CodeShape *shape, const CodeQuery *query,
+							 const uint8_t *block, int lane);
+extern int32_t code_tail_dot(const CodeQuery *query, const uint8_t *codes);
+
+/* scores of x against 16 packed vectors a block: out (blocks, 16) */
+extern void code_pack_dots(const float *x, const float *packed, int blocks,
+						   int dim, float *out);
+/* v (n, dim) into packed (ceil(n / 16), dim, 16), zero where there is none */
+extern void code_pack(const float *v, int n, int dim, float *packed);
+
+/* kernels of one instruction set; all give the same integers */
+typedef struct CodeKernels
+{
+	const char *name;
+	/* codes (head / 4, 16, 4) against w: out (16) */
+	void (*head_dots)(const CodeQuery *query, const uint8_t *codes,
+					  int32_t *out);
+	int32_t (*tail_dot)(const CodeQuery *query, const uint8_t *codes);
+	void (*pack_dots)(const float *x, const float *packed, int blocks, int dim,
+					  float *out);
+	/* out = base + units * scale * dot + ... ; see code_block_bounds */
+	void (*bounds)(const CodeQuery *query, const int32_t *dots,
+				   const float *floats, bool l2, float base, float *out);
+} CodeKernels;
+
+extern const CodeKernels *code_kernels; /* the best of this processor */
+/* the kernels called name, NULL when this processor lacks them */
+extern const CodeKernels *code_kernels_by_name(const char *name);
+
+#endif
