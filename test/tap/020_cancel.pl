@@ -82,7 +82,7 @@ $node->safe_psql('postgres', q{BEGIN;
 is(answers($node), $before, 'rollback: the model before serves on');
 is($node->safe_psql('postgres', $tables), $tables_before,
 	'rollback: no tables are left');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM recsys_model}), '1',
+is($node->safe_psql('postgres', q{SELECT count(*) FROM recsys_models}), '1',
 	'rollback: one model');
 is(scalar(compute_workers($node, 'recsys')), 0, 'no process is left');
 $node->stop;
