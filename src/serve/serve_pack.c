@@ -11,12 +11,14 @@
 #include "postgres.h"
 
 #include <math.h>
+#include <sys/mman.h>
 
 #include "access/tableam.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "math/vec.h"
 #include "serve/serve.h"
 
 /* what is known of a row while the table is read; in the order of reading */
@@ -39,6 +41,25 @@ row_bytes(int dim)
 		   4 * sizeof(int32);
 }
 
+/*
+ * Memory for a matrix. Page faults are a good part of the time that packing
+ * takes, so ask for large pages where the system has them.
+ */
+static void *
+alloc_matrix(MemoryContext context, Size bytes)
+{
+	char *matrix = MemoryContextAllocHuge(context, bytes);
+#ifdef MADV_HUGEPAGE
+	const Size page = 2 * 1024 * 1024;
+	char *first = (char *) TYPEALIGN(page, matrix);
+
+	if (bytes >= 2 * page)
+		(void) madvise(first, (bytes - (first - matrix)) / page * page,
+					   MADV_HUGEPAGE);
+#endif
+	return matrix;
+}
+
 static void
 grow(Loader *l, int64 capacity)
 {
@@ -47,7 +68,7 @@ grow(Loader *l, int64 capacity)
 
 	if (l->capacity == 0)
 	{
-		l->rows = MemoryContextAllocHuge(l->scratch, capacity * row);
+		l->rows = alloc_matrix(l->scratch, capacity * row);
 		l->keys = MemoryContextAllocHuge(l->scratch, capacity * sizeof(Datum));
 		l->interactions =
 			MemoryContextAllocHuge(l->scratch, capacity * sizeof(int32));
@@ -212,11 +233,7 @@ sort_falling(int32 *rows, const uint32 *numbers, int32 n)
 static float
 norm_of(const float *x, int dim)
 {
-	double sum = 0;
-
-	for (int i = 0; i < dim; i++)
-		sum += (double) x[i] * x[i];
-	return (float) sqrt(sum);
+	return sqrtf(vec_dot(x, x, dim));
 }
 
 static void
@@ -255,7 +272,7 @@ allocate_pack(ServePack *pack)
 	Size n = Max(pack->n, 1);
 	MemoryContext c = pack->context;
 
-	pack->rows = MemoryContextAllocHuge(c, n * pack->dim * sizeof(float));
+	pack->rows = alloc_matrix(c, n * pack->dim * sizeof(float));
 	pack->norms = MemoryContextAllocHuge(c, n * sizeof(float));
 	pack->keys = MemoryContextAllocHuge(c, n * sizeof(Datum));
 	pack->order = MemoryContextAllocHuge(c, n * sizeof(int32));
