@@ -344,9 +344,9 @@ FN(trail_rows)(float *a, int k0, int n, int width, int lda)
 
 		for (int j = i / VL * VL; j < width; j += VL)
 			FN(store)
-			(out + j, FN(load)(out + j) - FN(load)(r0 + j) * f0 -
-						  FN(load)(r1 + j) * f1 - FN(load)(r2 + j) * f2 -
-						  FN(load)(r3 + j) * f3);
+		(out + j, FN(load)(out + j) - FN(load)(r0 + j) * f0 -
+					  FN(load)(r1 + j) * f1 - FN(load)(r2 + j) * f2 -
+					  FN(load)(r3 + j) * f3);
 	}
 }
 
