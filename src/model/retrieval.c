@@ -1,6 +1,9 @@
 /*
  * retrieval.c
  *		The retrieval stage: which learner runs, and what is reported.
+ *
+ * To be wired: user_softmax.h started by spectral.h as the learner of large
+ * catalogues (Yelp2018: settings and figures in the commit that added it).
  */
 #include "model/retrieval.h"
 
