@@ -73,4 +73,10 @@
 	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL)
 #endif
 
+/*
+ * Of libpq/libpq.h, which cannot be included where the server was built with
+ * GSSAPI and its headers are not there.
+ */
+extern bool pq_check_connection(void);
+
 #endif

@@ -24,6 +24,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "pg/pg_compat.h"
 #include "pg/pg_hooks.h"
 #include "pg/pg_module.h"
 #include "train/train.h"
@@ -145,6 +146,21 @@ check_deadline(TimestampTz deadline)
 						errhint("The limit is recsys.max_train_time.")));
 }
 
+/*
+ * A client that was killed says nothing, and a leader that sends nothing
+ * would not notice until the end.
+ */
+static void
+check_client(void)
+{
+	if (MyProcPort != NULL && !pq_check_connection())
+	{
+		ClientConnectionLost = true;
+		InterruptPending = true;
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
 static void
 wait_for(TrainTeam *team, TrainWorkerState state, TimestampTz deadline)
 {
@@ -154,6 +170,7 @@ wait_for(TrainTeam *team, TrainWorkerState state, TimestampTz deadline)
 		if (all_workers(team, state))
 			return;
 		check_deadline(deadline);
+		check_client();
 		train_progress_update(team->job);
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
