@@ -45,11 +45,22 @@ typedef struct Eval
 	float *scores; /* (block, n_items) */
 } Eval;
 
-size_t
-metrics_size(int32_t n_users)
+/* users a block: the scores of a block stay small */
+static int
+block_users(int32_t n_items)
 {
+	int n = BLOCK_FLOATS / (n_items > 0 ? n_items : 1);
+
+	return n < 4 ? 4 : n > MAX_BLOCK ? MAX_BLOCK : n;
+}
+
+size_t
+metrics_size(int32_t n_users, int32_t n_items)
+{
+	size_t blocks = (size_t) n_users / (size_t) block_users(n_items) + 1;
+
 	return arena_need((size_t) n_users + 1, sizeof(int32_t)) +
-		   arena_need((size_t) n_users + 1, sizeof(Sums));
+		   arena_need(blocks, sizeof(Sums));
 }
 
 /* rank 0: users with held-out items, evenly thinned out to max_users */
@@ -211,10 +222,10 @@ metrics_run(Team *team, Arena *arena, const Dataset *ds,
 	size_t mark = arena_mark(arena);
 	RsStatus st;
 
-	e.block = BLOCK_FLOATS / (ds->n_items > 0 ? ds->n_items : 1);
-	e.block = e.block < 4 ? 4 : e.block > MAX_BLOCK ? MAX_BLOCK : e.block;
+	e.block = block_users(ds->n_items);
 	e.users = arena_alloc(arena, (size_t) ds->n_users + 1, sizeof(int32_t));
-	e.sums = arena_alloc(arena, (size_t) ds->n_users + 1, sizeof(Sums));
+	e.sums = arena_alloc(arena, (size_t) ds->n_users / (size_t) e.block + 1,
+						 sizeof(Sums));
 	if (e.users == NULL || e.sums == NULL)
 		return RS_NO_MEMORY;
 	if (team->rank == 0)

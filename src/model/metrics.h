@@ -41,7 +41,7 @@ typedef struct MetricsResult
 } MetricsResult;
 
 /* arena bytes that metrics_run needs, and gives back */
-extern size_t metrics_size(int32_t n_users);
+extern size_t metrics_size(int32_t n_users, int32_t n_items);
 
 /*
  * Score is <user vector, item vector>. Called by the whole team; the same

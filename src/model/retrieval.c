@@ -12,36 +12,7 @@
 #include <string.h>
 
 #include "model/clock.h"
-#include "model/ials.h"
-#include "model/metrics.h"
-#include "model/softmax.h"
-
-typedef struct Retrieval
-{
-	Team *team;
-	JobShared *job;
-	Arena *arena;
-	Dataset *ds;
-	double start;
-} Retrieval;
-
-static void
-tfrs_config(const JobConfig *in, SoftmaxConfig *c)
-{
-	memset(c, 0, sizeof(*c));
-	c->dim = in->dim > 0 ? in->dim : 32;
-	c->batch = in->batch_size > 0 ? in->batch_size : 8192;
-	c->negatives = in->negatives > 0 ? in->negatives : 0;
-	c->logq = in->logq > 0;
-	c->remove_accidental = in->accidental > 0;
-	c->normalize = in->normalize > 0;
-	c->temperature = in->temperature > 0 ? in->temperature : 1;
-	c->lr = in->learning_rate > 0 ? in->learning_rate : 0.1f;
-	c->init = 0.05f;
-	c->optimizer =
-		in->optimizer == OPTIMIZER_AUTO ? OPTIMIZER_ADAGRAD : in->optimizer;
-	c->seed = in->seed;
-}
+#include "model/retrieval_int.h"
 
 static bool
 uses_softmax(const JobConfig *config)
@@ -50,45 +21,67 @@ uses_softmax(const JobConfig *config)
 		   (config->loss == LOSS_AUTO && config->preset == PRESET_TFRS);
 }
 
-static void
-ials_config(const JobConfig *in, IalsConfig *c)
-{
-	c->dim = in->dim > 0 ? in->dim : 64;
-	c->alpha0 = in->alpha0 > 0 ? in->alpha0 : 0.1f;
-	c->lambda = in->regularization > 0 ? in->regularization : 0.01f;
-	c->nu = 1;
-	c->seed = in->seed;
-}
-
 size_t
 retrieval_arena_size(const JobConfig *config, const JobInput *input,
 					 int workers)
 {
-	size_t size = metrics_size(input->n_users) +
+	size_t size = metrics_size(input->n_users, input->n_items) +
 				  arena_need((size_t) input->n_users, sizeof(float)) +
-				  arena_need((size_t) input->n_items, sizeof(float));
-	SoftmaxConfig c;
-	IalsConfig ic;
+				  arena_need((size_t) input->n_items, sizeof(float)) +
+				  arena_need(16, sizeof(int32_t));
 
-	if (uses_softmax(config))
-	{
-		tfrs_config(config, &c);
-		return size + softmax_size(&c, input->n_users, input->n_items, input->n,
-								   workers);
-	}
-	ials_config(config, &ic);
-	return size + ials_size(&ic, input->n_users, input->n_items) +
-		   arena_need((size_t) input->n_users * (size_t) ic.dim,
-					  sizeof(float)) +
-		   arena_need((size_t) input->n_items * (size_t) ic.dim, sizeof(float));
+	return size + (uses_softmax(config)
+					   ? retrieval_tfrs_size(config, input, workers)
+					   : retrieval_ials_size(config, input));
 }
 
 void
 retrieval_dataset_options(const JobConfig *config, DatasetOptions *opt)
 {
 	opt->keep_counts = config->preset == PRESET_TFRS;
+	opt->ratings = !uses_softmax(config);
 	opt->positive_kind = config->positive_kind;
 	opt->positive_min = config->positive_min;
+}
+
+void
+retrieval_phase(Retrieval *r, const char *phase, int epochs)
+{
+	JobProgress *p = &r->job->progress;
+
+	if (r->team->rank != 0)
+		return;
+	snprintf(p->phase, sizeof(p->phase), "%s", phase);
+	p->epoch = 0;
+	p->epochs = epochs;
+	p->batch = p->batches = 0;
+}
+
+RsStatus
+retrieval_agree(Retrieval *r, int32_t *value)
+{
+	RsStatus st;
+
+	if (r->team->rank == 0)
+		r->flags[0] = *value;
+	if ((st = team_barrier(r->team)) != RS_OK)
+		return st;
+	*value = r->flags[0];
+	return team_barrier(r->team);
+}
+
+double
+retrieval_seconds(const Retrieval *r)
+{
+	return clock_seconds() - r->start;
+}
+
+bool
+retrieval_late(const Retrieval *r)
+{
+	double most = r->job->config.max_seconds;
+
+	return most > 0 && retrieval_seconds(r) > most;
 }
 
 /* metrics of the popularity of the training part */
@@ -153,9 +146,9 @@ put_metrics(JobOutput *out, const MetricsSpec *spec, const MetricsResult *a,
 	put_metric(out, "mrr", 0, a->mrr, b->mrr);
 }
 
-/* validation metrics beside the popularity's, into the output */
-static RsStatus
-report(Retrieval *r, bool exclude_seen, const float *u, const float *v, int dim)
+RsStatus
+retrieval_report(Retrieval *r, bool exclude_seen, const float *u,
+				 const float *v, int dim)
 {
 	MetricsSpec spec = {exclude_seen, 6, {1, 5, 10, 20, 50, 100}, 0};
 	MetricsResult model;
@@ -164,8 +157,7 @@ report(Retrieval *r, bool exclude_seen, const float *u, const float *v, int dim)
 
 	if (r->ds->n_held == 0)
 		return RS_OK;
-	if (r->team->rank == 0)
-		strcpy(r->job->progress.phase, "evaluating");
+	retrieval_phase(r, "evaluating", 0);
 	st = metrics_run(r->team, r->arena, r->ds, &spec, u, v, dim, &model);
 	if (st == RS_OK)
 		st = evaluate_popularity(r, &spec, &popular);
@@ -174,113 +166,14 @@ report(Retrieval *r, bool exclude_seen, const float *u, const float *v, int dim)
 	return st;
 }
 
-static RsStatus
-run_tfrs(Retrieval *r)
-{
-	JobShared *job = r->job;
-	JobOutput *out = &job->output;
-	SoftmaxConfig c;
-	Softmax sm;
-	int epochs = job->config.epochs > 0 ? job->config.epochs : 3;
-	RsStatus st;
-
-	tfrs_config(&job->config, &c);
-	st = softmax_init(r->team, r->arena, r->ds, &c, &sm);
-	if (st != RS_OK)
-		return st;
-	if (r->team->rank == 0)
-	{
-		strcpy(job->progress.phase, "retrieval");
-		job->progress.epochs = epochs;
-	}
-	for (int epoch = 1; epoch <= epochs && st == RS_OK; epoch++)
-	{
-		double loss = 0;
-
-		if (r->team->rank == 0)
-			job->progress.epoch = epoch;
-		st = softmax_epoch(r->team, &sm, epoch, &job->progress, &loss);
-		if (st == RS_OK && r->team->rank == 0)
-			job_log(job, "retrieval", epoch, loss, "", 0,
-					clock_seconds() - r->start);
-		if (st == RS_OK && !isfinite(loss))
-			st = RS_DIVERGED;
-	}
-	softmax_free(&sm);
-	if (st != RS_OK)
-		return st;
-	if (r->team->rank == 0)
-	{
-		out->dim = c.dim;
-		out->epochs = epochs;
-		out->user_vector = job_offset(job, sm.u);
-		out->item_vector = job_offset(job, sm.v);
-		snprintf(out->choice, sizeof(out->choice),
-				 "in-batch softmax as in the tutorial: %d dimensions, "
-				 "batches of %d, learning rate %g, %d epochs",
-				 c.dim, c.batch, c.lr, epochs);
-	}
-	return report(r, false, sm.u, sm.v, c.dim);
-}
-
-static RsStatus
-run_ials(Retrieval *r)
-{
-	JobShared *job = r->job;
-	JobOutput *out = &job->output;
-	Dataset *ds = r->ds;
-	IalsConfig c;
-	Ials als;
-	IalsSide users = {dataset_users(ds, false), NULL, NULL};
-	IalsSide items = {dataset_items(ds, false), NULL, NULL};
-	int epochs = job->config.epochs > 0 ? job->config.epochs : 12;
-	float *u;
-	float *v;
-	RsStatus st;
-
-	ials_config(&job->config, &c);
-	st = ials_init(r->team, r->arena, &c, ds->n_users, ds->n_items, &als);
-	u = arena_alloc(r->arena, (size_t) ds->n_users * (size_t) c.dim,
-					sizeof(float));
-	v = arena_alloc(r->arena, (size_t) ds->n_items * (size_t) c.dim,
-					sizeof(float));
-	if (u == NULL || v == NULL)
-		return RS_NO_MEMORY;
-	if (r->team->rank == 0)
-	{
-		strcpy(job->progress.phase, "retrieval");
-		job->progress.epochs = epochs;
-	}
-	for (int epoch = 1; epoch <= epochs && st == RS_OK; epoch++)
-	{
-		if (r->team->rank == 0)
-			job->progress.epoch = epoch;
-		st = ials_epoch(r->team, &als, &users, &items);
-		if (st == RS_OK && r->team->rank == 0)
-			job_log(job, "retrieval", epoch, als.loss, "", 0,
-					clock_seconds() - r->start);
-	}
-	if (st != RS_OK)
-		return st;
-	ials_copy(r->team, &als, als.w, ds->n_users, u);
-	ials_copy(r->team, &als, als.h, ds->n_items, v);
-	if ((st = team_barrier(r->team)) != RS_OK)
-		return st;
-	if (r->team->rank == 0)
-	{
-		out->dim = c.dim;
-		out->epochs = epochs;
-		out->user_vector = job_offset(job, u);
-		out->item_vector = job_offset(job, v);
-	}
-	return report(r, true, u, v, c.dim);
-}
-
 RsStatus
 retrieval_run(Team *team, JobShared *job, Arena *arena, Dataset *ds,
 			  double start)
 {
-	Retrieval r = {team, job, arena, ds, start};
+	Retrieval r = {team, job, arena, ds, start, NULL};
 
-	return uses_softmax(&job->config) ? run_tfrs(&r) : run_ials(&r);
+	r.flags = arena_alloc(arena, 16, sizeof(int32_t));
+	if (r.flags == NULL)
+		return RS_NO_MEMORY;
+	return uses_softmax(&job->config) ? retrieval_tfrs(&r) : retrieval_ials(&r);
 }

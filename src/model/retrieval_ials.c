@@ -1,0 +1,422 @@
+/*
+ * retrieval_ials.c
+ *		Implicit ALS with its hyperparameters chosen on held-out interactions.
+ *
+ *	tune	short trainings of few dimensions over a grid of lambda and alpha0
+ *			(steps of 3, then of sqrt 3), each judged by NDCG@20 of held-out
+ *			interactions; then whether weighting by rating helps
+ *	train	all dimensions on the training part; metrics of the report
+ *	refit	a few more epochs on all interactions
+ *
+ * Nothing here looks at the clock unless max_seconds is set, so that the
+ * result depends on data, configuration and seed alone.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "math/dense.h"
+#include "model/retrieval_int.h"
+
+#define TUNE_DIM 32
+#define TUNE_EPOCHS 6
+#define TUNE_USERS 4000
+#define WEIGHT_SLOPE 0.12f  /* of a rating's standard score */
+#define WEIGHT_MOST 5000000 /* interactions: weights cost 8 bytes each */
+#define MAX_TRIALS 40
+
+typedef struct Trial
+{
+	int lambda; /* in steps of sqrt 3 from the start */
+	int alpha0;
+	double value;
+} Trial;
+
+typedef struct IalsRun
+{
+	Retrieval *r;
+	Ials als;
+	IalsConfig base; /* start of the search */
+	Trial trial[MAX_TRIALS];
+	int n_trials;
+	int most_trials;
+	bool fix_lambda;
+	bool fix_alpha0;
+	float slope;        /* of the weights, 0: none */
+	float *user_weight; /* (n), NULL without ratings */
+	float *item_weight;
+	double rating_mean;
+	double rating_std;
+} IalsRun;
+
+static int
+auto_dim(const JobInput *in)
+{
+	int32_t least = in->n_users < in->n_items ? in->n_users : in->n_items;
+
+	if (least < 64)
+		return 16;
+	if (least < 400)
+		return 32;
+	return in->n > 5000000 ? 128 : 64;
+}
+
+static void
+ials_config(const JobConfig *in, const JobInput *input, IalsConfig *c)
+{
+	c->dim = in->dim > 0 ? in->dim : auto_dim(input);
+	c->alpha0 = in->alpha0 > 0 ? in->alpha0 : 0.1f;
+	c->lambda = in->regularization > 0 ? in->regularization : 0.01f;
+	c->nu = 1;
+	c->seed = in->seed;
+}
+
+static bool
+wants_weights(const JobInput *input)
+{
+	return input->rating != 0 && input->n <= WEIGHT_MOST;
+}
+
+size_t
+retrieval_ials_size(const JobConfig *config, const JobInput *input)
+{
+	IalsConfig c;
+	IalsConfig tune;
+	size_t size;
+	size_t other;
+
+	ials_config(config, input, &c);
+	tune = c;
+	tune.dim = TUNE_DIM;
+	size = ials_size(&c, input->n_users, input->n_items);
+	other = ials_size(&tune, input->n_users, input->n_items);
+	size = size > other ? size : other;
+	if (wants_weights(input))
+		size += 2 * arena_need((size_t) input->n, sizeof(float)) +
+				arena_need((size_t) input->n, sizeof(int64_t));
+	return size +
+		   arena_need((size_t) input->n_users * (size_t) c.dim, sizeof(float)) +
+		   arena_need((size_t) input->n_items * (size_t) c.dim, sizeof(float));
+}
+
+static void
+rating_moments(IalsRun *run)
+{
+	const Dataset *ds = run->r->ds;
+	double sum = 0;
+	double square = 0;
+
+	for (int64_t k = 0; k < ds->n; k++)
+		sum += ds->rating[k];
+	run->rating_mean = sum / (double) ds->n;
+	for (int64_t k = 0; k < ds->n; k++)
+		square += (ds->rating[k] - run->rating_mean) *
+				  (ds->rating[k] - run->rating_mean);
+	run->rating_std = sqrt(square / (double) ds->n);
+}
+
+/* c of all interactions, by user and by item */
+static RsStatus
+fill_weights(IalsRun *run)
+{
+	const Dataset *ds = run->r->ds;
+	int64_t from;
+	int64_t to;
+
+	team_range(run->r->team, ds->n, &from, &to);
+	for (int64_t k = from; k < to; k++)
+	{
+		double z = (ds->rating[k] - run->rating_mean) / run->rating_std;
+		double c = 1 + run->slope * z;
+
+		run->user_weight[k] = (float) (c < 0.25 ? 0.25 : c > 4 ? 4 : c);
+	}
+	if (team_barrier(run->r->team) != RS_OK)
+		return team_stopped(run->r->team);
+	for (int64_t k = from; k < to; k++)
+		run->item_weight[k] = run->user_weight[ds->row[k]];
+	return team_barrier(run->r->team);
+}
+
+static RsStatus
+alloc_weights(IalsRun *run)
+{
+	Dataset *ds = run->r->ds;
+	Arena *arena = run->r->arena;
+
+	if (!wants_weights(&run->r->job->input) || ds->rating == NULL)
+		return RS_OK;
+	if (ds->row == NULL)
+	{
+		ds->row = arena_alloc(arena, (size_t) ds->n, sizeof(int64_t));
+		if (ds->row == NULL)
+			return RS_NO_MEMORY;
+	}
+	run->user_weight = arena_alloc(arena, (size_t) ds->n, sizeof(float));
+	run->item_weight = arena_alloc(arena, (size_t) ds->n, sizeof(float));
+	if (run->user_weight == NULL || run->item_weight == NULL)
+		return RS_NO_MEMORY;
+	rating_moments(run);
+	return dataset_by_item(run->r->team, ds);
+}
+
+static void
+sides(const IalsRun *run, bool all, IalsSide *users, IalsSide *items)
+{
+	bool weighted = run->slope != 0;
+
+	*users = (IalsSide){dataset_users(run->r->ds, all),
+						weighted ? run->user_weight : NULL, NULL};
+	*items = (IalsSide){dataset_items(run->r->ds, all),
+						weighted ? run->item_weight : NULL, NULL};
+}
+
+/* NDCG@20 of held-out interactions, by vectors as the learner has them */
+static RsStatus
+validate(IalsRun *run, double *value)
+{
+	MetricsSpec spec = {true, 1, {20}, TUNE_USERS};
+	MetricsResult result;
+	Retrieval *r = run->r;
+	RsStatus st = metrics_run(r->team, r->arena, r->ds, &spec, run->als.w,
+							  run->als.h, run->als.ld, &result);
+
+	*value = st == RS_OK ? result.ndcg[0] : 0;
+	return st;
+}
+
+static RsStatus
+train(IalsRun *run, int epochs, bool all, bool log)
+{
+	IalsSide users;
+	IalsSide items;
+	RsStatus st = RS_OK;
+	Retrieval *r = run->r;
+	double value = 0;
+
+	sides(run, all, &users, &items);
+	for (int e = 1; e <= epochs && st == RS_OK; e++)
+	{
+		if (r->team->rank == 0)
+			r->job->progress.epoch = e;
+		st = ials_epoch(r->team, &run->als, &users, &items);
+		if (!log || st != RS_OK)
+			continue;
+		if (!all && r->ds->n_held > 0)
+			st = validate(run, &value);
+		if (st == RS_OK && r->team->rank == 0)
+		{
+			r->job->progress.loss = run->als.loss;
+			r->job->progress.rate =
+				(double) r->ds->n * e / (retrieval_seconds(r) + 1e-9);
+			job_log(r->job, "retrieval", e, run->als.loss,
+					!all && r->ds->n_held > 0 ? "ndcg@20" : "", value,
+					retrieval_seconds(r));
+		}
+	}
+	return st;
+}
+
+static IalsConfig
+config_at(const IalsRun *run, int lambda, int alpha0)
+{
+	IalsConfig c = run->base;
+
+	c.lambda *= powf(3, 0.5f * (float) lambda);
+	c.alpha0 *= powf(3, 0.5f * (float) alpha0);
+	return c;
+}
+
+/* train and judge one point of the grid, unless that was done before */
+static RsStatus
+try_point(IalsRun *run, int lambda, int alpha0, double *value)
+{
+	IalsConfig c = config_at(run, lambda, alpha0);
+	Trial *t = &run->trial[run->n_trials];
+	RsStatus st;
+
+	*value = -1;
+	for (int k = 0; k < run->n_trials; k++)
+		if (run->trial[k].lambda == lambda && run->trial[k].alpha0 == alpha0)
+		{
+			*value = run->trial[k].value;
+			return RS_OK;
+		}
+	if (run->n_trials >= run->most_trials || (lambda != 0 && run->fix_lambda) ||
+		(alpha0 != 0 && run->fix_alpha0))
+		return RS_OK;
+	if (c.dim > TUNE_DIM)
+		c.dim = TUNE_DIM;
+	if ((st = ials_restart(run->r->team, &run->als, &c)) != RS_OK)
+		return st;
+	st = train(run, TUNE_EPOCHS, false, false);
+	if (st == RS_OK)
+		st = validate(run, value);
+	/* a point that cannot be solved is only a bad point */
+	if (st == RS_DIVERGED)
+		st = team_barrier(run->r->team);
+	*t = (Trial){lambda, alpha0, *value};
+	run->n_trials++;
+	return st;
+}
+
+/* from the best point in steps of the given size until nothing is better */
+static RsStatus
+climb(IalsRun *run, int step, Trial *best)
+{
+	static const int moves[6][2] = {{-1, 0}, {0, -1}, {1, 0},
+									{0, 1},  {1, -1}, {-1, 1}};
+	bool better = true;
+
+	while (better)
+	{
+		Trial from = *best;
+
+		better = false;
+		for (int m = 0; m < 6; m++)
+		{
+			int l = from.lambda + moves[m][0] * step;
+			int a = from.alpha0 + moves[m][1] * step;
+			double value;
+			RsStatus st = try_point(run, l, a, &value);
+
+			if (st != RS_OK)
+				return st;
+			if (value > best->value)
+			{
+				*best = (Trial){l, a, value};
+				better = true;
+			}
+			/* a clear gain is followed at once */
+			if (better && value > from.value * 1.03)
+				break;
+		}
+	}
+	return RS_OK;
+}
+
+static RsStatus
+try_weights(IalsRun *run, Trial *best)
+{
+	int n = run->n_trials;
+	double value;
+	RsStatus st;
+
+	if (run->user_weight == NULL || run->rating_std < 1e-6)
+		return RS_OK;
+	run->slope = WEIGHT_SLOPE;
+	if ((st = fill_weights(run)) != RS_OK)
+		return st;
+	run->n_trials = 0;
+	st = try_point(run, best->lambda, best->alpha0, &value);
+	run->n_trials = n;
+	if (st == RS_OK && value > best->value)
+		best->value = value;
+	else
+		run->slope = 0;
+	return st;
+}
+
+/* how many trainings the search may cost */
+static int
+most_trials(int64_t n)
+{
+	if (n <= 500000)
+		return 24;
+	if (n <= 3000000)
+		return 14;
+	return n <= 10000000 ? 6 : 1;
+}
+
+static RsStatus
+tune(IalsRun *run, IalsConfig *config)
+{
+	Trial best = {0, 0, -1};
+	RsStatus st;
+
+	run->most_trials = most_trials(run->r->ds->n);
+	if (run->r->ds->n_held == 0 || run->most_trials <= 1 ||
+		(run->fix_lambda && run->fix_alpha0))
+		return RS_OK;
+	retrieval_phase(run->r, "tuning", 0);
+	st = try_point(run, 0, 0, &best.value);
+	if (st == RS_OK)
+		st = climb(run, 2, &best);
+	if (st == RS_OK)
+		st = climb(run, 1, &best);
+	run->most_trials = MAX_TRIALS;
+	if (st == RS_OK)
+		st = try_weights(run, &best);
+	*config = config_at(run, best.lambda, best.alpha0);
+	return st;
+}
+
+/* vectors of the model, without padding, into the output */
+static RsStatus
+publish(IalsRun *run, const IalsConfig *c, int epochs)
+{
+	Retrieval *r = run->r;
+	JobOutput *out = &r->job->output;
+	size_t d = (size_t) c->dim;
+	float *u;
+	float *v;
+
+	u = arena_alloc(r->arena, (size_t) r->ds->n_users * d, sizeof(float));
+	v = arena_alloc(r->arena, (size_t) r->ds->n_items * d, sizeof(float));
+	if (u == NULL || v == NULL)
+		return RS_NO_MEMORY;
+	ials_copy(r->team, &run->als, run->als.w, r->ds->n_users, u);
+	ials_copy(r->team, &run->als, run->als.h, r->ds->n_items, v);
+	if (r->team->rank == 0)
+	{
+		out->dim = c->dim;
+		out->epochs = epochs;
+		out->user_vector = job_offset(r->job, u);
+		out->item_vector = job_offset(r->job, v);
+		snprintf(out->choice, sizeof(out->choice),
+				 "implicit ALS, %d dimensions, regularization %.3g, alpha0 "
+				 "%.3g%s: best of %d trials by NDCG@20 on %lld held-out "
+				 "interactions",
+				 c->dim, c->lambda, c->alpha0,
+				 run->slope != 0 ? ", weighted by rating" : "", run->n_trials,
+				 (long long) r->ds->n_held);
+	}
+	return team_barrier(r->team);
+}
+
+RsStatus
+retrieval_ials(Retrieval *r)
+{
+	const JobConfig *config = &r->job->config;
+	IalsRun run = {.r = r};
+	IalsConfig c;
+	int epochs = config->epochs > 0 ? config->epochs : 12;
+	RsStatus st;
+
+	ials_config(config, &r->job->input, &c);
+	run.base = c;
+	run.fix_lambda = config->regularization > 0;
+	run.fix_alpha0 = config->alpha0 > 0;
+	if (c.dim < TUNE_DIM)
+		c.dim = TUNE_DIM;
+	st = ials_init(r->team, r->arena, &c, r->ds->n_users, r->ds->n_items,
+				   &run.als);
+	c = run.base;
+	if (st == RS_OK)
+		st = alloc_weights(&run);
+	if (st == RS_OK)
+		st = tune(&run, &c);
+	if (st == RS_OK)
+		st = ials_restart(r->team, &run.als, &c);
+	retrieval_phase(r, "retrieval", epochs);
+	if (st == RS_OK)
+		st = train(&run, epochs, false, true);
+	if (st == RS_OK)
+		st = retrieval_report(r, true, run.als.w, run.als.h, run.als.ld);
+	if (st == RS_OK && r->ds->n_held > 0 && config->refit != 0)
+	{
+		retrieval_phase(r, "refit", epochs / 2);
+		st = train(&run, epochs / 2 + 1, true, true);
+	}
+	return st == RS_OK ? publish(&run, &c, epochs) : st;
+}
