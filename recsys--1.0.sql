@@ -570,6 +570,40 @@ CREATE FUNCTION similar_users(user_id text, k integer DEFAULT 10,
 	AS 'MODULE_PATHNAME', 'recsys_similar_users_text'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
 
+-- The ranking stage's answer. Somebody or something that the model does not
+-- know is taken for an average one.
+CREATE FUNCTION predict(user_id bigint, item_id bigint,
+	model name DEFAULT NULL) RETURNS double precision
+	AS 'MODULE_PATHNAME', 'recsys_predict'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000;
+
+CREATE FUNCTION predict(user_id bigint, item_id text,
+	model name DEFAULT NULL) RETURNS double precision
+	AS 'MODULE_PATHNAME', 'recsys_predict_int_text'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000;
+
+CREATE FUNCTION predict(user_id text, item_id bigint,
+	model name DEFAULT NULL) RETURNS double precision
+	AS 'MODULE_PATHNAME', 'recsys_predict_text_int'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000;
+
+CREATE FUNCTION predict(user_id text, item_id text,
+	model name DEFAULT NULL) RETURNS double precision
+	AS 'MODULE_PATHNAME', 'recsys_predict_text'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000;
+
+CREATE FUNCTION rank_items(user_id bigint, items bigint[],
+	model name DEFAULT NULL, OUT rank integer, OUT item_id bigint,
+	OUT item text, OUT score double precision) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'recsys_rank_items'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
+
+CREATE FUNCTION rank_items(user_id text, items text[],
+	model name DEFAULT NULL, OUT rank integer, OUT item_id bigint,
+	OUT item text, OUT score double precision) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'recsys_rank_items_text'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
+
 -- The vector of one row, NULL when there is none: for ORDER BY
 -- embedding <#> user_embedding(42).
 CREATE FUNCTION user_embedding(user_id bigint, model name DEFAULT NULL)

@@ -20,6 +20,7 @@
 #include "utils/snapshot.h"
 #include "utils/tuplestore.h"
 
+#include "model/predict.h"
 #include "store/store.h"
 #include "type/vector.h"
 
@@ -68,7 +69,8 @@ typedef struct ServeTable
 	AttrNumber embedding_att; /* 0 unless asked for, as the next two */
 	AttrNumber ranking_att;
 	AttrNumber interactions_att;
-	bool plain; /* may be read without the executor: no policies in force */
+	bool params; /* the parameters: no key and no vectors */
+	bool plain;  /* may be read without the executor: no policies in force */
 	int version;
 	int dim;    /* of embedding */
 	int64 rows; /* as the catalog has it: a hint */
@@ -94,6 +96,14 @@ typedef struct ServePack
 	ServeMap *map;       /* key to row */
 	Size bytes;
 } ServePack;
+
+/* the rows of a param table, checked to be arrays of the shapes they say */
+typedef struct ServeParams
+{
+	int n;
+	PredictParam *params;
+	Size bytes;
+} ServeParams;
 
 typedef struct ServeHit
 {
@@ -138,6 +148,7 @@ extern int32 serve_map_find(const ServeMap *map, Datum key);
 /* functions in serve_table.c */
 extern void serve_table_open(ServeTable *table, const StoreModel *model,
 							 bool item, int columns);
+extern void serve_table_open_params(ServeTable *table, const StoreModel *model);
 extern void serve_table_close(ServeTable *table);
 /*
  * The vector of one row, in the current context: embedding or ranking.
@@ -148,6 +159,7 @@ extern bool serve_table_vector(ServeTable *table, Datum key, int column,
 extern char *serve_table_name(Oid relid);
 extern char *serve_operator(const ServeTable *table, const char *name);
 extern void serve_check_retrieval(const StoreModel *model);
+extern void serve_check_ranking(const StoreModel *model);
 
 /* functions in serve_pack.c */
 /* NULL when it would take more than limit bytes */
@@ -155,12 +167,18 @@ extern ServePack *serve_pack_load(ServeTable *table, Size limit);
 extern int32 *serve_pack_popular(ServePack *pack);
 extern int32 serve_pack_find(ServePack *pack, Datum key);
 
+/* functions in serve_params.c */
+/* NULL when they would take more than limit bytes */
+extern ServeParams *serve_params_load(ServeTable *table, Size limit);
+
 /* functions in serve_cache.c */
 /*
  * The table packed, as the active snapshot sees it; NULL when it must be
  * read by SQL. Valid until the next call of this function or of SPI.
  */
 extern ServePack *serve_cache_get(ServeTable *table);
+/* the same for parameters; never NULL */
+extern ServeParams *serve_cache_params(ServeTable *table);
 
 /* functions in serve_seen.c */
 /*
@@ -181,6 +199,8 @@ extern int64 serve_sql_top(ServeTable *table, const Vector *query, bool cosine,
 						   const char *source);
 extern int64 serve_sql_popular(ServeTable *table, int64 k, const ServeMap *skip,
 							   ServeRows *rows);
+/* the mean ranking vector of all rows; NULL when there is none */
+extern Vector *serve_sql_mean(ServeTable *table);
 extern bool serve_sql_vector(ServeTable *table, Datum key, int column,
 							 Vector **vector);
 

@@ -57,8 +57,10 @@ typedef struct CacheEntry
 	int version;
 	ServeKeyType key;
 	int dim;
-	bool interactions; /* were they read */
-	ServePack *pack;   /* NULL: larger than `limit` bytes */
+	bool interactions;   /* were they read */
+	ServePack *pack;     /* rows of a user or item table */
+	ServeParams *params; /* of a param table; both NULL: over `limit` bytes */
+	Size bytes;
 	Size limit;
 	uint64 used; /* clock of the last use */
 	SeenBy seen_by;
@@ -258,8 +260,8 @@ make_room(Size limit)
 
 		for (CacheEntry *e = entries; e != NULL; e = e->next)
 		{
-			total += e->pack != NULL ? e->pack->bytes : 0;
-			if (e->pack != NULL && (oldest == NULL || e->used < oldest->used))
+			total += e->bytes;
+			if (e->bytes > 0 && (oldest == NULL || e->used < oldest->used))
 				oldest = e;
 		}
 		if (total <= limit || oldest == NULL)
@@ -277,7 +279,7 @@ is_usable(const CacheEntry *e, const ServeTable *table, Size limit)
 		e->key.type != table->key.type ||
 		(table->interactions_att != 0 && !e->interactions))
 		return false;
-	if (e->pack == NULL ? e->limit != limit : e->pack->bytes > limit)
+	if (e->bytes == 0 ? e->limit != limit : e->bytes > limit)
 		return false;
 	describe_snapshot(GetActiveSnapshot(), &now);
 	return e->guarded ? covers(&now, &e->seen_by)
@@ -314,7 +316,13 @@ load_entry(ServeTable *table, Size limit)
 	e->dim = table->dim;
 	e->interactions = table->interactions_att != 0;
 	e->limit = limit;
-	e->pack = serve_pack_load(table, limit);
+	if (table->params)
+		e->params = serve_params_load(table, limit);
+	else
+		e->pack = serve_pack_load(table, limit);
+	e->bytes = e->params != NULL ? e->params->bytes
+			   : e->pack != NULL ? e->pack->bytes
+								 : 0;
 	e->guarded = is_guarded(table) && is_newest(table->rel);
 	keep_snapshot(e);
 	/* changed while it was read: the next call must look again */
@@ -340,14 +348,12 @@ find_entry(Oid relid)
  * `stale` of a new entry is kept over this call only: the pack is right for
  * the active snapshot, under which it was read.
  */
-ServePack *
-serve_cache_get(ServeTable *table)
+static CacheEntry *
+get_entry(ServeTable *table)
 {
 	Size limit = (Size) recsys_cache_size * 1024;
 	CacheEntry *e;
 
-	if (!table->plain)
-		return NULL;
 	init_cache();
 	AcceptInvalidationMessages();
 	drop_stale();
@@ -361,7 +367,21 @@ serve_cache_get(ServeTable *table)
 		e = load_entry(table, limit);
 	e->used = ++cache_clock;
 	make_room(limit);
-	if (e->pack != NULL)
+	if (e->bytes > 0)
 		PredicateLockRelation(table->rel, GetActiveSnapshot());
-	return e->pack;
+	return e;
+}
+
+ServePack *
+serve_cache_get(ServeTable *table)
+{
+	return table->plain ? get_entry(table)->pack : NULL;
+}
+
+ServeParams *
+serve_cache_params(ServeTable *table)
+{
+	ServeParams *params = table->plain ? get_entry(table)->params : NULL;
+
+	return params != NULL ? params : serve_params_load(table, MaxAllocHugeSize);
 }

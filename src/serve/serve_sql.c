@@ -52,14 +52,42 @@ serve_sql_vector(ServeTable *table, Datum key, int column, Vector **vector)
 		if (!isnull)
 		{
 			Vector *v = vector_from_datum(datum);
-			MemoryContext old = MemoryContextSwitchTo(caller);
 
-			*vector = memcpy(palloc(VARSIZE(v)), v, VARSIZE(v));
-			MemoryContextSwitchTo(old);
+			*vector = MemoryContextAlloc(caller, VARSIZE(v));
+			memcpy(*vector, v, VARSIZE(v));
 		}
 	}
 	SPI_finish();
 	return found;
+}
+
+Vector *
+serve_sql_mean(ServeTable *table)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	char *query = psprintf("SELECT %s.avg(%s) FROM %s",
+						   quote_identifier(get_namespace_name(table->schema)),
+						   column_name(table, table->ranking_att),
+						   serve_table_name(RelationGetRelid(table->rel)));
+	Vector *mean = NULL;
+	Datum datum;
+	bool isnull;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute(query, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not compute the mean of a model's vectors");
+	datum =
+		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (!isnull)
+	{
+		Vector *v = vector_from_datum(datum);
+
+		mean = MemoryContextAlloc(caller, VARSIZE(v));
+		memcpy(mean, v, VARSIZE(v));
+	}
+	SPI_finish();
+	return mean;
 }
 
 /* rows of (key, score) from a portal, until k are written or none is left */

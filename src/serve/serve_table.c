@@ -104,6 +104,14 @@ open_relation(const StoreModel *model, Oid relid, const char *what)
 	return rel;
 }
 
+static bool
+is_plain(Relation rel)
+{
+	return rel->rd_rel->relkind == RELKIND_RELATION &&
+		   check_enable_rls(RelationGetRelid(rel), InvalidOid, false) !=
+			   RLS_ENABLED;
+}
+
 void
 serve_table_open(ServeTable *table, const StoreModel *model, bool item,
 				 int columns)
@@ -112,7 +120,6 @@ serve_table_open(ServeTable *table, const StoreModel *model, bool item,
 		open_relation(model, item ? model->item_table : model->user_table,
 					  item ? "item" : "user");
 	AttrNumber atts[4] = {0};
-	Oid relid = RelationGetRelid(rel);
 
 	atts[0] = column(model, rel, item ? "item_id" : "user_id");
 	if (columns & SERVE_EMBEDDING)
@@ -136,11 +143,28 @@ serve_table_open(ServeTable *table, const StoreModel *model, bool item,
 	table->embedding_att = atts[1];
 	table->ranking_att = atts[2];
 	table->interactions_att = atts[3];
-	table->plain = rel->rd_rel->relkind == RELKIND_RELATION &&
-				   check_enable_rls(relid, InvalidOid, false) != RLS_ENABLED;
+	table->params = false;
+	table->plain = is_plain(rel);
 	table->version = model->version;
 	table->dim = model->dim;
 	table->rows = item ? model->items : model->users;
+}
+
+void
+serve_table_open_params(ServeTable *table, const StoreModel *model)
+{
+	Relation rel = open_relation(model, model->param_table, "parameter");
+	AttrNumber atts[3];
+
+	memset(table, 0, sizeof(*table));
+	atts[0] = column(model, rel, "name");
+	atts[1] = column(model, rel, "shape");
+	atts[2] = column(model, rel, "value");
+	check_rights(rel, atts, lengthof(atts));
+	table->rel = rel;
+	table->params = true;
+	table->plain = is_plain(rel);
+	table->version = model->version;
 }
 
 void
@@ -176,6 +200,18 @@ serve_check_retrieval(const StoreModel *model)
 				 errmsg("model \"%s\" has no retrieval stage",
 						NameStr(model->name)),
 				 errhint("Train it with stages => '{retrieval,ranking}'.")));
+}
+
+void
+serve_check_ranking(const StoreModel *model)
+{
+	if (model->ranking == RANKING_NONE)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("model \"%s\" has no ranking stage", NameStr(model->name)),
+			 errhint("Train it with a rating column and with stages => "
+					 "'{retrieval,ranking}'.")));
 }
 
 /* the btree of the primary key, when that is the key column alone */
