@@ -40,6 +40,8 @@ typedef struct Run
 	Oid schema;
 	NameData name;
 	TimestampTz started;
+	TimestampTz phase_started;
+	int64 interactions; /* of the input */
 	JobProgress progress;
 	char problem[200];
 } Run;
@@ -184,10 +186,17 @@ tell_epochs(const JobShared *job)
 void
 train_progress_update(const JobShared *job)
 {
+	TimestampTz now;
+
 	if (mine == NULL || job == NULL)
 		return;
+	now = GetCurrentTimestamp();
 	SpinLockAcquire(&table->mutex);
+	if (strncmp(mine->progress.phase, job->progress.phase,
+				sizeof(mine->progress.phase)) != 0)
+		mine->phase_started = now;
 	mine->progress = job->progress;
+	mine->interactions = job->input.n;
 	SpinLockRelease(&table->mutex);
 	tell_epochs(job);
 }
@@ -222,6 +231,19 @@ share_done(const JobProgress *p)
 	return Min(epoch / p->epochs, 1.0);
 }
 
+/* interactions a second since the phase began, unless the job says it */
+static double
+rate_of(const Run *run)
+{
+	const JobProgress *p = &run->progress;
+	double seconds =
+		(double) (GetCurrentTimestamp() - run->phase_started) / USECS_PER_SEC;
+
+	if (p->rate > 0 || seconds <= 0)
+		return p->rate;
+	return share_done(p) * p->epochs * (double) run->interactions / seconds;
+}
+
 static void
 put_run(ReturnSetInfo *set, const Run *run)
 {
@@ -242,7 +264,7 @@ put_run(ReturnSetInfo *set, const Run *run)
 	v[7] = Int64GetDatum(p->batch);
 	v[8] = Int64GetDatum(p->batches);
 	v[9] = Float8GetDatum(p->loss);
-	v[10] = Float8GetDatum(p->rate);
+	v[10] = Float8GetDatum(rate_of(run));
 	v[11] = TimestampTzGetDatum(run->started);
 	v[12] = Float8GetDatum(seconds);
 	v[13] = Float8GetDatum(share > 0 ? seconds * (1 - share) / share : 0);
