@@ -57,6 +57,7 @@ ann_build_init(AnnBuild *build, Relation index)
 	build->meta.head = build->layout.shape.head;
 	build->meta.metric = build->metric;
 	build->meta.generation = 1;
+	build->meta.next_generation = 2;
 	build->meta.static_block = InvalidBlockNumber;
 	build->meta.log_head = build->meta.log_tail = InvalidBlockNumber;
 	build->sample_room = (int) Min(
@@ -161,6 +162,13 @@ sort_row(AnnBuild *build, uint32 cell, ItemPointer tid)
 }
 
 void
+ann_build_odd_row(AnnBuild *build, ItemPointer tid)
+{
+	ann_encode_odd(&build->layout.shape, &build->code);
+	sort_row(build, build->cells, tid);
+}
+
+void
 ann_build_row(AnnBuild *build, ItemPointer tid, Datum value)
 {
 	int dim = build->dim, wide = dim + CODE_LANES, c;
@@ -170,10 +178,7 @@ ann_build_row(AnnBuild *build, ItemPointer tid, Datum value)
 
 	if (!ann_prepare(build->metric, ann_datum(value, dim, &copy), dim, x) ||
 		build->cells == 0)
-	{
-		ann_encode_odd(&build->layout.shape, &build->code);
-		sort_row(build, build->cells, tid);
-	}
+		ann_build_odd_row(build, tid);
 	else
 	{
 		c = partition_assign(&build->part, x);

@@ -66,6 +66,8 @@ extern void ann_calibrate(AnnBuild *build);
 extern void ann_build_init(AnnBuild *build, Relation index);
 extern void ann_build_begin_sort(AnnBuild *build);
 extern void ann_build_row(AnnBuild *build, ItemPointer tid, Datum value);
+/* a row without bounds: every scan looks at it */
+extern void ann_build_odd_row(AnnBuild *build, ItemPointer tid);
 extern void ann_build_close_cells(AnnBuild *build);
 
 /* ann_write.c */

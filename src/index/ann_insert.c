@@ -22,6 +22,14 @@
 
 #define TRIES 4 /* nearest cells that are asked */
 
+/*
+ * An insert makes a new structure only while that takes well under a second;
+ * beyond, VACUUM does.
+ */
+#define RETRAIN_ROWS 50000
+#define LONG_CHAIN 8 /* leaves: the cell has outgrown its size at build */
+#define GROWN_BLOCKS 64
+
 typedef struct Inserter
 {
 	Relation index;
@@ -31,6 +39,7 @@ typedef struct Inserter
 	float *x; /* (dim) rotated */
 	float *r; /* (dim) x - centroid */
 	double length;
+	BlockNumber steps; /* leaves that were full before one had room */
 } Inserter;
 
 /* may row x (rotated) with residual r go to the cell? */
@@ -247,7 +256,7 @@ insert_into_chain(Inserter *in, BlockNumber block, uint32 cell)
 {
 	const AnnLayout *layout = &in->cache->layout;
 	uint32 generation = in->meta.generation;
-	BlockNumber steps = 0, added = InvalidBlockNumber;
+	BlockNumber added = InvalidBlockNumber;
 
 	for (;;)
 	{
@@ -265,8 +274,8 @@ insert_into_chain(Inserter *in, BlockNumber block, uint32 cell)
 		{
 			UnlockReleaseBuffer(buffer);
 			block = next;
-			if (++steps % 1024 == 0 &&
-				steps > RelationGetNumberOfBlocks(in->index))
+			if (++in->steps % 1024 == 0 &&
+				in->steps > RelationGetNumberOfBlocks(in->index))
 				ann_corrupted(in->index, block, "A chain of leaves is a loop.");
 			continue;
 		}
@@ -375,6 +384,22 @@ encode(Inserter *in, Datum value)
 	return cell;
 }
 
+/* is it this insert's turn to make a new structure? */
+static bool
+retrain_due(const Inserter *in)
+{
+	const AnnMeta *meta = &in->meta;
+
+	if (meta->built_rows > RETRAIN_ROWS)
+		return false;
+	if (ann_log_outgrown(meta, &in->cache->layout))
+		return true;
+	if (in->steps < LONG_CHAIN)
+		return false;
+	return RelationGetNumberOfBlocks(in->index) >=
+		   meta->built_blocks + Max(GROWN_BLOCKS, 2 * meta->own_blocks);
+}
+
 bool
 anninsert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
 		  Relation heap, IndexUniqueCheck check_unique, bool unchanged,
@@ -400,10 +425,10 @@ anninsert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
 		insert_into_log(&in);
 	else
 		insert_into_chain(&in, in.cache->cell[cell].first, cell);
-	due = ann_retrain_due(&in.meta, &in.cache->layout);
+	due = retrain_due(&in);
 	UnlockPage(index, ANN_META_BLOCK, ShareLock);
 	if (due)
-		ann_retrain(index, heap, false);
+		ann_retrain(index, heap, in.meta.generation, false);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return false;

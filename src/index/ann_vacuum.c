@@ -9,12 +9,21 @@
 #include "postgres.h"
 
 #include "access/generic_xlog.h"
+#include "access/table.h"
+#include "access/transam.h"
 #include "commands/vacuum.h"
 #include "index/ann.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/indexfsm.h"
 #include "storage/lmgr.h"
+#include "storage/procarray.h"
+#include "utils/snapmgr.h"
+
+/* VACUUM makes a new structure when the rows are this many times those at
+ * its making */
+#define GROWTH 4
+#define GROWTH_LEAST 2000
 
 typedef struct Vacuum
 {
@@ -144,9 +153,55 @@ annbulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	return stats;
 }
 
+/* pages of older structures that no scan can be reading any more */
+static void
+recycle(Relation index, const AnnMeta *meta, Relation heap)
+{
+	BlockNumber blocks = RelationGetNumberOfBlocks(index), n = 0;
+	FullTransactionId retired = FullTransactionIdFromU64(meta->retired_xid);
+
+	if (meta->retired_xid == 0 ||
+		!GlobalVisCheckRemovableFullXid(heap, retired))
+		return;
+	for (BlockNumber block = ANN_META_BLOCK + 1; block < blocks; block++)
+	{
+		Buffer buffer;
+		Page page;
+		bool old;
+
+		vacuum_delay_point();
+		buffer = ReadBuffer(index, block);
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		page = BufferGetPage(buffer);
+		old = PageIsNew(page) ||
+			  (PageGetSpecialSize(page) == MAXALIGN(sizeof(AnnOpaque)) &&
+			   AnnPageOpaque(page)->page_id == ANN_PAGE_ID &&
+			   AnnPageOpaque(page)->generation < meta->generation);
+		UnlockReleaseBuffer(buffer);
+		if (old)
+		{
+			RecordFreeIndexPage(index, block);
+			n++;
+		}
+	}
+	if (n > 0)
+		IndexFreeSpaceMapVacuum(index);
+}
+
+/* rows have grown, or drifted, too far from what the cells were made for */
+static bool
+outgrown(const AnnMeta *meta, const AnnLayout *layout, double rows)
+{
+	return ann_log_outgrown(meta, layout) ||
+		   rows > Max(GROWTH * (double) meta->built_rows, GROWTH_LEAST);
+}
+
 IndexBulkDeleteResult *
 annvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 {
+	AnnMeta meta;
+	AnnLayout layout;
+
 	if (info->analyze_only)
 		return stats;
 	if (stats == NULL)
@@ -154,6 +209,23 @@ annvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 		stats = palloc0(sizeof(IndexBulkDeleteResult));
 		stats->num_index_tuples = info->num_heap_tuples;
 		stats->estimated_count = true;
+	}
+	ann_read_meta(info->index, &meta);
+	ann_layout(&layout, meta.dim, meta.head, meta.metric == ANN_L2);
+	if (outgrown(&meta, &layout, stats->num_index_tuples))
+	{
+		Relation heap = table_open(info->index->rd_index->indrelid, NoLock);
+
+		ann_retrain(info->index, heap, meta.generation, true);
+		ann_read_meta(info->index, &meta);
+		table_close(heap, NoLock);
+	}
+	if (meta.generation > 1)
+	{
+		Relation heap = table_open(info->index->rd_index->indrelid, NoLock);
+
+		recycle(info->index, &meta, heap);
+		table_close(heap, NoLock);
 	}
 	stats->num_pages = RelationGetNumberOfBlocks(info->index);
 	return stats;

@@ -269,6 +269,8 @@ ann_write_all(AnnBuild *build, BlockNumber from, bool wal)
 	meta->cells = build->cells;
 	meta->rotated = build->rotation != NULL;
 	meta->built_rows = (uint64) build->rows;
+	meta->built_blocks = w->block;
+	meta->own_blocks = w->block - from;
 	meta->residual =
 		build->rows > 0 ? (float) (build->residual_sum / build->rows) : 0;
 	meta->code_error =
