@@ -24,6 +24,8 @@
 #include "storage/itemptr.h"
 #include "utils/rel.h"
 
+#include "pg/pg_compat.h"
+
 #define ANN_MAGIC 0x414e4e31 /* "ANN1" */
 #define ANN_VERSION 1
 #define ANN_META_BLOCK 0
@@ -181,8 +183,8 @@ typedef struct AnnRow
 extern void ann_layout(AnnLayout *layout, int dim, int head, bool l2);
 extern int ann_choose_head(int dim);
 extern void ann_page_init(Page page, AnnPageKind kind, uint32 generation);
-extern void ann_corrupted(Relation index, BlockNumber block, const char *what)
-	pg_attribute_noreturn();
+pg_noreturn extern void ann_corrupted(Relation index, BlockNumber block,
+									  const char *what);
 extern void ann_check_page(Relation index, Buffer buffer, AnnPageKind kind,
 						   uint32 generation);
 extern void ann_read_meta(Relation index, AnnMeta *meta);

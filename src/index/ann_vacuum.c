@@ -145,7 +145,7 @@ annbulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	blocks = RelationGetNumberOfBlocks(info->index);
 	for (BlockNumber block = ANN_META_BLOCK + 1; block < blocks; block++)
 	{
-		vacuum_delay_point();
+		pg_vacuum_delay_point();
 		clean_leaf(&v, block, gone);
 	}
 	UnlockPage(info->index, ANN_META_BLOCK, ShareLock);

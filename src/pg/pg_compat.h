@@ -79,4 +79,11 @@
  */
 extern bool pq_check_connection(void);
 
+/* Whether the caller analyzes is an argument since 18. */
+#if PG_VERSION_NUM >= 180000
+#define pg_vacuum_delay_point() vacuum_delay_point(false)
+#else
+#define pg_vacuum_delay_point() vacuum_delay_point()
+#endif
+
 #endif
