@@ -109,6 +109,8 @@ typedef struct Gibbs
 	bool ordinal;
 	bool free_mean; /* the users' bias may have a mean: Gaussian only */
 	bool own_noise; /* noise precision by user */
+	double noise_nu;
+	double noise_nu2;
 	int cg_steps;
 	float cg_tolerance;
 	GibbsSide side[2];

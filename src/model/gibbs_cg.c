@@ -16,44 +16,87 @@ enum
 	STREAM_BETA = 3
 };
 
-/* sum (w) += x (w) * factor */
-static inline void
-add_scaled(float *restrict sum, const float *restrict x, float factor, int w)
-{
-	for (int f = 0; f < w; f++)
-		sum[f] += factor * x[f];
-}
+typedef float Part8 __attribute__((vector_size(32), aligned(4)));
+typedef float Part16 __attribute__((vector_size(64), aligned(4)));
 
-/* out (width) = X[r] b for columns' vectors b */
+/*
+ * out (w) = X[r] b for columns' vectors b. The inner loops are written for 8
+ * or 16 floats at a time, kept in registers, in two sums.
+ */
+#define ROW_TIMES(part)                                                        \
+	for (int f = 0; f < w; f += (int) (sizeof(part) / 4))                      \
+	{                                                                          \
+		part total = {0};                                                      \
+		for (int k = 0; k < s->n_blocks; k++)                                  \
+		{                                                                      \
+			const GibbsBlock *x = &s->blocks[k];                               \
+			const float *at = b + (size_t) x->first * (size_t) w + f;          \
+			int64_t e = x->ptr[r];                                             \
+			int64_t end = x->end[r];                                           \
+			part one = {0};                                                    \
+			part two = {0};                                                    \
+			for (; e + 1 < end; e += 2)                                        \
+			{                                                                  \
+				one += AT(part, x->col[e]) * VAL(e);                           \
+				two += AT(part, x->col[e + 1]) * VAL(e + 1);                   \
+			}                                                                  \
+			if (e < end)                                                       \
+				one += AT(part, x->col[e]) * VAL(e);                           \
+			total +=                                                           \
+				(one + two) * (x->row_scale != NULL ? x->row_scale[r] : 1);    \
+		}                                                                      \
+		*(part *) (out + f) = total;                                           \
+	}
+
+#define AT(part, id) (*(const part *) (at + (size_t) (id) * (size_t) w))
+
 static inline __attribute__((always_inline)) void
 row_times(const GibbsSide *s, int32_t r, const float *b, int w, float *out)
 {
-	memset(out, 0, sizeof(float) * (size_t) w);
-	for (int k = 0; k < s->n_blocks; k++)
-	{
-		const GibbsBlock *x = &s->blocks[k];
-		float scale = x->row_scale != NULL ? x->row_scale[r] : 1;
-
-		for (int64_t e = x->ptr[r]; e < x->end[r]; e++)
-			add_scaled(out, b + (size_t) (x->first + x->col[e]) * (size_t) w,
-					   x->val != NULL ? scale * x->val[e] : scale, w);
-	}
+#define VAL(e) (x->val != NULL ? x->val[e] : 1)
+	if (w == 8)
+		ROW_TIMES(Part8)
+	else
+		ROW_TIMES(Part16)
+#undef VAL
 }
 
-/* out (width) = column c of X, times rows' vectors y; x^2 when squared */
+static inline float
+column_value(const GibbsBlock *x, int64_t e, bool squared)
+{
+	float v = (x->row_scale != NULL ? x->row_scale[x->row[e]] : 1) *
+			  (x->col_val != NULL ? x->col_val[e] : 1);
+
+	return squared ? v * v : v;
+}
+
+/* out (w) = column c of X, times rows' vectors y; x^2 when squared */
+#define COLUMN_TIMES(part)                                                     \
+	for (int f = 0; f < w; f += (int) (sizeof(part) / 4))                      \
+	{                                                                          \
+		const float *at = y + f;                                               \
+		int64_t e = x->col_ptr[c];                                             \
+		int64_t end = x->col_end[c];                                           \
+		part one = {0};                                                        \
+		part two = {0};                                                        \
+		for (; e + 1 < end; e += 2)                                            \
+		{                                                                      \
+			one += AT(part, x->row[e]) * column_value(x, e, squared);          \
+			two += AT(part, x->row[e + 1]) * column_value(x, e + 1, squared);  \
+		}                                                                      \
+		if (e < end)                                                           \
+			one += AT(part, x->row[e]) * column_value(x, e, squared);          \
+		*(part *) (out + f) = one + two;                                       \
+	}
+
 static inline __attribute__((always_inline)) void
 column_times(const GibbsBlock *x, int32_t c, const float *y, int w,
 			 bool squared, float *out)
 {
-	memset(out, 0, sizeof(float) * (size_t) w);
-	for (int64_t e = x->col_ptr[c]; e < x->col_end[c]; e++)
-	{
-		int32_t r = x->row[e];
-		float v = (x->row_scale != NULL ? x->row_scale[r] : 1) *
-				  (x->col_val != NULL ? x->col_val[e] : 1);
-
-		add_scaled(out, y + (size_t) r * (size_t) w, squared ? v * v : v, w);
-	}
+	if (w == 8)
+		COLUMN_TIMES(Part8)
+	else
+		COLUMN_TIMES(Part16)
 }
 
 /* row_work (or fit when plain) = H X b for this member's groups of rows */
@@ -150,13 +193,18 @@ columns_chunk(const ColumnPhase *p, int c)
 	}
 }
 
-static double
+MODEL_CLONES static double
 dot(const float *a, const float *b, size_t n)
 {
+	float part[LANES] = {0};
 	double s = 0;
 
-	for (size_t k = 0; k < n; k++)
-		s += (double) a[k] * b[k];
+	/* n is a multiple of the width, and so of 8 */
+	for (size_t k = 0; k < n; k += 8)
+		for (int l = 0; l < 8; l++)
+			part[l] += a[k + (size_t) l] * b[k + (size_t) l];
+	for (int l = 0; l < 8; l++)
+		s += part[l];
 	return s;
 }
 
@@ -315,6 +363,34 @@ start(Gibbs *g, GibbsSide *s, double *rz, double *bb)
 	return RS_OK;
 }
 
+/* x and residual after a step of length a; returns r M^-1 r */
+MODEL_CLONES static double
+step_chunk(GibbsSide *s, size_t from, size_t n, float a)
+{
+	float part[8] = {0};
+	double sum = 0;
+
+	for (size_t k = from; k < from + n; k += 8)
+		for (size_t l = 0; l < 8; l++)
+		{
+			float r = s->residual[k + l] - a * s->image[k + l];
+
+			s->beta[k + l] += a * s->direction[k + l];
+			s->residual[k + l] = r;
+			part[l] += r * r * s->diagonal[k + l];
+		}
+	for (int l = 0; l < 8; l++)
+		sum += part[l];
+	return sum;
+}
+
+MODEL_CLONES static void
+turn_chunk(GibbsSide *s, size_t from, size_t n, float b)
+{
+	for (size_t k = from; k < from + n; k++)
+		s->direction[k] = s->diagonal[k] * s->residual[k] + b * s->direction[k];
+}
+
 static RsStatus
 step(Gibbs *g, GibbsSide *s, double *rz)
 {
@@ -340,17 +416,8 @@ step(Gibbs *g, GibbsSide *s, double *rz)
 	a = pq > 0 ? (float) (before / pq) : 0;
 	for (int c = team->rank; c < RANK_CHUNKS; c += team->size)
 	{
-		double scaled = 0;
-
 		chunk_floats(g, s, c, &from, &n);
-		for (size_t k = from; k < from + n; k++)
-		{
-			s->beta[k] += a * s->direction[k];
-			s->residual[k] -= a * s->image[k];
-			scaled += (double) s->residual[k] * s->residual[k] *
-					  (double) s->diagonal[k];
-		}
-		*chunk_sum(g, c, 0) = scaled;
+		*chunk_sum(g, c, 0) = step_chunk(s, from, n, a);
 	}
 	if ((st = team_barrier(team)) != RS_OK)
 		return st;
@@ -359,9 +426,7 @@ step(Gibbs *g, GibbsSide *s, double *rz)
 	for (int c = team->rank; c < RANK_CHUNKS; c += team->size)
 	{
 		chunk_floats(g, s, c, &from, &n);
-		for (size_t k = from; k < from + n; k++)
-			s->direction[k] =
-				s->diagonal[k] * s->residual[k] + b * s->direction[k];
+		turn_chunk(s, from, n, b);
 	}
 	return team_barrier(team);
 }

@@ -126,7 +126,7 @@ static void
 draw_user_noise(Gibbs *g, int32_t u, double ss, double n)
 {
 	Rng rng;
-	double nu = 8;
+	double nu = g->noise_nu;
 
 	rng_init(&rng, g->seed, gibbs_stream(g, 0, STREAM_NOISE, u));
 	g->side[0].noise[u] = (float) (rng_gamma(&rng, 0.5 * (nu + n)) /
@@ -154,13 +154,45 @@ residual_chunk(Gibbs *g, int c)
 		{
 			double e = g->target[r] - score_of(g, p, ds->item[r]);
 
-			ss += e * e;
+			ss += e * e * g->side[1].noise[ds->item[r]];
 		}
 		sum[1] += (double) (s->end[u] - s->ptr[u]);
 		if (g->own_noise)
 			draw_user_noise(g, (int32_t) u, ss,
 							(double) (s->end[u] - s->ptr[u]));
 		sum[0] += ss * s->noise[u];
+	}
+}
+
+static void
+item_noise_chunk(Gibbs *g, int c)
+{
+	GibbsSide *s = &g->side[1];
+	const GibbsSide *o = &g->side[0];
+	int64_t from;
+	int64_t to;
+
+	gibbs_chunk(s->n, c, &from, &to);
+	for (int64_t i = from; i < to; i++)
+	{
+		double ss = 0;
+		Rng rng;
+		double nu = g->noise_nu2;
+
+		for (int64_t r = s->ptr[i]; r < s->end[i]; r++)
+		{
+			int32_t u = s->index[r];
+			double e = g->target[s->place[r]] -
+					   score_of(g, o->vec + (size_t) u * (size_t) g->width,
+								(int32_t) i);
+
+			ss += e * e * o->noise[u];
+		}
+		rng_init(&rng, g->seed, gibbs_stream(g, 1, STREAM_NOISE, i));
+		s->noise[i] =
+			(float) (rng_gamma(&rng,
+							   0.5 * (nu + (double) (s->end[i] - s->ptr[i]))) /
+					 (0.5 * (nu + g->alpha * ss)));
 	}
 }
 
@@ -181,6 +213,9 @@ draw_alpha(Gibbs *g)
 	}
 	if ((st = team_barrier(team)) != RS_OK)
 		return st;
+	if (g->noise_nu2 > 0)
+		for (int c = team->rank; c < RANK_CHUNKS; c += team->size)
+			item_noise_chunk(g, c);
 	for (int c = 0; c < RANK_CHUNKS; c++)
 	{
 		ss += g->sums[(size_t) c * (size_t) g->sums_width];

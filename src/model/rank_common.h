@@ -22,6 +22,8 @@ typedef struct RankRun
 	const Dataset *ds;
 	double started; /* rank_clock at the start */
 	bool all;       /* train on held-out rows as well */
+	bool quick;     /* only for the metrics, another run follows */
+	int best_epoch; /* of the run before, 0: none */
 	double *chunk;  /* (RANK_CHUNKS, 4) shared */
 } RankRun;
 

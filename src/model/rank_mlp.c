@@ -584,7 +584,11 @@ train_epochs(MlpTrain *t, const RankBias *bias)
 			break;
 	}
 	if (best_epoch > 0)
+	{
 		copy_weights(t, false);
+		if (run->team->rank == 0)
+			run->job->output.epochs = best_epoch;
+	}
 	return team_barrier(run->team);
 }
 
@@ -714,6 +718,8 @@ rank_mlp_run(RankRun *run, RankBias *bias)
 	RsStatus st;
 
 	plan_make(&t.plan, &run->job->config, &run->job->input);
+	if (run->all && run->best_epoch > 0)
+		t.plan.epochs = run->best_epoch;
 	if (!train_layout(&t, run->arena, &run->job->input) || !alloc_private(&t))
 		team_stop(run->team, RS_NO_MEMORY);
 	st = team_barrier(run->team);

@@ -5,11 +5,14 @@
 #include "model/ranking.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "model/rank_common.h"
 #include "model/rank_gibbs.h"
 #include "model/rank_mlp.h"
+
+#define RANK_GREATEST 1e30
 
 static JobLoss
 choose(const JobConfig *config)
@@ -74,6 +77,89 @@ add_metrics(RankRun *run, RankBias *bias)
 	return RS_OK;
 }
 
+static bool
+all_finite(const float *x, size_t n)
+{
+	for (size_t k = 0; k < n; k++)
+		if (!isfinite(x[k]))
+			return false;
+	return true;
+}
+
+/* nothing that is not finite leaves this stage */
+static RsStatus
+check_output(RankRun *run)
+{
+	const JobOutput *out = &run->job->output;
+	const Dataset *ds = run->ds;
+	bool ok;
+
+	ok = all_finite(job_at(run->job, out->user_ranking),
+					(size_t) ds->n_users * (size_t) out->user_ranking_dim) &&
+		 all_finite(job_at(run->job, out->item_ranking),
+					(size_t) ds->n_items * (size_t) out->item_ranking_dim);
+	for (int k = 0; k < out->n_params && ok; k++)
+	{
+		const JobParam *p = &out->params[k];
+		size_t n = (size_t) p->shape[0];
+
+		if (p->ndim > 1)
+			n *= (size_t) p->shape[1];
+		ok = all_finite(job_at(run->job, p->data), n);
+	}
+	if (!ok)
+		team_stop(run->team, RS_DIVERGED);
+	return team_barrier(run->team);
+}
+
+/* again on all rows, once the metrics are known */
+static bool
+wants_refit(const JobConfig *config, const Dataset *ds)
+{
+	if (ds->n_held == 0)
+		return false;
+	if (config->refit >= 0)
+		return config->refit > 0;
+	return isnan(config->valid_fraction);
+}
+
+static RsStatus
+check_ratings(RankRun *run)
+{
+	const Dataset *ds = run->ds;
+
+	for (int64_t r = 0; r < ds->n; r++)
+		if (!(fabsf(ds->rating[r]) <= RANK_GREATEST))
+		{
+			if (run->team->rank == 0)
+				snprintf(run->job->output.problem,
+						 sizeof(run->job->output.problem),
+						 "rating %g is too large to learn from, the greatest "
+						 "magnitude is %g",
+						 (double) ds->rating[r], RANK_GREATEST);
+			team_stop(run->team, RS_INVALID);
+			return RS_INVALID;
+		}
+	return RS_OK;
+}
+
+static RsStatus
+train_once(RankRun *run, RankBias *bias)
+{
+	RsStatus st;
+
+	if (run->team->rank == 0)
+	{
+		run->job->output.n_params = 0;
+		strcpy(run->job->progress.phase, run->quick ? "validating" : "ranking");
+	}
+	if ((st = team_barrier(run->team)) != RS_OK ||
+		(st = rank_bias_fit(run, bias)) != RS_OK ||
+		(st = run_learner(run, bias)) != RS_OK)
+		return st;
+	return check_output(run);
+}
+
 RsStatus
 ranking_run(Team *team, JobShared *job, Arena *arena, const Dataset *ds)
 {
@@ -83,16 +169,26 @@ ranking_run(Team *team, JobShared *job, Arena *arena, const Dataset *ds)
 				   .ds = ds,
 				   .started = rank_clock()};
 	RankBias bias;
+	size_t mark;
 	RsStatus st;
 
 	if (ds->rating == NULL || rank_n_train(&run) < 1)
 		return RS_NO_DATA;
-	if (team->rank == 0)
-		strcpy(job->progress.phase, "ranking");
-	if ((st = rank_common_init(&run, &bias)) != RS_OK ||
-		(st = rank_bias_fit(&run, &bias)) != RS_OK ||
-		(st = run_learner(&run, &bias)) != RS_OK ||
+	run.quick = wants_refit(&job->config, ds);
+	if ((st = check_ratings(&run)) != RS_OK ||
+		(st = rank_common_init(&run, &bias)) != RS_OK)
+		return st;
+	mark = arena_mark(arena);
+	if ((st = train_once(&run, &bias)) != RS_OK ||
 		(st = add_metrics(&run, &bias)) != RS_OK)
 		return st;
-	return team_barrier(team);
+	if (!run.quick)
+		return RS_OK;
+	arena_reset(arena, mark);
+	run.all = true;
+	run.quick = false;
+	run.best_epoch = job->output.epochs;
+	if ((st = team_barrier(team)) != RS_OK)
+		return st;
+	return train_once(&run, &bias);
 }

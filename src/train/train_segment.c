@@ -37,6 +37,7 @@ place_features(Layout *layout, const TrainFeatures *from, JobFeatures *to)
 	if (from->layout.n_rows == 0)
 		return;
 	*to = from->layout;
+	to->nnz = from->ptr[to->n_rows];
 	to->ptr = place(layout, (size_t) to->n_rows + 1, sizeof(int64));
 	to->col = place(layout, (size_t) from->ptr[to->n_rows], sizeof(int32));
 	to->val = place(layout, (size_t) from->ptr[to->n_rows], sizeof(float));

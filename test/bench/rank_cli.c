@@ -17,14 +17,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "math/blas.h"
-#include "model/dataset.h"
 #include "model/predict.h"
 #include "model/rank_common.h"
 #include "model/rank_gibbs.h"
-#include "model/ranking.h"
-#include "model/split.h"
 
 typedef struct File
 {
@@ -45,8 +43,6 @@ typedef struct Member
 	int rank;
 	RsStatus st;
 } Member;
-
-static DatasetOptions options = {.ratings = true, .times = true, .rows = true};
 
 static void
 get(FILE *f, void *to, size_t size, size_t n)
@@ -133,8 +129,7 @@ make_job(const File *x, const JobConfig *config, int workers)
 	in.items = x->f[1];
 	for (int side = 0; side < 2; side++)
 		size += 8 * (size_t) (x->f[side].nnz + x->f[side].n_rows + 100);
-	arena = ranking_arena_size(config, &in, workers) +
-			dataset_size(&in, &options) + dataset_scratch(&in) + 4096;
+	arena = job_arena_size(config, &in, workers);
 	job = aligned_alloc(64, (size + arena + 63) & ~(size_t) 63);
 	memset(job, 0, size + arena);
 	job->magic = JOB_MAGIC;
@@ -164,18 +159,8 @@ member_main(void *arg)
 	Member *m = arg;
 	JobShared *job = m->job;
 	Team team = {&job->team, m->rank, job->workers};
-	Dataset ds;
-	Arena arena;
 
-	arena_init(&arena, (char *) job + job->arena, job->size - job->arena);
-	m->st = dataset_build(&team, &arena, job, &options, &ds);
-	if (m->st == RS_OK && job->config.valid_fraction > 0)
-		m->st = dataset_split(&team, &ds, SPLIT_RANDOM,
-							  job->config.valid_fraction, job->config.seed);
-	if (m->st == RS_OK)
-		m->st = ranking_run(&team, job, &arena, &ds);
-	if (m->st != RS_OK)
-		team_stop(&team, m->st);
+	m->st = job_run(&team, job);
 	return NULL;
 }
 
@@ -301,8 +286,9 @@ test_error(JobShared *job, const File *test, double seconds)
 		se += (y - test->rating[r]) * (y - test->rating[r]);
 		ae += fabs(y - test->rating[r]);
 	}
-	printf("seconds %.3f dim %d test_rmse %.4f test_mae %.4f", seconds,
-		   p.user_dim, sqrt(se / (double) test->n), ae / (double) test->n);
+	printf("seconds %.3f cpu %.3f dim %d test_rmse %.4f test_mae %.4f", seconds,
+		   (double) clock() / CLOCKS_PER_SEC, p.user_dim,
+		   sqrt(se / (double) test->n), ae / (double) test->n);
 	for (int m = 0; m < out->n_metrics; m++)
 		printf(" %s %.4f (base %.4f)", out->metrics[m].name,
 			   out->metrics[m].value, out->metrics[m].baseline);
