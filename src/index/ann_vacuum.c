@@ -169,7 +169,7 @@ recycle(Relation index, const AnnMeta *meta, Relation heap)
 		Page page;
 		bool old;
 
-		vacuum_delay_point();
+		pg_vacuum_delay_point();
 		buffer = ReadBuffer(index, block);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		page = BufferGetPage(buffer);
