@@ -63,6 +63,12 @@ metrics_size(int32_t n_users, int32_t n_items)
 		   arena_need(blocks, sizeof(Sums));
 }
 
+static int32_t
+missing(const MetricsSpec *spec, int32_t u)
+{
+	return spec->missing != NULL ? spec->missing[u] : 0;
+}
+
 /* rank 0: users with held-out items, evenly thinned out to max_users */
 static void
 list_users(Eval *e)
@@ -72,7 +78,7 @@ list_users(Eval *e)
 	int32_t most = e->spec->max_users;
 
 	for (int32_t u = 0; u < ds->n_users; u++)
-		if (ds->user_end[u] < ds->user_ptr[u + 1])
+		if (ds->user_end[u] < ds->user_ptr[u + 1] || missing(e->spec, u) > 0)
 			e->users[n++] = u;
 	if (most > 0 && n > most)
 	{
@@ -88,7 +94,8 @@ add_user(const Eval *e, int32_t u, float *s, Sums *sums)
 {
 	const Dataset *ds = e->ds;
 	const MetricsSpec *spec = e->spec;
-	int64_t n = ds->user_ptr[u + 1] - ds->user_end[u];
+	int64_t held = ds->user_ptr[u + 1] - ds->user_end[u];
+	int64_t n = held + missing(spec, u);
 	int best = ds->n_items;
 	int64_t hits[METRICS_MAX_K] = {0};
 	double gain[METRICS_MAX_K] = {0};
@@ -111,7 +118,7 @@ add_user(const Eval *e, int32_t u, float *s, Sums *sums)
 	}
 	sums->rows += n;
 	sums->users++;
-	sums->mrr += 1.0 / (1 + best);
+	sums->mrr += held > 0 ? 1.0 / (1 + best) : 0;
 	for (int k = 0; k < spec->n_k; k++)
 	{
 		double ideal = 0;

@@ -19,7 +19,7 @@
 #include "math/team.h"
 #include "model/dataset.h"
 
-#define METRICS_MAX_K 6
+#define METRICS_MAX_K 16
 
 typedef struct MetricsSpec
 {
@@ -27,6 +27,9 @@ typedef struct MetricsSpec
 	int n_k;
 	int k[METRICS_MAX_K];
 	int32_t max_users; /* evaluate at most so many, 0: all */
+	/* (n_users) held-out items of each user that are no candidates, which no
+	 * ranking can hit; NULL for none */
+	const int32_t *missing;
 } MetricsSpec;
 
 typedef struct MetricsResult

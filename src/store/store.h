@@ -58,4 +58,12 @@ typedef struct StoreModel
 extern bool store_find(const char *name, StoreModel *model);
 extern void store_get(const char *name, StoreModel *model);
 
+/*
+ * Usual names of the columns of a rating table, best first, NULL at the end.
+ */
+extern const char *const store_user_names[];
+extern const char *const store_item_names[];
+extern const char *const store_rating_names[];
+extern int store_count_names(const char *const *names);
+
 #endif

@@ -19,19 +19,9 @@
 #include "utils/syscache.h"
 
 #include "pg/pg_compat.h"
+#include "store/store.h"
 #include "train/train.h"
 
-static const char *const user_names[] = {
-	"user_id",     "userid",   "user",       "uid",        "customer_id",
-	"customerid",  "customer", "account_id", "member_id",  "visitor_id",
-	"reviewer_id", "buyer_id", "client_id",  "session_id", "person_id"};
-static const char *const item_names[] = {
-	"item_id",    "itemid",  "movie_id",    "movieid",     "product_id",
-	"productid",  "item",    "movie",       "product",     "book_id",
-	"article_id", "song_id", "track_id",    "business_id", "film_id",
-	"isbn",       "asin",    "movie_title", "title",       "content_id"};
-static const char *const rating_names[] = {"rating", "ratings", "stars",
-										   "score", "rate"};
 static const char *const time_names[] = {
 	"timestamp", "rated_at",   "ts", "created_at", "rating_time",
 	"time",      "event_time", "at", "date",       "unix_time"};
@@ -199,19 +189,20 @@ train_columns_guess(TrainArgs *args, bool rating_given, bool time_given)
 	initStringInfo(&notice);
 	if (NameStr(args->user_col)[0] == '\0')
 	{
-		if (!guess_key(args, desc, user_names, lengthof(user_names),
-					   &args->user_col))
+		if (!guess_key(args, desc, store_user_names,
+					   store_count_names(store_user_names), &args->user_col))
 			no_guess(args, "user", "user_col");
 		say(&notice, "users from column", &args->user_col);
 	}
 	if (NameStr(args->item_col)[0] == '\0')
 	{
-		if (!guess_key(args, desc, item_names, lengthof(item_names),
-					   &args->item_col))
+		if (!guess_key(args, desc, store_item_names,
+					   store_count_names(store_item_names), &args->item_col))
 			no_guess(args, "item", "item_col");
 		say(&notice, "items from column", &args->item_col);
 	}
-	if (!rating_given && guess(args, desc, rating_names, lengthof(rating_names),
+	if (!rating_given && guess(args, desc, store_rating_names,
+							   store_count_names(store_rating_names),
 							   is_rating_type, &args->rating_col))
 		say(&notice, "ratings from column", &args->rating_col);
 	if (!time_given && guess(args, desc, time_names, lengthof(time_names),

@@ -1,0 +1,31 @@
+/*
+ * store_columns.c
+ *		The usual names of the columns of a rating table, best first.
+ */
+#include "postgres.h"
+
+#include "store/store.h"
+
+const char *const store_user_names[] = {
+	"user_id",     "userid",     "user",        "uid",
+	"customer_id", "customerid", "customer",    "account_id",
+	"member_id",   "visitor_id", "reviewer_id", "buyer_id",
+	"client_id",   "session_id", "person_id",   NULL};
+const char *const store_item_names[] = {
+	"item_id",    "itemid",  "movie_id",    "movieid",     "product_id",
+	"productid",  "item",    "movie",       "product",     "book_id",
+	"article_id", "song_id", "track_id",    "business_id", "film_id",
+	"isbn",       "asin",    "movie_title", "title",       "content_id",
+	NULL};
+const char *const store_rating_names[] = {"rating", "ratings", "stars",
+										  "score",  "rate",    NULL};
+
+int
+store_count_names(const char *const *names)
+{
+	int n = 0;
+
+	while (names[n] != NULL)
+		n++;
+	return n;
+}
