@@ -36,6 +36,11 @@ extern size_t retrieval_tfrs_size(const JobConfig *config,
 								  const JobInput *input, int workers);
 extern RsStatus retrieval_tfrs(Retrieval *r);
 
+/* functions in retrieval_towers.c; why ends the sentence of the choice */
+extern size_t retrieval_towers_size(const JobConfig *config,
+									const JobInput *input, int workers);
+extern RsStatus retrieval_towers(Retrieval *r, const char *why);
+
 /* functions in retrieval_ials.c */
 extern size_t retrieval_ials_size(const JobConfig *config,
 								  const JobInput *input);
