@@ -119,14 +119,43 @@ typedef struct TrainRows
 	int64 bad_rating;
 } TrainRows;
 
+/* how a column of features becomes columns of the matrix */
+typedef enum TrainFeatureKind
+{
+	TRAIN_FEATURE_CATEGORY, /* a column a frequent value, one for the rest */
+	TRAIN_FEATURE_NUMBER,   /* a column a quantile */
+	TRAIN_FEATURE_VECTOR    /* a column a coordinate */
+} TrainFeatureKind;
+
+/*
+ * A column of a table of features, as read: entries (row, value), where row
+ * is the number of a key by appearance.
+ */
+typedef struct TrainFeature
+{
+	NameData name;
+	TrainFeatureKind kind;
+	Oid type; /* of the values: base type, or that of array elements */
+	bool is_array;
+	bool dropped;         /* says nothing: constant, or all different */
+	TrainKeys dictionary; /* categories */
+	int64 n;
+	int64 capacity;
+	int32 *row;    /* (n) */
+	int32 *code;   /* (n) of categories */
+	double *value; /* (n) of numbers */
+	float *vector; /* (n, dim) */
+	int dim;       /* of vectors, 0 before the first */
+	int32 n_cols;  /* of the matrix, after encoding */
+} TrainFeature;
+
 /* features of one side, encoded; rows in key order */
 typedef struct TrainFeatures
 {
-	JobFeatures layout; /* offsets not set */
-	int64 *ptr;
+	JobFeatures layout; /* offsets not set; n_rows 0 without features */
+	int64 *ptr;         /* (n_rows + 1) */
 	int32 *col;
 	float *val;
-	char *encoding; /* jsonb text: how values became columns; NULL for none */
 } TrainFeatures;
 
 /* all that a training reads */
@@ -185,7 +214,8 @@ typedef struct TrainTeam
 	TrainControl *control;
 	dsm_segment *data_segment;
 	JobShared *job;
-	int size;
+	int size;  /* workers that compute */
+	int asked; /* workers that were started */
 	BackgroundWorkerHandle *handle[TEAM_MAX];
 } TrainTeam;
 
@@ -245,16 +275,26 @@ extern void train_load(const TrainArgs *args, TrainRows *rows);
 
 /* functions in train_team.c */
 extern void train_team_start(TrainTeam *team, int workers, bool exact);
+extern void train_team_shrink(TrainTeam *team, int size);
 extern void train_team_run(TrainTeam *team, TimestampTz deadline);
 extern void train_team_stop(TrainTeam *team);
 
 /* functions in train_features.c */
-extern void train_features_read(Oid table, const TrainColumn *key_of,
-								TrainKeys *keys, const NameData *names,
-								int n_names, TrainFeatures *features);
+
+/* read a table of features; new keys join those of the ratings */
+extern TrainFeature *train_features_read(Oid table, const char *key_name,
+										 TrainKeys *keys, const NameData *names,
+										 int n_names, bool users,
+										 int *n_features);
+
+/* functions in train_encode.c; the keys have been sorted */
+extern void train_features_encode(TrainFeature *feature, int n_features,
+								  bool chosen, const TrainKeys *keys,
+								  TrainFeatures *out);
 
 /* functions in train_call.c */
 extern int train_workers_wanted(const TrainArgs *args);
+extern int train_workers_useful(const TrainArgs *args, const TrainInput *input);
 extern TimestampTz train_deadline(const TrainArgs *args, TimestampTz started);
 extern void train_read(const TrainArgs *args, TrainInput *input);
 extern void train_publish(const TrainArgs *args, const TrainInput *input,

@@ -289,6 +289,7 @@ lead(dsm_segment *segment)
 	dsm_detach(segment);
 	train_progress_phase("reading");
 	read_input(&input);
+	train_team_shrink(&team, train_workers_useful(args, &input));
 	train_segment_make(&team, args, &input);
 	train_team_run(&team, train_deadline(args, started));
 	publish(&input, team.job, started);

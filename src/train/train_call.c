@@ -24,6 +24,9 @@
 #include "train/train.h"
 #include "train/train_progress.h"
 
+/* rows from which on one more worker pays */
+#define ROWS_PER_WORKER 20000
+
 static Datum
 user_key(const void *arg, int32 i)
 {
@@ -131,6 +134,18 @@ train_workers_wanted(const TrainArgs *args)
 	return args->workers > 0 ? args->workers : recsys_max_workers;
 }
 
+/*
+ * With few rows the workers would wait for each other more than they
+ * compute. The number asked for is kept, since results may depend on it.
+ */
+int
+train_workers_useful(const TrainArgs *args, const TrainInput *input)
+{
+	if (args->workers > 0)
+		return args->workers;
+	return (int) Min(1 + input->rows.n / ROWS_PER_WORKER, TEAM_MAX);
+}
+
 TimestampTz
 train_deadline(const TrainArgs *args, TimestampTz started)
 {
@@ -139,13 +154,40 @@ train_deadline(const TrainArgs *args, TimestampTz started)
 	return started + (TimestampTz) (args->max_seconds * USECS_PER_SEC);
 }
 
+/* features of one side, then the order of its keys */
+static void
+read_side(const TrainArgs *args, TrainInput *input, bool users)
+{
+	TrainKeys *keys = users ? &input->rows.users : &input->rows.items;
+	TrainFeatures *out = users ? &input->users : &input->items;
+	Oid table = users ? args->users : args->items;
+	const NameData *key = users ? &args->user_col : &args->item_col;
+	const NameData *names = users ? args->user_features : args->item_features;
+	int n_names = users ? args->n_user_features : args->n_item_features;
+	TrainFeature *features = NULL;
+	int n = 0;
+
+	if (OidIsValid(table))
+		features = train_features_read(table, NameStr(*key), keys, names,
+									   n_names, users, &n);
+	train_keys_sort(keys);
+	if (n > 0)
+		train_features_encode(features, n, n_names > 0, keys, out);
+}
+
 /* under the active snapshot and the current role */
 void
 train_read(const TrainArgs *args, TrainInput *input)
 {
+	MemoryContext old;
+
 	memset(input, 0, sizeof(*input));
 	train_progress_phase("reading");
 	train_load(args, &input->rows);
+	old = MemoryContextSwitchTo(input->rows.context);
+	read_side(args, input, true);
+	read_side(args, input, false);
+	MemoryContextSwitchTo(old);
 }
 
 static void
@@ -176,6 +218,7 @@ train_here(const TrainArgs *args, TrainResult *result)
 	times.launch = lap(&clock);
 	train_read(args, &input);
 	times.read = lap(&clock);
+	train_team_shrink(&team, train_workers_useful(args, &input));
 	train_segment_make(&team, args, &input);
 	times.fill = lap(&clock);
 	train_team_run(&team, train_deadline(args, started));

@@ -302,8 +302,4 @@ train_load(const TrainArgs *args, TrainRows *rows)
 	MemoryContextDelete(r->scratch);
 	if (rows->n == 0)
 		too_few(rows);
-	MemoryContextSwitchTo(rows->context);
-	train_keys_sort(&rows->users);
-	train_keys_sort(&rows->items);
-	MemoryContextSwitchTo(old);
 }

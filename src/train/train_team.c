@@ -38,7 +38,7 @@ raise_stop(dsm_segment *segment, Datum arg)
 	TrainControl *control = dsm_segment_address(segment);
 
 	__atomic_store_n(&control->stop, 1, __ATOMIC_RELEASE);
-	for (int i = 0; i < control->n_workers; i++)
+	for (int i = 0; i < TEAM_MAX; i++)
 		if (control->worker[i].state != TRAIN_WORKER_ASKED)
 			SetLatch(&ProcGlobal->allProcs[control->worker[i].proc].procLatch);
 }
@@ -94,13 +94,23 @@ train_team_start(TrainTeam *team, int workers, bool exact)
 	team->control = control;
 	on_dsm_detach(team->control_segment, raise_stop, (Datum) 0);
 	while (team->size < workers && ask_for_worker(team, team->size))
-		control->n_workers = ++team->size;
+		control->n_workers = team->asked = ++team->size;
 	if (team->size == 0 || (exact && team->size < workers))
 		no_workers(workers);
 	if (team->size < workers)
 		ereport(NOTICE, (errmsg("training with %d of %d workers, since no "
 								"more are free",
 								team->size, workers)));
+}
+
+/* the work is too little for all: the last ones are sent home */
+void
+train_team_shrink(TrainTeam *team, int size)
+{
+	if (size >= team->size)
+		return;
+	team->size = size;
+	team->control->n_workers = size;
 }
 
 static void
@@ -208,7 +218,7 @@ train_team_run(TrainTeam *team, TimestampTz deadline)
 
 	control->data = dsm_segment_handle(team->data_segment);
 	__atomic_store_n(&control->ready, 1, __ATOMIC_RELEASE);
-	for (int i = 0; i < team->size; i++)
+	for (int i = 0; i < team->asked; i++)
 		if (control->worker[i].state == TRAIN_WORKER_READY)
 			SetLatch(&ProcGlobal->allProcs[control->worker[i].proc].procLatch);
 	wait_for(team, TRAIN_WORKER_DONE, deadline);
@@ -219,7 +229,7 @@ train_team_run(TrainTeam *team, TimestampTz deadline)
 void
 train_team_stop(TrainTeam *team)
 {
-	for (int i = 0; i < team->size; i++)
+	for (int i = 0; i < team->asked; i++)
 		(void) WaitForBackgroundWorkerShutdown(team->handle[i]);
 	if (team->data_segment != NULL)
 		dsm_detach(team->data_segment);

@@ -82,7 +82,8 @@ compute(int rank)
 	dsm_segment *data;
 
 	tell_leader(TRAIN_WORKER_READY);
-	if (!wait_for_data())
+	/* sent home: there is too little work for all */
+	if (!wait_for_data() || rank >= control->n_workers)
 		return;
 	data = dsm_attach(control->data);
 	if (data == NULL)

@@ -1,0 +1,475 @@
+/*
+ * train_features.c
+ *		Reading a table of users' or items' features.
+ *
+ * One row a key, found by the column that is called as the ratings' key
+ * column, or by a usual name. Keys that the ratings do not have join them:
+ * they get vectors from their features alone. What a column's values become
+ * is decided afterwards (train_encode.c), when all have been seen; here
+ * they are only collected, categories as numbers of a dictionary.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "tcop/dest.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+#include "utils/typcache.h"
+
+#include "pg/pg_compat.h"
+#include "store/store_catalog.h"
+#include "train/train.h"
+#include "type/vector.h"
+
+/* longer texts are cut to this: categories are words, not essays */
+#define MAX_CATEGORY 200
+
+typedef struct FeatureReceiver
+{
+	DestReceiver pub;
+	MemoryContext context; /* of what is kept */
+	MemoryContext scratch;
+	TrainKeys *keys;
+	TrainFeature *feature;
+	int n_features;
+	int32 n_seen;
+	bool *seen; /* (n_seen) keys that had a row */
+	int64 repeated;
+	int64 count;
+} FeatureReceiver;
+
+/* ---- which columns ---- */
+
+static bool
+is_category_type(Oid type)
+{
+	return type == INT2OID || type == INT4OID || type == INT8OID ||
+		   type == TEXTOID || type == VARCHAROID || type == BPCHAROID ||
+		   type == UUIDOID || type == BOOLOID || type_is_enum(type);
+}
+
+static bool
+is_number_type(Oid type)
+{
+	return type == FLOAT4OID || type == FLOAT8OID || type == NUMERICOID ||
+		   type == DATEOID || type == TIMESTAMPOID || type == TIMESTAMPTZOID;
+}
+
+/* false when no feature can come of the type */
+static bool
+set_kind(TrainFeature *f, Oid type)
+{
+	Oid element = get_element_type(type);
+
+	f->is_array = OidIsValid(element);
+	f->type = getBaseType(f->is_array ? element : type);
+	if (type == store_vector_type())
+		f->kind = TRAIN_FEATURE_VECTOR;
+	else if (is_category_type(f->type))
+		f->kind = TRAIN_FEATURE_CATEGORY;
+	else if (is_number_type(f->type) && !f->is_array)
+		f->kind = TRAIN_FEATURE_NUMBER;
+	else
+		return false;
+	return true;
+}
+
+static TrainFeature *
+named_features(Oid table, const NameData *names, int n_names)
+{
+	TrainFeature *f = palloc0(sizeof(TrainFeature) * (size_t) n_names);
+
+	for (int i = 0; i < n_names; i++)
+	{
+		TrainColumn column;
+
+		train_column_find(table, NameStr(names[i]), &column);
+		f[i].name = names[i];
+		if (!set_kind(&f[i], column.type))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("column \"%s\" of type %s cannot be a feature",
+							NameStr(names[i]), format_type_be(column.type)),
+					 errhint("Features may be numbers, texts, booleans, "
+							 "enums, uuids, dates, timestamps, vectors, or "
+							 "arrays of texts or whole numbers.")));
+	}
+	return f;
+}
+
+/* every column but the key that can be one */
+static TrainFeature *
+all_features(Oid table, const char *key, int *n)
+{
+	Relation rel = table_open(table, AccessShareLock);
+	TupleDesc desc = RelationGetDescr(rel);
+	TrainFeature *f = palloc0(sizeof(TrainFeature) * TRAIN_MAX_FEATURES);
+
+	*n = 0;
+	for (int i = 0; i < desc->natts && *n < TRAIN_MAX_FEATURES; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (att->attisdropped || strcmp(NameStr(att->attname), key) == 0)
+			continue;
+		f[*n].name = att->attname;
+		if (set_kind(&f[*n], getBaseType(att->atttypid)))
+			(*n)++;
+		else
+			ereport(NOTICE, (errmsg("column \"%s\" of type %s is no feature",
+									NameStr(att->attname),
+									format_type_be(att->atttypid))));
+	}
+	table_close(rel, NoLock);
+	return f;
+}
+
+static void
+check_key(Oid table, const char *name, const TrainKeys *keys)
+{
+	TrainColumn column;
+
+	train_column_find(table, name, &column);
+	if (train_key_kind(&column) != keys->kind)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of \"%s\" is of type %s, but the "
+						"ratings' keys are of type %s",
+						name, get_rel_name(table), format_type_be(column.type),
+						format_type_be(keys->type))));
+}
+
+/* called as in the ratings, or as usual, or id */
+static const char *
+find_key(Oid table, const char *name, bool users)
+{
+	static const char *const usual[2][6] = {
+		{"item_id", "itemid", "movie_id", "product_id", "item", "id"},
+		{"user_id", "userid", "customer_id", "user", "uid", "id"}};
+
+	if (get_attnum(table, name) > 0)
+		return name;
+	for (int i = 0; i < 6; i++)
+		if (get_attnum(table, usual[users ? 1 : 0][i]) > 0)
+			return usual[users ? 1 : 0][i];
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_UNDEFINED_COLUMN),
+		 errmsg("could not find the key column of \"%s\"", get_rel_name(table)),
+		 errhint("Its key must be called \"%s\", as in the ratings, or "
+				 "\"id\".",
+				 name)));
+}
+
+/* ---- rows ---- */
+
+static void
+grow(TrainFeature *f)
+{
+	Size n = (Size) f->capacity * 2;
+
+	f->row = repalloc_huge(f->row, n * sizeof(int32));
+	if (f->kind == TRAIN_FEATURE_CATEGORY)
+		f->code = repalloc_huge(f->code, n * sizeof(int32));
+	else if (f->kind == TRAIN_FEATURE_NUMBER)
+		f->value = repalloc_huge(f->value, n * sizeof(double));
+	else if (f->vector != NULL)
+		f->vector = repalloc_huge(f->vector, n * (Size) f->dim * sizeof(float));
+	f->capacity = (int64) n;
+}
+
+/* the place of a new entry of this row */
+static int64
+append(TrainFeature *f, int32 row)
+{
+	if (f->n == f->capacity)
+		grow(f);
+	f->row[f->n] = row;
+	return f->n++;
+}
+
+static int32
+category_of(TrainFeature *f, Datum value)
+{
+	struct varlena *v;
+
+	switch (f->type)
+	{
+		case INT2OID:
+			return train_keys_add(&f->dictionary,
+								  Int64GetDatum(DatumGetInt16(value)));
+		case INT4OID:
+			return train_keys_add(&f->dictionary,
+								  Int64GetDatum(DatumGetInt32(value)));
+		case INT8OID:
+		case UUIDOID:
+			return train_keys_add(&f->dictionary, value);
+		case BOOLOID:
+			return train_keys_add(&f->dictionary,
+								  Int64GetDatum(DatumGetBool(value)));
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID:
+			v = PG_DETOAST_DATUM_PACKED(value);
+			if (VARSIZE_ANY_EXHDR(v) > MAX_CATEGORY)
+				v = (struct varlena *) cstring_to_text_with_len(VARDATA_ANY(v),
+																MAX_CATEGORY);
+			return train_keys_add(&f->dictionary, PointerGetDatum(v));
+		default: /* an enum's value */
+			return train_keys_add(&f->dictionary,
+								  Int64GetDatum(DatumGetObjectId(value)));
+	}
+}
+
+static void
+add_array(TrainFeature *f, int32 row, Datum value)
+{
+	ArrayType *array = DatumGetArrayTypeP(value);
+	Datum *elements;
+	bool *nulls;
+	int n;
+	int16 len;
+	bool byval;
+	char align;
+
+	get_typlenbyvalalign(ARR_ELEMTYPE(array), &len, &byval, &align);
+	deconstruct_array(array, ARR_ELEMTYPE(array), len, byval, align, &elements,
+					  &nulls, &n);
+	for (int i = 0; i < n; i++)
+		if (!nulls[i])
+		{
+			int32 code = category_of(f, elements[i]);
+
+			f->code[append(f, row)] = code;
+		}
+}
+
+static double
+number_of(Datum value, Oid type)
+{
+	switch (type)
+	{
+		case FLOAT4OID:
+			return DatumGetFloat4(value);
+		case FLOAT8OID:
+			return DatumGetFloat8(value);
+		case DATEOID:
+			return DatumGetDateADT(value);
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			return (double) DatumGetTimestampTz(value);
+		default:
+			return DatumGetFloat8(
+				DirectFunctionCall1(numeric_float8_no_overflow, value));
+	}
+}
+
+static void
+add_vector(TrainFeature *f, int32 row, Datum value, MemoryContext context)
+{
+	Vector *v = DatumGetVector(value);
+	int64 at;
+
+	if (f->dim == 0)
+	{
+		f->dim = v->dim;
+		f->vector = MemoryContextAllocHuge(
+			context, (Size) f->capacity * (Size) f->dim * sizeof(float));
+	}
+	if (v->dim != f->dim)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("vectors of feature \"%s\" differ in dimension: %d "
+						"and %d",
+						NameStr(f->name), f->dim, v->dim)));
+	at = append(f, row);
+	memcpy(f->vector + at * f->dim, v->x, (Size) f->dim * sizeof(float));
+}
+
+static void
+add_value(TrainFeature *f, int32 row, Datum value, MemoryContext context)
+{
+	double x;
+	int32 code;
+
+	switch (f->kind)
+	{
+		case TRAIN_FEATURE_CATEGORY:
+			if (f->is_array)
+				add_array(f, row, value);
+			else
+			{
+				code = category_of(f, value);
+				f->code[append(f, row)] = code;
+			}
+			break;
+		case TRAIN_FEATURE_NUMBER:
+			x = number_of(value, f->type);
+			/* NaN says as little as NULL; infinities are the last bucket */
+			if (!isnan(x))
+				f->value[append(f, row)] = x;
+			break;
+		case TRAIN_FEATURE_VECTOR:
+			add_vector(f, row, value, context);
+			break;
+	}
+}
+
+/* a second row of a key is not taken */
+static bool
+first_row(FeatureReceiver *r, int32 number)
+{
+	if (number >= r->n_seen)
+	{
+		int32 n = Max(r->keys->capacity, number + 1);
+
+		r->seen = repalloc_huge(r->seen, (Size) n);
+		memset(r->seen + r->n_seen, 0, (Size) (n - r->n_seen));
+		r->n_seen = n;
+	}
+	if (r->seen[number])
+	{
+		r->repeated++;
+		return false;
+	}
+	r->seen[number] = true;
+	return true;
+}
+
+static void
+take_row(FeatureReceiver *r, TupleTableSlot *slot)
+{
+	int32 number;
+
+	if (slot->tts_isnull[0])
+		return;
+	number = train_keys_add(r->keys, slot->tts_values[0]);
+	if (!first_row(r, number))
+		return;
+	for (int i = 0; i < r->n_features; i++)
+		if (!slot->tts_isnull[i + 1])
+			add_value(&r->feature[i], number, slot->tts_values[i + 1],
+					  r->context);
+}
+
+static bool
+receive_row(TupleTableSlot *slot, DestReceiver *self)
+{
+	FeatureReceiver *r = (FeatureReceiver *) self;
+	MemoryContext old = MemoryContextSwitchTo(r->scratch);
+
+	slot_getallattrs(slot);
+	take_row(r, slot);
+	if ((++r->count & 63) == 0)
+	{
+		MemoryContextReset(r->scratch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
+static void
+receiver_startup(DestReceiver *self, int operation, TupleDesc typeinfo)
+{
+}
+
+static void
+receiver_nothing(DestReceiver *self)
+{
+}
+
+static void
+prepare(TrainFeature *f)
+{
+	TrainColumn column = {.name = f->name, .type = INT8OID};
+
+	if (f->type == TEXTOID || f->type == VARCHAROID || f->type == BPCHAROID)
+		column.type = TEXTOID;
+	else if (f->type == UUIDOID)
+		column.type = UUIDOID;
+	f->capacity = 1024;
+	f->row = palloc(1024 * sizeof(int32));
+	if (f->kind == TRAIN_FEATURE_CATEGORY)
+	{
+		f->code = palloc(1024 * sizeof(int32));
+		train_keys_init(&f->dictionary, &column);
+	}
+	else if (f->kind == TRAIN_FEATURE_NUMBER)
+		f->value = palloc(1024 * sizeof(double));
+}
+
+static char *
+select_text(Oid table, const char *key, const TrainFeature *f, int n)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT %s", quote_identifier(key));
+	for (int i = 0; i < n; i++)
+		appendStringInfo(&sql, ", %s", quote_identifier(NameStr(f[i].name)));
+	appendStringInfo(
+		&sql, " FROM %s",
+		quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)),
+								   get_rel_name(table)));
+	return sql.data;
+}
+
+static void
+run_select(FeatureReceiver *r, const char *sql)
+{
+	SPIExecuteOptions options = {0};
+
+	r->pub.receiveSlot = receive_row;
+	r->pub.rStartup = receiver_startup;
+	r->pub.rShutdown = receiver_nothing;
+	r->pub.rDestroy = receiver_nothing;
+	r->pub.mydest = DestNone;
+	options.read_only = true;
+	options.dest = &r->pub;
+	SPI_connect();
+	if (SPI_execute_extended(sql, &options) < 0)
+		elog(ERROR, "could not read the features");
+	SPI_finish();
+}
+
+/* no names: every column that can be a feature. Memory: current context. */
+TrainFeature *
+train_features_read(Oid table, const char *key_name, TrainKeys *keys,
+					const NameData *names, int n_names, bool users,
+					int *n_features)
+{
+	const char *key = find_key(table, key_name, users);
+	FeatureReceiver r = {.context = CurrentMemoryContext, .keys = keys};
+
+	check_key(table, key, keys);
+	r.n_features = n_names;
+	r.feature = n_names > 0 ? named_features(table, names, n_names)
+							: all_features(table, key, &r.n_features);
+	for (int i = 0; i < r.n_features; i++)
+		prepare(&r.feature[i]);
+	r.seen = palloc0((Size) keys->capacity);
+	r.n_seen = keys->capacity;
+	r.scratch = AllocSetContextCreate(CurrentMemoryContext, "recsys feature",
+									  ALLOCSET_DEFAULT_SIZES);
+	run_select(&r, select_text(table, key, r.feature, r.n_features));
+	MemoryContextDelete(r.scratch);
+	if (r.repeated > 0)
+		ereport(NOTICE,
+				(errmsg("%lld rows of \"%s\" repeat a key and were not taken",
+						(long long) r.repeated, get_rel_name(table))));
+	*n_features = r.n_features;
+	return r.feature;
+}
