@@ -309,8 +309,11 @@ prepare_ratings(GibbsTrain *t, const RankBias *bias)
 			ss +=
 				(ds->rating[r] - bias->mean) * (ds->rating[r] - bias->mean) / n;
 	t->scale = ss > 0 && isfinite(ss) ? sqrt(ss) : 1;
-	if (t->g.ordinal)
-		t->g.n_levels = find_levels(t->run, t->levels);
+	t->g.n_levels = t->g.ordinal ? find_levels(t->run, t->levels) : 0;
+	if (t->g.n_levels < 2)
+		t->g.ordinal = false; /* one value, or a scale without levels */
+	t->g.free_mean = !t->g.ordinal;
+	t->g.own_noise = !t->g.ordinal;
 	for (int32_t u = 0; u < ds->n_users; u++)
 		for (int64_t r = ds->user_ptr[u]; r < rank_user_end(t->run, u); r++)
 		{
@@ -412,7 +415,7 @@ probe_sample(GibbsTrain *t)
 	GibbsProbe *p = gibbs_probe;
 	Gibbs *g = &t->g;
 
-	p->var += 1;
+	p->samples += 1;
 	for (int64_t k = 0; k < p->n; k++)
 	{
 		const float *u = g->side[0].vec + (size_t) p->user[k] * g->width;
@@ -632,8 +635,6 @@ rank_gibbs_run(RankRun *run, RankBias *bias)
 	if (run->quick && t->plan.sweeps > 60)
 		t->plan.sweeps = t->plan.sweeps / 3 > 60 ? t->plan.sweeps / 3 : 60;
 	g->ordinal = t->plan.ordinal;
-	g->free_mean = !g->ordinal;
-	g->own_noise = !g->ordinal;
 	g->noise_nu = env("NU", 40);
 	g->noise_nu2 = env("NU2", 30);
 	g->cg_steps = (int) env("CG", 6);

@@ -20,7 +20,7 @@ typedef struct GibbsProbe
 	double *sum;    /* (n) of ratings predicted by each sample */
 	double *score;  /* (n) of scores */
 	double *square; /* (n) of squared scores */
-	double var;     /* samples */
+	double samples; /* seen */
 } GibbsProbe;
 
 extern GibbsProbe *gibbs_probe;

@@ -12,7 +12,7 @@
 #include "model/rank_gibbs.h"
 #include "model/rank_mlp.h"
 
-#define RANK_GREATEST 1e30
+#define RANK_GREATEST 1e30f
 
 static JobLoss
 choose(const JobConfig *config)
@@ -136,7 +136,7 @@ check_ratings(RankRun *run)
 						 sizeof(run->job->output.problem),
 						 "rating %g is too large to learn from, the greatest "
 						 "magnitude is %g",
-						 (double) ds->rating[r], RANK_GREATEST);
+						 (double) ds->rating[r], (double) RANK_GREATEST);
 			team_stop(run->team, RS_INVALID);
 			return RS_INVALID;
 		}

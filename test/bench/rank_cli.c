@@ -187,7 +187,7 @@ report_probe(const JobShared *job, const File *test)
 {
 	const JobConfig *c = &job->config;
 	GibbsProbe *p = gibbs_probe;
-	double k = p->var;
+	double k = p->samples;
 	double se = 0;
 	double v = 0;
 
