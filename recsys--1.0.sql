@@ -140,6 +140,10 @@ CREATE FUNCTION vector_cmp(vector, vector) RETURNS integer
 	AS 'MODULE_PATHNAME', 'recsys_vector_cmp'
 	LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
 
+CREATE FUNCTION vector_sortsupport(internal) RETURNS void
+	AS 'MODULE_PATHNAME', 'recsys_vector_sortsupport'
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
 CREATE FUNCTION vector_hash(vector) RETURNS integer
 	AS 'MODULE_PATHNAME', 'recsys_vector_hash'
 	LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
@@ -254,7 +258,8 @@ CREATE OPERATOR CLASS vector_ops
 	OPERATOR 3 =,
 	OPERATOR 4 >=,
 	OPERATOR 5 >,
-	FUNCTION 1 vector_cmp(vector, vector);
+	FUNCTION 1 vector_cmp(vector, vector),
+	FUNCTION 2 vector_sortsupport(internal);
 
 CREATE OPERATOR CLASS vector_hash_ops
 	DEFAULT FOR TYPE vector USING hash AS

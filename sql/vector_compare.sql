@@ -9,6 +9,19 @@ FROM (VALUES ('[1,2,3]'::vector, '[1,2,3]'::vector), ('[1,2,3]', '[1,2,4]'),
 SELECT vector_eq('[1]', '[1]'), vector_ne('[1]', '[1]'), vector_lt('[1]', '[2]'),
 	vector_le('[1]', '[2]'), vector_ge('[1]', '[2]'), vector_gt('[1]', '[2]');
 
+-- a sort agrees with the operators, whatever decides it
+CREATE TABLE vector_compare AS SELECT v::vector FROM unnest(ARRAY['[0]',
+	'[0,-1]', '[-0,1]', '[0,0]', '[1]', '[1,-3e38]', '[1,3e38]', '[-1]', '[-1,5]',
+	'[1e-45]', '[-1e-45]', '[-3e38]', '[3e38]', '[1,2,3]', '[1,2,2]', '[1,2]',
+	'[2]', '[-2]', '[-1,-1]', '[-1,-0,1]', '[-1,0,-1]']) v;
+INSERT INTO vector_compare SELECT ARRAY[i % 3 - 1, i % 5 - 2, i % 7]::vector
+	FROM generate_series(1, 300) i;
+SELECT count(*) AS pairs, bool_and(v <= next) AS sorted,
+	bool_or(v > next) AS reversed FROM
+	(SELECT v, lead(v) OVER (ORDER BY v) AS next FROM vector_compare) s;
+SELECT v FROM vector_compare WHERE vector_dims(v) < 3 ORDER BY v;
+DROP TABLE vector_compare;
+
 -- equal vectors have equal hashes
 SELECT vector_hash('[0,-0]') = vector_hash('[-0,0]') AS zeros,
 	vector_hash('[1]') <> vector_hash('[1,0]') AS lengths,

@@ -15,6 +15,7 @@
 #ifndef RECSYS_VEC_H
 #define RECSYS_VEC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -112,6 +113,18 @@ vec_axpy(float alpha, const float *x, float *y, int n)
 {
 	vec_ops.axpy(alpha, x, y, n);
 }
+
+/* y[i] = a[i] op b[i]; not dispatched, memory decides (vec_arith.c) */
+extern void vec_add(const float *a, const float *b, float *y, int n);
+extern void vec_sub(const float *a, const float *b, float *y, int n);
+/* true when a product of nonzero numbers became 0 */
+extern bool vec_mul(const float *a, const float *b, float *y, int n);
+/* sum of a[i] * b[i] in float64: never overflows for finite floats */
+extern double vec_dot_double(const float *a, const float *b, int n);
+/* the first i with a[i] != b[i], else n; -0 equals 0 */
+extern int vec_first_difference(const float *a, const float *b, int n);
+/* bits of x > 0, eight to a byte, the first coordinate highest; (n+7)/8 */
+extern void vec_sign_bits(const float *x, int n, uint8_t *bits);
 
 /*
  * The variants that this processor can run, the reference first; returns

@@ -6,19 +6,14 @@
 
 #include "math/vec_text.h"
 
-Vector *
-vector_from_datum(Datum datum)
+void
+vector_throw_corrupted(const Vector *v)
 {
-	Vector *v = (Vector *) PG_DETOAST_DATUM(datum);
-
-	if (VARSIZE(v) < VECTOR_SIZE(1) || v->dim < 1 || v->dim > VECTOR_MAX_DIM ||
-		VARSIZE(v) != VECTOR_SIZE(v->dim))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("vector value is corrupted"),
-				 errdetail("Its dimension does not fit its size of %u bytes.",
-						   (unsigned) VARSIZE(v))));
-	return v;
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("vector value is corrupted"),
+			 errdetail("Its dimension does not fit its size of %u bytes.",
+					   (unsigned) VARSIZE(v))));
 }
 
 Vector *

@@ -37,11 +37,22 @@ vector_is_sound(const Vector *v)
 		   v->dim <= VECTOR_MAX_DIM && VARSIZE(v) == VECTOR_SIZE(v->dim);
 }
 
+pg_noreturn extern void vector_throw_corrupted(const Vector *v);
+
 /*
  * Detoasted and checked: a datum whose dim disagrees with its size is
  * XX001, never read past its end. Every C entry gets its vectors by this.
  */
-extern Vector *vector_from_datum(Datum datum);
+static inline Vector *
+vector_from_datum(Datum datum)
+{
+	Vector *v = (Vector *) PG_DETOAST_DATUM(datum);
+
+	if (unlikely(!vector_is_sound(v)))
+		vector_throw_corrupted(v);
+	return v;
+}
+
 /* a new vector, palloc'd, coordinates zero */
 extern Vector *vector_new(int dim);
 /* the same, coordinates not set */

@@ -9,6 +9,7 @@
 #include "common/int.h"
 #include "utils/varbit.h"
 
+#include "math/vec.h"
 #include "math/vec_text.h"
 #include "pg/pg_compat.h"
 
@@ -38,8 +39,7 @@ recsys_vector_add(PG_FUNCTION_ARGS)
 
 	vector_check_dims(a, b);
 	r = AggCheckCallContext(fcinfo, NULL) ? a : vector_alloc(a->dim);
-	for (int i = 0; i < a->dim; i++)
-		r->x[i] = a->x[i] + b->x[i];
+	vec_add(a->x, b->x, r->x, a->dim);
 	check_overflow(r);
 	PG_RETURN_VECTOR(r);
 }
@@ -53,8 +53,7 @@ recsys_vector_sub(PG_FUNCTION_ARGS)
 
 	vector_check_dims(a, b);
 	r = vector_alloc(a->dim);
-	for (int i = 0; i < a->dim; i++)
-		r->x[i] = a->x[i] - b->x[i];
+	vec_sub(a->x, b->x, r->x, a->dim);
 	check_overflow(r);
 	PG_RETURN_VECTOR(r);
 }
@@ -66,15 +65,11 @@ recsys_vector_mul(PG_FUNCTION_ARGS)
 	Vector *a = PG_GETARG_VECTOR(0);
 	Vector *b = PG_GETARG_VECTOR(1);
 	Vector *r;
-	int lost = 0;
+	bool lost;
 
 	vector_check_dims(a, b);
 	r = vector_alloc(a->dim);
-	for (int i = 0; i < a->dim; i++)
-	{
-		r->x[i] = a->x[i] * b->x[i];
-		lost |= (r->x[i] == 0) & (a->x[i] != 0) & (b->x[i] != 0);
-	}
+	lost = vec_mul(a->x, b->x, r->x, a->dim);
 	check_overflow(r);
 	if (lost)
 		ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
@@ -102,11 +97,8 @@ recsys_l2_normalize(PG_FUNCTION_ARGS)
 {
 	Vector *a = PG_GETARG_VECTOR(0);
 	Vector *r = vector_new(a->dim);
-	double norm = 0;
+	double norm = sqrt(vec_dot_double(a->x, a->x, a->dim));
 
-	for (int i = 0; i < a->dim; i++)
-		norm += (double) a->x[i] * a->x[i];
-	norm = sqrt(norm);
 	if (norm > 0)
 		for (int i = 0; i < a->dim; i++)
 			r->x[i] = (float) (a->x[i] / norm);
@@ -135,12 +127,10 @@ Datum
 recsys_binary_quantize(PG_FUNCTION_ARGS)
 {
 	Vector *a = PG_GETARG_VECTOR(0);
-	VarBit *r = palloc0(VARBITTOTALLEN(a->dim));
-	bits8 *bits = VARBITS(r);
+	VarBit *r = palloc(VARBITTOTALLEN(a->dim));
 
 	SET_VARSIZE(r, VARBITTOTALLEN(a->dim));
 	VARBITLEN(r) = a->dim;
-	for (int i = 0; i < a->dim; i++)
-		bits[i / 8] |= (a->x[i] > 0) << (7 - i % 8);
+	vec_sign_bits(a->x, a->dim, VARBITS(r));
 	PG_RETURN_VARBIT_P(r);
 }

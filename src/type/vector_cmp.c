@@ -8,7 +8,9 @@
 #include "type/vector.h"
 
 #include "common/hashfn.h"
+#include "utils/sortsupport.h"
 
+#include "math/vec.h"
 #include "pg/pg_compat.h"
 
 #define HASH_BLOCK 256 /* coordinates hashed at a time */
@@ -20,21 +22,22 @@ PG_FUNCTION_INFO_V1(recsys_vector_ne);
 PG_FUNCTION_INFO_V1(recsys_vector_ge);
 PG_FUNCTION_INFO_V1(recsys_vector_gt);
 PG_FUNCTION_INFO_V1(recsys_vector_cmp);
+PG_FUNCTION_INFO_V1(recsys_vector_sortsupport);
 PG_FUNCTION_INFO_V1(recsys_vector_hash);
 PG_FUNCTION_INFO_V1(recsys_vector_hash_extended);
 
-static int
+static inline int
 compare(const Vector *a, const Vector *b)
 {
 	int n = Min(a->dim, b->dim);
+	int i;
 
-	for (int i = 0; i < n; i++)
-	{
-		if (a->x[i] < b->x[i])
-			return -1;
-		if (a->x[i] > b->x[i])
-			return 1;
-	}
+	/* in most comparisons the first coordinates decide */
+	if (a->x[0] != b->x[0])
+		return a->x[0] < b->x[0] ? -1 : 1;
+	i = vec_first_difference(a->x, b->x, n);
+	if (i < n)
+		return a->x[i] < b->x[i] ? -1 : 1;
 	return (a->dim > b->dim) - (a->dim < b->dim);
 }
 
@@ -91,6 +94,71 @@ Datum
 recsys_vector_cmp(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT32(compare_args(fcinfo));
+}
+
+static int
+compare_datums(Datum x, Datum y, SortSupport ssup)
+{
+	Vector *a = vector_from_datum(x);
+	Vector *b = vector_from_datum(y);
+	int order = compare(a, b);
+
+	if ((Pointer) a != DatumGetPointer(x))
+		pfree(a);
+	if ((Pointer) b != DatumGetPointer(y))
+		pfree(b);
+	return order;
+}
+
+/* a float as an unsigned number of the same order, never 0; -0 as 0 */
+static uint32
+ordered_bits(float x)
+{
+	uint32 bits;
+
+	x += 0.0f;
+	memcpy(&bits, &x, sizeof(bits));
+	return bits & 0x80000000 ? ~bits : bits | 0x80000000;
+}
+
+/*
+ * The first two coordinates in one number. A missing second one is 0, below
+ * any coordinate, as the shorter vector goes first.
+ */
+static Datum
+abbreviate(Datum original, SortSupport ssup)
+{
+	Vector *v = vector_from_datum(original);
+	uint64 key = (uint64) ordered_bits(v->x[0]) << 32;
+
+	if (v->dim > 1)
+		key |= ordered_bits(v->x[1]);
+	if ((Pointer) v != DatumGetPointer(original))
+		pfree(v);
+	return UInt64GetDatum(key);
+}
+
+/* It costs next to nothing, so it is kept even where it decides little. */
+static bool
+abort_abbreviation(int memtupcount, SortSupport ssup)
+{
+	return false;
+}
+
+Datum
+recsys_vector_sortsupport(PG_FUNCTION_ARGS)
+{
+	SortSupport ssup = (SortSupport) PG_GETARG_POINTER(0);
+
+	ssup->comparator = compare_datums;
+	if (ssup->abbreviate && SIZEOF_DATUM == 8)
+	{
+		ssup->comparator = ssup_datum_unsigned_cmp;
+		ssup->abbrev_converter = abbreviate;
+		ssup->abbrev_abort = abort_abbreviation;
+		ssup->abbrev_full_comparator = compare_datums;
+	}
+	PG_RETURN_VOID();
 }
 
 /* Equal vectors have equal hashes: -0 is hashed as 0. */

@@ -23,23 +23,13 @@ PG_FUNCTION_INFO_V1(recsys_l1_distance);
 PG_FUNCTION_INFO_V1(recsys_vector_norm);
 PG_FUNCTION_INFO_V1(recsys_vector_dims);
 
-static double
-dot_float64(const float *a, const float *b, int n)
-{
-	double s = 0;
-
-	for (int i = 0; i < n; i++)
-		s += (double) a[i] * b[i];
-	return s;
-}
-
 /* Infinite terms of both signs have met when the short sum is NaN. */
 static double
 dot(const Vector *a, const Vector *b)
 {
 	float s = vec_dot(a->x, b->x, a->dim);
 
-	return likely(!isnan(s)) ? (double) s : dot_float64(a->x, b->x, a->dim);
+	return likely(!isnan(s)) ? (double) s : vec_dot_double(a->x, b->x, a->dim);
 }
 
 /*
@@ -56,9 +46,9 @@ cosine_distance(const Vector *a, const Vector *b)
 	if (likely(aa > 1e-30f && bb > 1e-30f && aa < 1e38f && bb < 1e38f))
 		s = (double) ab / sqrt((double) aa * (double) bb);
 	else
-		s = dot_float64(a->x, b->x, a->dim) /
-			(sqrt(dot_float64(a->x, a->x, a->dim)) *
-			 sqrt(dot_float64(b->x, b->x, b->dim)));
+		s = vec_dot_double(a->x, b->x, a->dim) /
+			(sqrt(vec_dot_double(a->x, a->x, a->dim)) *
+			 sqrt(vec_dot_double(b->x, b->x, b->dim)));
 	if (s > 1)
 		s = 1;
 	else if (s < -1)
@@ -144,7 +134,7 @@ recsys_vector_norm(PG_FUNCTION_ARGS)
 {
 	Vector *a = PG_GETARG_VECTOR(0);
 
-	PG_RETURN_FLOAT8(sqrt(dot_float64(a->x, a->x, a->dim)));
+	PG_RETURN_FLOAT8(sqrt(vec_dot_double(a->x, a->x, a->dim)));
 }
 
 Datum

@@ -254,6 +254,73 @@ test_variant(const VecOps *ops)
 	test_special(ops);
 }
 
+/* what is not dispatched, against its definition */
+static void
+test_elementwise(int n)
+{
+	float a[100], b[100], y[100];
+	uint8_t bits[13] = {0};
+	double dot = 0, magnitude = 0;
+	bool lost = false;
+
+	fill(a, n + 1, 1);
+	fill(b, n + 1, 1);
+	y[n] = GUARD;
+	vec_add(a, b, y, n);
+	for (int i = 0; i < n; i++)
+		CHECK(y[i] == a[i] + b[i]);
+	vec_sub(a, b, y, n);
+	for (int i = 0; i < n; i++)
+		CHECK(y[i] == a[i] - b[i]);
+	if (n > 0 && n % 3 == 0)
+		a[n - 1] = b[n / 2] = 1e-30f;
+	if (n > 0 && n % 5 == 0)
+		a[n / 2] = 0;
+	for (int i = 0; i < n; i++)
+		lost |= a[i] * b[i] == 0 && a[i] != 0 && b[i] != 0;
+	CHECK(vec_mul(a, b, y, n) == lost);
+	for (int i = 0; i < n; i++)
+	{
+		CHECK(y[i] == a[i] * b[i]);
+		dot += (double) a[i] * b[i];
+		magnitude += fabs((double) a[i] * b[i]);
+	}
+	CHECK(y[n] == GUARD);
+	CHECK(fabs(vec_dot_double(a, b, n) - dot) <= 1e-14 * magnitude);
+	vec_sign_bits(a, n, bits);
+	for (int i = 0; i < 100; i++)
+		CHECK((bits[i / 8] >> (7 - i % 8) & 1) == (i < n && a[i] > 0));
+
+	memcpy(b, a, sizeof(a));
+	CHECK(vec_first_difference(a, b, n) == n);
+	for (int at = 0; at < n; at++)
+	{
+		memcpy(b, a, sizeof(a));
+		b[at] += 1;
+		b[n - 1] += 1;
+		CHECK(vec_first_difference(a, b, n) == at);
+		a[at] = 0;
+		b[at] = -0.0f;
+		CHECK(vec_first_difference(a, b, n) == (at < n - 1 ? n - 1 : n));
+	}
+}
+
+static void
+test_underflow(void)
+{
+	for (int n = 1; n <= 40; n++)
+	{
+		float a[40], b[40], y[40];
+
+		for (int i = 0; i < n; i++)
+			a[i] = b[i] = 1;
+		a[n - 1] = b[n - 1] = 1e-30f;
+		CHECK(vec_mul(a, b, y, n));
+		a[n - 1] = 0;
+		CHECK(!vec_mul(a, b, y, n));
+	}
+}
+
 int
 main(void)
 {
@@ -263,6 +330,9 @@ main(void)
 	rng_init(&rng, 7, 0);
 	for (int i = 0; i < n; i++)
 		test_variant(list[i]);
+	for (int length = 0; length <= 70; length++)
+		test_elementwise(length);
+	test_underflow();
 	CHECK(strcmp(vec_ops.name, list[n - 1]->name) == 0);
 	return check_summary();
 }
