@@ -19,10 +19,15 @@
 #include "model/retrieval_int.h"
 
 #define TUNE_DIM 32
+#define TUNE_FULL 500000 /* up to so many interactions use all dimensions */
 #define TUNE_EPOCHS 6
 #define TUNE_USERS 4000
+#define START_LAMBDA 0.0173f
+#define START_ALPHA0 0.173f
 #define WEIGHT_SLOPE 0.12f  /* of a rating's standard score */
+#define WEIGHT_DOUBT 0.998f /* ratings nearly always help a little */
 #define WEIGHT_MOST 5000000 /* interactions: weights cost 8 bytes each */
+#define DOUBT 1.004         /* what a step must gain: trials are noisy */
 #define MAX_TRIALS 40
 
 typedef struct Trial
@@ -65,8 +70,8 @@ static void
 ials_config(const JobConfig *in, const JobInput *input, IalsConfig *c)
 {
 	c->dim = in->dim > 0 ? in->dim : auto_dim(input);
-	c->alpha0 = in->alpha0 > 0 ? in->alpha0 : 0.1f;
-	c->lambda = in->regularization > 0 ? in->regularization : 0.01f;
+	c->alpha0 = in->alpha0 > 0 ? in->alpha0 : START_ALPHA0;
+	c->lambda = in->regularization > 0 ? in->regularization : START_LAMBDA;
 	c->nu = 1;
 	c->seed = in->seed;
 }
@@ -171,17 +176,22 @@ sides(const IalsRun *run, bool all, IalsSide *users, IalsSide *items)
 						weighted ? run->item_weight : NULL, NULL};
 }
 
-/* NDCG@20 of held-out interactions, by vectors as the learner has them */
+/*
+ * Held-out interactions against the vectors as the learner has them. *value
+ * is what the search goes by: a high alpha0 favours the first places
+ * (NDCG@10), a low one the whole list (recall@20), and the sum wants both.
+ */
 static RsStatus
-validate(IalsRun *run, double *value)
+validate(IalsRun *run, double *value, double *ndcg)
 {
-	MetricsSpec spec = {true, 1, {20}, TUNE_USERS};
+	MetricsSpec spec = {true, 2, {10, 20}, TUNE_USERS};
 	MetricsResult result;
 	Retrieval *r = run->r;
 	RsStatus st = metrics_run(r->team, r->arena, r->ds, &spec, run->als.w,
 							  run->als.h, run->als.ld, &result);
 
-	*value = st == RS_OK ? result.ndcg[0] : 0;
+	*value = st == RS_OK ? result.recall[1] + result.ndcg[0] : 0;
+	*ndcg = st == RS_OK ? result.ndcg[1] : 0;
 	return st;
 }
 
@@ -193,6 +203,7 @@ train(IalsRun *run, int epochs, bool all, bool log)
 	RsStatus st = RS_OK;
 	Retrieval *r = run->r;
 	double value = 0;
+	double ndcg = 0;
 
 	sides(run, all, &users, &items);
 	for (int e = 1; e <= epochs && st == RS_OK; e++)
@@ -203,14 +214,14 @@ train(IalsRun *run, int epochs, bool all, bool log)
 		if (!log || st != RS_OK)
 			continue;
 		if (!all && r->ds->n_held > 0)
-			st = validate(run, &value);
+			st = validate(run, &value, &ndcg);
 		if (st == RS_OK && r->team->rank == 0)
 		{
 			r->job->progress.loss = run->als.loss;
 			r->job->progress.rate =
 				(double) r->ds->n * e / (retrieval_seconds(r) + 1e-9);
 			job_log(r->job, "retrieval", e, run->als.loss,
-					!all && r->ds->n_held > 0 ? "ndcg@20" : "", value,
+					!all && r->ds->n_held > 0 ? "ndcg@20" : "", ndcg,
 					retrieval_seconds(r));
 		}
 	}
@@ -222,8 +233,8 @@ config_at(const IalsRun *run, int lambda, int alpha0)
 {
 	IalsConfig c = run->base;
 
-	c.lambda *= powf(3, 0.5f * (float) lambda);
-	c.alpha0 *= powf(3, 0.5f * (float) alpha0);
+	c.lambda *= (float) pow(3, 0.5 * lambda);
+	c.alpha0 *= (float) pow(3, 0.5 * alpha0);
 	return c;
 }
 
@@ -233,6 +244,7 @@ try_point(IalsRun *run, int lambda, int alpha0, double *value)
 {
 	IalsConfig c = config_at(run, lambda, alpha0);
 	Trial *t = &run->trial[run->n_trials];
+	double ndcg;
 	RsStatus st;
 
 	*value = -1;
@@ -245,13 +257,13 @@ try_point(IalsRun *run, int lambda, int alpha0, double *value)
 	if (run->n_trials >= run->most_trials || (lambda != 0 && run->fix_lambda) ||
 		(alpha0 != 0 && run->fix_alpha0))
 		return RS_OK;
-	if (c.dim > TUNE_DIM)
+	if (c.dim > TUNE_DIM && run->r->ds->n > TUNE_FULL)
 		c.dim = TUNE_DIM;
 	if ((st = ials_restart(run->r->team, &run->als, &c)) != RS_OK)
 		return st;
 	st = train(run, TUNE_EPOCHS, false, false);
 	if (st == RS_OK)
-		st = validate(run, value);
+		st = validate(run, value, &ndcg);
 	/* a point that cannot be solved is only a bad point */
 	if (st == RS_DIVERGED)
 		st = team_barrier(run->r->team);
@@ -282,7 +294,7 @@ climb(IalsRun *run, int step, Trial *best)
 
 			if (st != RS_OK)
 				return st;
-			if (value > best->value)
+			if (value > best->value && value > from.value * DOUBT)
 			{
 				*best = (Trial){l, a, value};
 				better = true;
@@ -310,7 +322,7 @@ try_weights(IalsRun *run, Trial *best)
 	run->n_trials = 0;
 	st = try_point(run, best->lambda, best->alpha0, &value);
 	run->n_trials = n;
-	if (st == RS_OK && value > best->value)
+	if (st == RS_OK && value > best->value * WEIGHT_DOUBT)
 		best->value = value;
 	else
 		run->slope = 0;
