@@ -1,0 +1,59 @@
+# A dump restored into another server answers the same.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use Recsys;
+
+my $node = new_node('main');
+load_ratings($node, 'ratings', 500, 200);
+$node->safe_psql('postgres', q{
+	SELECT * FROM recsys_train('ratings');
+	CREATE SCHEMA shop;
+	SELECT * FROM recsys_train('ratings', 'shop.other', epochs => 2);
+});
+my $predicted = q{SELECT u, i, predict(u, i) FROM generate_series(1, 20) u,
+	generate_series(1, 200, 17) i ORDER BY 1, 2};
+my $models = q{SELECT model, version, users, items, interactions, metrics
+	FROM recsys_models ORDER BY 1};
+my $other = new_node('other');
+my $file = PostgreSQL::Test::Utils::tempdir() . '/dump';
+my $old = new_node('old');
+
+# plain and custom format
+command_ok([ 'pg_dump', '-f', $file, $node->connstr('postgres') ], 'pg_dump');
+$other->safe_psql('postgres', 'DROP EXTENSION recsys');
+$other->command_ok(
+	[ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-d',
+		$other->connstr('postgres'), '-f', $file ],
+	'restore');
+command_ok([ 'pg_dump', '-Fc', '-f', "$file.c", $node->connstr('postgres') ],
+	'pg_dump, custom format');
+$old->safe_psql('postgres', 'DROP EXTENSION recsys');
+$old->command_ok(
+	[ 'pg_restore', '-j', '2', '-e', '-d', $old->connstr('postgres'),
+		"$file.c" ],
+	'pg_restore, two jobs');
+for my $copy ($other, $old)
+{
+	is(answers($copy), answers($node), 'recommend answers the same');
+	is(answers($copy, 'shop.other'), answers($node, 'shop.other'),
+		'and of the model in another schema');
+	is( $copy->safe_psql('postgres', $predicted),
+		$node->safe_psql('postgres', $predicted),
+		'predict answers the same');
+	is( $copy->safe_psql('postgres', $models),
+		$node->safe_psql('postgres', $models),
+		'the list of models is the same');
+	is($copy->safe_psql('postgres',
+			q{SELECT (recsys_train('ratings', epochs => 1)).version}),
+		'2', 'and training goes on with the next version');
+	$copy->stop;
+}
+$node->stop;
+done_testing();
