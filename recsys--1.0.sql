@@ -332,6 +332,20 @@ CREATE OPERATOR CLASS vector_cosine_ops
 	FUNCTION 1 cosine_distance(vector, vector),
 	FUNCTION 2 recsys_ann_metric_cosine(internal);
 
+-- every invariant of the pages; with heapallindexed, that no row is missing
+CREATE FUNCTION recsys_index_check(index regclass,
+	heapallindexed boolean DEFAULT false) RETURNS void
+	AS 'MODULE_PATHNAME' LANGUAGE C STRICT PARALLEL UNSAFE;
+REVOKE ALL ON FUNCTION recsys_index_check(regclass, boolean) FROM PUBLIC;
+
+CREATE FUNCTION recsys_index_stats(index regclass,
+	OUT metric text, OUT dimensions int, OUT rows bigint, OUT dead bigint,
+	OUT cells int, OUT mean_cell float8, OUT largest_cell float8,
+	OUT log_rows bigint, OUT pages bigint, OUT file_pages bigint,
+	OUT code_bytes int, OUT drift float8, OUT generation int,
+	OUT sampled_recall float8, OUT advice text)
+	AS 'MODULE_PATHNAME' LANGUAGE C STRICT PARALLEL UNSAFE;
+
 -----------------------------------------------------------------------------
 -- Models: the catalog (src/store)
 -----------------------------------------------------------------------------

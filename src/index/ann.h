@@ -19,6 +19,7 @@
 #include "fmgr.h"
 #include "math/codes.h"
 #include "nodes/execnodes.h"
+#include "pg/pg_compat.h"
 #include "storage/bufmgr.h"
 #include "storage/bufpage.h"
 #include "storage/itemptr.h"
@@ -207,6 +208,8 @@ extern ItemPointer ann_tids_of(Page page, const AnnLayout *layout);
 
 /* ann_cache.c */
 extern AnnCache *ann_cache(Relation index, const AnnMeta *meta);
+extern AnnCache *ann_cache_make(Relation index, const AnnMeta *meta,
+								MemoryContext context);
 extern Size ann_static_size(int dim, int cells, bool rotated);
 extern void ann_cell_centroid(const AnnCache *cache, int cell, float *out);
 extern void ann_rotate(const AnnCache *cache, const float *x, float *out);

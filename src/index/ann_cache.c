@@ -72,21 +72,22 @@ read_static(Relation index, const AnnMeta *meta, char *to, Size size)
 					  "The checksum of the static part is wrong.");
 }
 
+/* the static part in one palloc'd piece of a context */
 AnnCache *
-ann_cache(Relation index, const AnnMeta *meta)
+ann_cache_make(Relation index, const AnnMeta *meta, MemoryContext context)
 {
-	AnnCache *cache = index->rd_amcache;
 	bool rotated = meta->rotated != 0;
 	Size head = TYPEALIGN(64, sizeof(AnnCache)), size;
+	AnnCache *cache;
 	char *at;
 
-	if (cache != NULL && cache->generation == meta->generation &&
-		cache->static_block == meta->static_block)
-		return cache;
-	if (meta->cells > MaxAllocSize / sizeof(AnnCell))
-		ann_corrupted(index, ANN_META_BLOCK, "It has too many cells.");
+	if (meta->cells > MaxAllocSize / sizeof(AnnCell) ||
+		meta->static_pages > RelationGetNumberOfBlocks(index))
+		ann_corrupted(index, ANN_META_BLOCK, "Its counts are impossible.");
 	size = ann_static_size(meta->dim, meta->cells, rotated);
-	cache = MemoryContextAllocHuge(index->rd_indexcxt, head + 64 + size);
+	if (size / BLCKSZ > meta->static_pages)
+		ann_corrupted(index, ANN_META_BLOCK, "Its counts are impossible.");
+	cache = MemoryContextAllocHuge(context, head + 64 + size);
 	memset(cache, 0, sizeof(*cache));
 	at = (char *) TYPEALIGN(64, (char *) cache + head);
 	cache->generation = meta->generation;
@@ -113,6 +114,19 @@ ann_cache(Relation index, const AnnMeta *meta)
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	return cache;
+}
+
+/* the backend's copy; see the head of this file for how long it is good */
+AnnCache *
+ann_cache(Relation index, const AnnMeta *meta)
+{
+	AnnCache *cache = index->rd_amcache;
+
+	if (cache != NULL && cache->generation == meta->generation &&
+		cache->static_block == meta->static_block)
+		return cache;
+	cache = ann_cache_make(index, meta, index->rd_indexcxt);
 	/* reading may have let somebody else in */
 	if (index->rd_amcache != NULL)
 		pfree(index->rd_amcache);

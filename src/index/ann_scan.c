@@ -28,7 +28,6 @@
 #include "index/ann_search.h"
 #include "math/vec.h"
 #include "miscadmin.h"
-#include "pg/pg_module.h"
 #include "pgstat.h"
 #include "type/vector.h"
 #include "utils/memutils.h"
@@ -110,17 +109,6 @@ annendscan(IndexScanDesc scan)
 	scan->opaque = NULL;
 }
 
-/* the factor for the session's target */
-static double
-target_factor(const AnnMeta *meta)
-{
-	if (recsys_target_recall < 1)
-		for (int i = 0; i < ANN_RECALLS; i++)
-			if (recsys_target_recall <= ann_recalls[i])
-				return meta->z[i];
-	return 1;
-}
-
 /* the query into the search's terms; v has meta.dim coordinates */
 static const float *
 prepare_query(AnnScan *so, const float *v, float *out)
@@ -180,7 +168,7 @@ start(IndexScanDesc scan)
 	if (so->fetch == NULL)
 		start_heap(scan);
 	ann_read_meta(s->index, &s->meta);
-	s->z = target_factor(&s->meta);
+	s->z = ann_target_factor(&s->meta);
 	so->null_query = (key->sk_flags & SK_ISNULL) != 0;
 	so->last = -INFINITY;
 	so->scale = 1;
@@ -200,7 +188,7 @@ start(IndexScanDesc scan)
 		so->query = PointerGetDatum(v);
 	}
 	MemoryContextSwitchTo(old);
-	ann_search_begin(s, q);
+	ann_search_begin(s, q, false);
 	so->started = true;
 }
 

@@ -21,6 +21,7 @@
 #include "index/ann_search.h"
 #include "math/vec.h"
 #include "miscadmin.h"
+#include "pg/pg_module.h"
 #include "storage/bufmgr.h"
 #include "utils/memutils.h"
 
@@ -114,6 +115,17 @@ cell_slack(const AnnSearch *s, double length, double d, double radius)
 		   share * (d + radius) * (d + radius) + s->tiny;
 }
 
+/* the factor for the session's target */
+double
+ann_target_factor(const AnnMeta *meta)
+{
+	if (recsys_target_recall < 1)
+		for (int i = 0; i < ANN_RECALLS; i++)
+			if (recsys_target_recall <= ann_recalls[i])
+				return meta->z[i];
+	return 1;
+}
+
 static void
 list_cells(AnnSearch *s, const AnnCache *cache)
 {
@@ -151,9 +163,9 @@ list_cells(AnnSearch *s, const AnnCache *cache)
 	s->cell = heap;
 }
 
-/* s->index, context, meta, z and unbounded are set; q (dim) is rotated */
+/* s->index, context, meta, z, q_norm, tiny and unbounded are set */
 void
-ann_search_begin(AnnSearch *s, const float *q)
+ann_search_begin(AnnSearch *s, const float *q, bool rotated)
 {
 	MemoryContext old = MemoryContextSwitchTo(s->context);
 	AnnCache *cache = ann_cache(s->index, &s->meta);
@@ -172,7 +184,9 @@ ann_search_begin(AnnSearch *s, const float *q)
 	s->exhausted = false;
 	s->returned = 0;
 	s->q = palloc0(sizeof(float) * wide);
-	if (!s->unbounded)
+	if (rotated)
+		memcpy(s->q, q, sizeof(float) * cache->dim);
+	else if (!s->unbounded)
 		ann_rotate(cache, q, s->q);
 	code_query_init(&s->query, shape, palloc(code_query_size(shape)));
 	if (!shape->l2)

@@ -67,7 +67,10 @@ typedef struct AnnSearch
 	double returned;
 } AnnSearch;
 
-extern void ann_search_begin(AnnSearch *search, const float *q);
+/* the factor for the session's recsys.target_recall */
+extern double ann_target_factor(const AnnMeta *meta);
+/* q (dim) in the column's or in rotated coordinates */
+extern void ann_search_begin(AnnSearch *search, const float *q, bool rotated);
 /* open more; false when nothing was left to open */
 extern bool ann_search_round(AnnSearch *search);
 extern AnnCandidate *ann_search_top(AnnSearch *search);

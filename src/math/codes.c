@@ -67,8 +67,9 @@ encode_part(const float *v, int n, uint8_t *codes, double *error)
 	for (int i = 0; i < n; i++)
 		most = fmaxf(most, fabsf(v[i]));
 	scale = most / STEPS;
-	if (scale < FLT_MIN)
-		scale = 0;
+	/* a denormal scale has too few bits to bound the error by its half */
+	if (most > 0 && scale < FLT_MIN)
+		scale = FLT_MIN;
 	for (int i = 0; i < n; i++)
 	{
 		int c = scale > 0 ? (int) lrintf(v[i] / scale) : 0;

@@ -56,6 +56,13 @@
 #define pg_stats_target(stats) ((stats)->attr->attstattarget)
 #endif
 
+/* The cost delay of VACUUM knows ANALYZE since 18. */
+#if PG_VERSION_NUM >= 180000
+#define pg_vacuum_delay_point() vacuum_delay_point(false)
+#else
+#define pg_vacuum_delay_point() vacuum_delay_point()
+#endif
+
 /* Ownership and index entries changed their signatures in 16. */
 #if PG_VERSION_NUM >= 160000
 #define pg_owns_relation(relation, role)                                       \

@@ -1,0 +1,250 @@
+/*
+ * test_codes.c
+ *		Row codes of the index: no true score above its bound, over random
+ *		and adversarial rows; kernels of all instruction sets against each
+ *		other.
+ */
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "math/codes.h"
+#include "math/rng.h"
+
+#define MAX_DIM 300
+
+typedef enum Kind
+{
+	NORMAL,
+	HUGE_NORMS,
+	TINY_NORMS,
+	ONE_DIRECTION,
+	DENORMAL,
+	SPARSE,
+	EQUAL,
+	OUTLIER,
+	KINDS
+} Kind;
+
+static void
+fill(Rng *rng, Kind kind, float *v, int dim)
+{
+	double scale = kind == HUGE_NORMS	? 1e13
+				   : kind == TINY_NORMS ? 1e-15
+				   : kind == DENORMAL	? 1e-39
+										: 1;
+	double one = rng_normal(rng);
+
+	for (int i = 0; i < dim; i++)
+		switch (kind)
+		{
+			case ONE_DIRECTION:
+				v[i] = (float) (one * (i + 1) + 1e-6 * rng_normal(rng));
+				break;
+			case SPARSE:
+				v[i] = rng_uniform(rng) < .05 ? (float) rng_normal(rng) : 0;
+				break;
+			case EQUAL:
+				v[i] = 1.5f;
+				break;
+			case OUTLIER:
+				v[i] = (float) (rng_normal(rng) * (i == 3 ? 1e4 : 1));
+				break;
+			default:
+				v[i] = (float) (rng_normal(rng) * scale);
+		}
+}
+
+/* S of codes.h in double: base aside */
+static double
+true_score(const CodeShape *shape, const float *w, float gain, const float *r)
+{
+	double s = 0, sq = 0;
+
+	for (int i = 0; i < shape->dim; i++)
+	{
+		s += (double) w[i] * r[i];
+		sq += (double) r[i] * r[i];
+	}
+	return gain * s - (shape->l2 ? sq : 0);
+}
+
+static double
+length(const float *v, int dim)
+{
+	double s = 0;
+
+	for (int i = 0; i < dim; i++)
+		s += (double) v[i] * v[i];
+	return sqrt(s);
+}
+
+/* one block of rows of one kind against one query */
+static void
+check_block(Rng *rng, const CodeShape *shape, Kind rows, Kind query)
+{
+	static float r[CODE_LANES][MAX_DIM], w[MAX_DIM];
+	static uint8_t block[(MAX_DIM + 16) * CODE_LANES], room[8 * MAX_DIM + 999];
+	static uint8_t codes[CODE_LANES][MAX_DIM + 16];
+	CodeRow row[CODE_LANES];
+	CodeQuery q;
+	float bound[CODE_LANES], gain = shape->l2 ? 2 : 1;
+	double wlen;
+	int low = 0, far = 0;
+
+	fill(rng, query, w, shape->dim);
+	wlen = length(w, shape->dim);
+	code_query_init(&q, shape, room);
+	code_query_set(&q, shape, w, gain);
+	for (int l = 0; l < CODE_LANES; l++)
+	{
+		fill(rng, rows, r[l], shape->dim);
+		row[l].codes = codes[l];
+		code_encode(shape, r[l], &row[l]);
+		code_block_put(shape, block, l, &row[l]);
+	}
+	code_block_bounds(shape, &q, block, 0, bound);
+	for (int l = 0; l < CODE_LANES; l++)
+	{
+		double rlen = length(r[l], shape->dim);
+		double s = true_score(shape, w, gain, r[l]);
+		double slack = code_slack(shape->dim) * (wlen + rlen) * rlen +
+					   (double) q.rounding * rlen * 1.001 +
+					   shape->dim * 1e-44 * (1 + wlen);
+		const float *f = (float *) (block + code_head_padded(shape) * 16) + l;
+		double est = (double) bound[l] - f[0] * q.head_error -
+					 (double) f[CODE_LANES] * q.tail_norm;
+		double error = (double) q.norm * row[l].error + slack;
+
+		est += (double) q.tail_unit * row[l].tail_scale *
+			   code_tail_dot(&q, codes[l] + code_head_padded(shape));
+		low += s > bound[l] + slack;
+		far += !(fabs(s - est) <= error);
+	}
+	CHECK(low == 0);
+	CHECK(far == 0);
+}
+
+static void
+check_bounds(void)
+{
+	static const int dims[] = {1, 3, 4, 17, 24, 33, 64, 100, 128, 300};
+	Rng rng;
+
+	rng_init(&rng, 1, 1);
+	for (int i = 0; i < 10; i++)
+		for (int head = 4; head <= dims[i] || head == 4;
+			 head = head < 32 ? head * 2 : head + 48)
+			for (int l2 = 0; l2 < 2; l2++)
+				for (int a = 0; a < KINDS; a++)
+					for (int b = 0; b < KINDS; b++)
+						for (int turn = 0; turn < 12; turn++)
+						{
+							CodeShape shape = {
+								dims[i], head < dims[i] ? head : dims[i], l2};
+
+							check_block(&rng, &shape, a, b);
+						}
+}
+
+/* a row that is stored and read back */
+static void
+check_storage(void)
+{
+	CodeShape shape = {50, 16, true};
+	static uint8_t block[4096], codes[64], back[64];
+	float r[64], decoded[64];
+	CodeRow row = {.codes = codes}, got = {.codes = back};
+	Rng rng;
+
+	rng_init(&rng, 5, 1);
+	for (int lane = 0; lane < CODE_LANES; lane++)
+	{
+		double sum = 0;
+
+		fill(&rng, NORMAL, r, 50);
+		code_encode(&shape, r, &row);
+		code_block_put(&shape, block, lane, &row);
+		memset(back, 0, sizeof(back));
+		code_block_get(&shape, block, lane, &got);
+		CHECK(memcmp(codes, back, 16) == 0);
+		CHECK(got.head_scale == row.head_scale &&
+			  got.tail_norm == row.tail_norm && got.sq == row.sq);
+		code_decode(&shape, &row, decoded);
+		for (int i = 0; i < 50; i++)
+			sum += ((double) r[i] - decoded[i]) * ((double) r[i] - decoded[i]);
+		CHECK(sqrt(sum) <= row.error * (1 + 1e-6));
+	}
+}
+
+/* every instruction set of this processor against plain C */
+static void
+check_kernels(void)
+{
+	static const char *names[] = {"avx2", "avx512"};
+	static uint8_t block[(MAX_DIM + 16) * CODE_LANES], room[8 * MAX_DIM + 999];
+	static uint8_t tail[MAX_DIM + 64];
+	static float packed[3 * MAX_DIM * CODE_LANES], w[MAX_DIM];
+	const CodeKernels *plain = code_kernels_by_name("scalar");
+	Rng rng;
+
+	rng_init(&rng, 9, 1);
+	CHECK(plain != NULL && code_kernels_by_name("mmx") == NULL);
+	for (int turn = 0; turn < 3000; turn++)
+	{
+		int dim = 1 + (int) rng_below(&rng, MAX_DIM);
+		int head = 1 + (int) rng_below(&rng, dim);
+		CodeShape shape = {dim, head, turn % 2};
+		CodeQuery q;
+		int32_t a[CODE_LANES], b[CODE_LANES];
+		float x[3 * CODE_LANES], y[3 * CODE_LANES];
+		float floats[3 * CODE_LANES];
+
+		fill(&rng, turn % KINDS, w, dim);
+		code_query_init(&q, &shape, room);
+		code_query_set(&q, &shape, w, 1);
+		for (size_t i = 0; i < sizeof(block); i++)
+			block[i] = (uint8_t) (turn % 7 == 0 ? 255 : rng_next(&rng));
+		for (int i = 0; i < dim; i++)
+			tail[i] = (uint8_t) (turn % 7 == 0 ? 255 : rng_next(&rng));
+		for (int i = 0; i < 3 * dim * CODE_LANES; i++)
+			packed[i] = (float) rng_normal(&rng);
+		for (int i = 0; i < 3 * CODE_LANES; i++)
+			floats[i] = (float) fabs(rng_normal(&rng));
+		plain->head_dots(&q, block, a);
+		for (int n = 0; n < 2; n++)
+		{
+			const CodeKernels *k = code_kernels_by_name(names[n]);
+			double most = 0, norm = length(w, dim);
+
+			if (k == NULL)
+				continue;
+			k->head_dots(&q, block, b);
+			CHECK(memcmp(a, b, sizeof(a)) == 0);
+			CHECK(plain->tail_dot(&q, tail) == k->tail_dot(&q, tail));
+			plain->pack_dots(w, packed, 3, dim, x);
+			k->pack_dots(w, packed, 3, dim, y);
+			for (int i = 0; i < 3 * CODE_LANES; i++)
+				most = fmax(most, fabs(x[i] - y[i]));
+			CHECK(most <= dim * FLT_EPSILON * norm * 8 * sqrt(dim) + 1e-43);
+			plain->bounds(&q, a, floats, shape.l2, .5f, x);
+			k->bounds(&q, a, floats, shape.l2, .5f, y);
+			for (int i = 0; i < CODE_LANES; i++)
+				CHECK(fabs(x[i] - y[i]) <=
+					  8 * FLT_EPSILON *
+						  (1 + fabs(x[i]) + 4 * norm * (1 + dim * 300.)));
+		}
+		CHECK(code_head_dot(&shape, &q, block, 3) == a[3]);
+	}
+}
+
+int
+main(void)
+{
+	check_bounds();
+	check_storage();
+	check_kernels();
+	return check_summary();
+}
