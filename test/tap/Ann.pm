@@ -23,8 +23,8 @@ sub random_vector
 {
 	my ($dim, $seed) = @_;
 
-	return "(SELECT array_agg(random() * 2 - 0.7 + 0 * ($seed))
-		FROM generate_series(1, $dim))::vector";
+	return "(SELECT array_agg(random() * 2 - 0.7 + 0 * (g + $seed))
+		FROM generate_series(1, $dim) g)::vector";
 }
 
 # Table items (id, keep, e) with rows 1 .. n.

@@ -27,8 +27,8 @@ $node->safe_psql('postgres', q{
 
 my @files = map { write_script($node, $_, 8) } qw(insert update delete hot);
 my $grow = $node->basedir . '/grow.sql';
-append_to_file($grow, "INSERT INTO grown SELECT (SELECT array_agg(random() + 0 * i)
-	FROM generate_series(1, 8))::vector FROM generate_series(1, 40) i;\n");
+append_to_file($grow, "INSERT INTO grown SELECT (SELECT array_agg(random() + 0 * (g + i))
+	FROM generate_series(1, 8) g)::vector FROM generate_series(1, 40) i;\n");
 my $vacuum = write_script($node, 'vacuum', 8);
 
 sub bench
@@ -48,6 +48,8 @@ sub restart
 	for (1 .. 100)
 	{
 		return if $node->start(fail_ok => 1);
+		# a backend of the old server may still hold the shared memory
+		$node->stop('fast', fail_ok => 1);
 		usleep(100_000);
 	}
 	die 'the server does not start';

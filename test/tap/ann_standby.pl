@@ -36,8 +36,8 @@ for my $cycle (1 .. $cycles)
 		UPDATE items SET e = l2_normalize(e) WHERE id % 11 = $cycle;
 		VACUUM items;
 		INSERT INTO items SELECT nextval('new_id'), 1,
-			(SELECT array_agg(random() * $cycle + 0 * i)
-			 FROM generate_series(1, 8))::vector
+			(SELECT array_agg(random() * $cycle + 0 * (g + i))
+			 FROM generate_series(1, 8) g)::vector
 		FROM generate_series(1, 600) i;
 		INSERT INTO grown SELECT * FROM items;
 		VACUUM grown;
@@ -65,7 +65,7 @@ $standby->promote;
 is(differences($standby, 30), 0, 'promoted: answers like its heap');
 $standby->safe_psql('postgres', q{
 	INSERT INTO items SELECT 2000000 + i, 1,
-		(SELECT array_agg(random() + 0 * i) FROM generate_series(1, 8))::vector
+		(SELECT array_agg(random() + 0 * (g + i)) FROM generate_series(1, 8) g)::vector
 	FROM generate_series(1, 1000) i});
 check_all($standby, 'promoted');
 is(differences($standby, 30), 0, 'promoted: and after inserts');
