@@ -36,7 +36,7 @@ typedef struct Check
 {
 	AnnWalk walk;
 	AnnRow row;
-	float *r;			   /* a decoded residual */
+	float *r;              /* a decoded residual */
 	bloom_filter *present; /* TIDs in the index, or NULL */
 	double missing;
 } Check;
@@ -54,10 +54,9 @@ ann_open_index(Oid oid, Relation *heap)
 	*heap = table_open(table, AccessShareLock);
 	index = index_open(oid, AccessShareLock);
 	if (index->rd_indam->ambuild != annbuild)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("index \"%s\" is not an ann index",
-						RelationGetRelationName(index))));
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("index \"%s\" is not an ann index",
+							   RelationGetRelationName(index))));
 	if (!pg_owns_relation(table, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX,
 					   RelationGetRelationName(index));
@@ -162,8 +161,8 @@ code_is_sound(const CodeRow *code, const CodeShape *shape)
 
 	if (!(code->head_scale >= 0 && code->tail_scale >= 0 &&
 		  code->tail_norm >= 0 && code->error >= 0) ||
-		isinf(code->head_scale) || isinf(code->tail_scale) ||
-		isnan(code->sq) || code->sq < 0)
+		isinf(code->head_scale) || isinf(code->tail_scale) || isnan(code->sq) ||
+		code->sq < 0)
 		return false;
 	for (int i = 0; i < n; i++)
 		if (code->codes[i] == 0)
@@ -220,8 +219,7 @@ check_row(AnnWalk *w, Page head, Page tail, BlockNumber block, uint32 cell,
 		bloom_add_element(c->present, (unsigned char *) tid,
 						  sizeof(ItemPointerData));
 	code_block_get(&layout->shape, codes, slot % CODE_LANES, code);
-	code->tail_scale =
-		((float *) ((char *) tail + layout->scale_offset))[at];
+	code->tail_scale = ((float *) ((char *) tail + layout->scale_offset))[at];
 	code->error = ((float *) ((char *) tail + layout->error_offset))[at];
 	memcpy(code->codes + code_head_padded(&layout->shape),
 		   (char *) tail + layout->code_offset + at * layout->tail_size,
@@ -283,9 +281,9 @@ recsys_index_check(PG_FUNCTION_ARGS)
 	c.row.code.codes = palloc0(code_row_size(&c.walk.cache->layout.shape));
 	c.r = palloc(sizeof(float) * c.walk.cache->dim);
 	if (all)
-		c.present = bloom_create((int64) Max(c.walk.meta.built_rows * 2,
-											 100000),
-								 maintenance_work_mem, 0);
+		c.present =
+			bloom_create((int64) Max(c.walk.meta.built_rows * 2, 100000),
+						 maintenance_work_mem, 0);
 	for (int cell = 0; cell <= c.walk.cache->cells; cell++)
 		ann_walk_chain(&c.walk, cell);
 	if (all)

@@ -24,7 +24,7 @@ PG_FUNCTION_INFO_V1(recsys_index_stats);
 
 #define QUERIES 24 /* rows that are searched for, for the recall */
 #define TOP 10
-#define LOG_SHARE 0.1	/* of the rows in the log: too many */
+#define LOG_SHARE 0.1 /* of the rows in the log: too many */
 #define DRIFT_LIMIT 1.3
 #define DEAD_SHARE 0.3
 #define COLUMNS 15
@@ -61,8 +61,7 @@ count_row(AnnWalk *w, Page head, Page tail, BlockNumber block, uint32 cell,
 	w->rows++;
 	s->cell_rows++;
 	code_block_get(&layout->shape, codes, slot % CODE_LANES, &s->code);
-	s->code.tail_scale =
-		((float *) ((char *) tail + layout->scale_offset))[at];
+	s->code.tail_scale = ((float *) ((char *) tail + layout->scale_offset))[at];
 	s->code.error = ((float *) ((char *) tail + layout->error_offset))[at];
 	if (isinf(s->code.error))
 		return;
@@ -128,8 +127,8 @@ sampled_recall(Stats *s)
 	int queries = (int) Min(s->offered, QUERIES);
 	double hit = 0, all = 0;
 
-	search->context = AllocSetContextCreate(
-		CurrentMemoryContext, "ann stats", ALLOCSET_DEFAULT_SIZES);
+	search->context = AllocSetContextCreate(CurrentMemoryContext, "ann stats",
+											ALLOCSET_DEFAULT_SIZES);
 	for (int i = 0; i < queries; i++)
 	{
 		const float *q = s->query + (Size) i * s->walk.cache->dim;
@@ -212,8 +211,7 @@ recsys_index_stats(PG_FUNCTION_ARGS)
 	ann_walk_begin(&s.walk, index);
 	s.walk.row = count_row;
 	s.code.codes = palloc0(code_row_size(&s.walk.cache->layout.shape));
-	s.query =
-		palloc0(sizeof(float) * (QUERIES + 1) * (Size) s.walk.cache->dim);
+	s.query = palloc0(sizeof(float) * (QUERIES + 1) * (Size) s.walk.cache->dim);
 	rng_init(&s.rng, 1, 3);
 	for (int cell = 0; cell <= s.walk.cache->cells; cell++)
 	{

@@ -1,0 +1,121 @@
+-- The index and what else a table can do.
+SET client_min_messages = warning;
+SET recsys.target_recall = 1;
+CREATE FUNCTION ann_vector(i int, dim int) RETURNS vector
+LANGUAGE sql IMMUTABLE AS $$
+	SELECT (SELECT array_agg((hashint4(i * 1000 + g) % 1000) / 1000.0)
+			FROM generate_series(1, dim) g)::vector
+$$;
+
+-- partitions: merged in order
+CREATE TABLE ann_part (id int, e vector(8)) PARTITION BY HASH (id);
+CREATE TABLE ann_part0 PARTITION OF ann_part FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE ann_part1 PARTITION OF ann_part FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+INSERT INTO ann_part SELECT i, ann_vector(i, 8) FROM generate_series(1, 4000) i;
+CREATE INDEX ON ann_part USING ann (e vector_l2_ops);
+ANALYZE ann_part;
+EXPLAIN (COSTS OFF) SELECT id FROM ann_part
+ORDER BY e <-> '[0,0,0,0,1,1,1,1]' LIMIT 5;
+SELECT array_agg(id) AS by_index FROM
+	(SELECT id FROM ann_part ORDER BY e <-> '[0,0,0,0,1,1,1,1]' LIMIT 12) r \gset
+SET enable_indexscan = off;
+SELECT array_agg(id) = :'by_index' FROM
+	(SELECT id FROM ann_part ORDER BY e <-> '[0,0,0,0,1,1,1,1]' LIMIT 12) r;
+RESET enable_indexscan;
+DROP TABLE ann_part;
+
+-- concurrent builds, reindex, truncate, HOT updates, prepared statements
+CREATE TABLE ann_one (id int PRIMARY KEY, n int, e vector(8));
+INSERT INTO ann_one SELECT i, i, ann_vector(i, 8) FROM generate_series(1, 3000) i;
+CREATE INDEX CONCURRENTLY ann_one_ip ON ann_one USING ann (e vector_ip_ops);
+CREATE INDEX ann_one_half ON ann_one USING ann ((l2_normalize(e)::vector(8)) vector_cosine_ops)
+	WHERE id <= 1500;
+ANALYZE ann_one;
+UPDATE ann_one SET n = n + 1 WHERE id % 3 = 0;
+SELECT recsys_index_check('ann_one_ip', true), recsys_index_check('ann_one_half', true);
+PREPARE ann_top(vector, int) AS SELECT id FROM ann_one
+	WHERE id <= 1500 ORDER BY l2_normalize(e)::vector(8) <=> $1 LIMIT $2;
+SET plan_cache_mode = force_generic_plan;
+EXPLAIN (COSTS OFF) EXECUTE ann_top('[1,0,0,0,0,0,0,2]', 3);
+EXECUTE ann_top('[1,0,0,0,0,0,0,2]', 3);
+RESET plan_cache_mode;
+SET enable_indexscan = off;
+EXECUTE ann_top('[1,0,0,0,0,0,0,2]', 3);
+RESET enable_indexscan;
+REINDEX INDEX CONCURRENTLY ann_one_ip;
+REINDEX INDEX ann_one_half;
+SELECT recsys_index_check('ann_one_ip', true), recsys_index_check('ann_one_half', true);
+SELECT metric, dimensions, rows, dead, log_rows, round(drift::numeric, 2) AS drift, generation, advice,
+	sampled_recall > 0.9 AS recall_fine, pages = file_pages AS all_in_use
+FROM recsys_index_stats('ann_one_ip');
+DELETE FROM ann_one WHERE id % 2 = 0;
+VACUUM ann_one;
+SELECT rows, dead FROM recsys_index_stats('ann_one_ip');
+INSERT INTO ann_one SELECT id + 10000, n, e FROM ann_one;
+SELECT rows, dead > 0 AS some_dead FROM recsys_index_stats('ann_one_ip');
+TRUNCATE ann_one;
+SELECT rows, cells FROM recsys_index_stats('ann_one_ip');
+SELECT id FROM ann_one ORDER BY e <#> '[1,1,1,1,1,1,1,1]' LIMIT 3;
+INSERT INTO ann_one SELECT i, i, ann_vector(i, 8) FROM generate_series(1, 5) i;
+SELECT count(*) FROM (SELECT id FROM ann_one ORDER BY e <#> '[1,1,1,1,1,1,1,1]') r;
+DROP TABLE ann_one;
+
+-- made empty, filled later: a structure comes by itself
+CREATE TABLE ann_grow (id int, e vector(8));
+CREATE INDEX ann_grow_l2 ON ann_grow USING ann (e vector_l2_ops);
+INSERT INTO ann_grow SELECT i, ann_vector(i, 8) FROM generate_series(1, 6000) i;
+SELECT rows, cells > 1 AS has_cells, generation > 1 AS adapted, advice
+FROM recsys_index_stats('ann_grow_l2');
+SELECT recsys_index_check('ann_grow_l2', true);
+SELECT id FROM ann_grow ORDER BY e <-> ann_vector(77, 8) LIMIT 1;
+DROP TABLE ann_grow;
+
+-- with the least memory
+SET maintenance_work_mem = '1MB';
+CREATE TABLE ann_small AS SELECT i AS id, ann_vector(i, 40)::vector(40) AS e
+	FROM generate_series(1, 5000) i;
+CREATE INDEX ann_small_ip ON ann_small USING ann (e vector_ip_ops);
+RESET maintenance_work_mem;
+SELECT recsys_index_check('ann_small_ip', true);
+SELECT id FROM ann_small ORDER BY e <#> ann_vector(5, 40) LIMIT 0;
+DROP TABLE ann_small;
+
+-- many dimensions, toasted rows
+CREATE TABLE ann_wide AS SELECT i AS id, ann_vector(i, 1500)::vector(1500) AS e
+	FROM generate_series(1, 300) i;
+CREATE INDEX ann_wide_cos ON ann_wide USING ann (e vector_cosine_ops);
+SET enable_seqscan = off;
+SELECT id FROM ann_wide ORDER BY e <=> ann_vector(222, 1500) LIMIT 1;
+SELECT count(*) FROM (SELECT id FROM ann_wide ORDER BY e <=> ann_vector(5, 1500)) r;
+RESET enable_seqscan;
+SELECT recsys_index_check('ann_wide_cos', true);
+DROP TABLE ann_wide;
+
+-- check and statistics of what is not an ann index
+CREATE TABLE ann_none (id int PRIMARY KEY);
+\set VERBOSITY sqlstate
+SELECT recsys_index_check('ann_none'::regclass);
+SELECT recsys_index_check('ann_none_pkey');
+SELECT recsys_index_stats('ann_none_pkey');
+SELECT recsys_index_check(0);
+SELECT recsys_index_check(NULL) IS NULL;
+\set VERBOSITY default
+DROP TABLE ann_none;
+
+-- backward and unordered scans are refused or not planned
+CREATE TABLE ann_back (id int, e vector(2));
+INSERT INTO ann_back SELECT i, ARRAY[i, 1]::vector FROM generate_series(1, 3000) i;
+CREATE INDEX ON ann_back USING ann (e vector_l2_ops);
+ANALYZE ann_back;
+SET enable_seqscan = off;
+BEGIN;
+DECLARE c SCROLL CURSOR FOR SELECT id FROM ann_back ORDER BY e <-> '[5,1]' LIMIT 4;
+FETCH 3 FROM c;
+FETCH BACKWARD 2 FROM c;
+COMMIT;
+SELECT count(*) FROM ann_back;
+-- ties come in a stable order: by place in the table
+SELECT array_agg(id) FROM
+	(SELECT id FROM ann_back ORDER BY e <-> '[5,1]' LIMIT 7) r;
+DROP TABLE ann_back;
+DROP FUNCTION ann_vector;
