@@ -623,6 +623,17 @@ CREATE FUNCTION rank_items(user_id text, items text[],
 	AS 'MODULE_PATHNAME', 'recsys_rank_items_text'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
 
+-- How good a model is on a test table, beside most popular or, for rmse and
+-- mae, beside damped means; without a table what training found on the
+-- interactions that it held out.
+CREATE FUNCTION recsys_evaluate(model name DEFAULT 'default',
+	test regclass DEFAULT NULL, ks integer[] DEFAULT '{1,5,10,20,50,100}',
+	exclude_seen boolean DEFAULT true, OUT metric text, OUT k integer,
+	OUT value double precision, OUT baseline double precision)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'recsys_evaluate'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 100000 ROWS 30;
+
 -- The vector of one row, NULL when there is none: for ORDER BY
 -- embedding <#> user_embedding(42).
 CREATE FUNCTION user_embedding(user_id bigint, model name DEFAULT NULL)

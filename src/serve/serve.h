@@ -54,7 +54,7 @@ typedef struct ServeMap
 	Datum *keys;    /* (slots) */
 } ServeMap;
 
-/* columns beside the key that a caller wants to read */
+/* columns beside the key: one of the vectors, and the popularity */
 #define SERVE_EMBEDDING 1
 #define SERVE_RANKING 2
 #define SERVE_INTERACTIONS 4
@@ -66,13 +66,12 @@ typedef struct ServeTable
 	Oid schema; /* of the extension */
 	ServeKeyType key;
 	AttrNumber key_att;
-	AttrNumber embedding_att; /* 0 unless asked for, as the next two */
-	AttrNumber ranking_att;
-	AttrNumber interactions_att;
-	bool params; /* the parameters: no key and no vectors */
-	bool plain;  /* may be read without the executor: no policies in force */
+	AttrNumber vector_att;       /* embedding, or ranking */
+	AttrNumber interactions_att; /* 0 unless asked for */
+	bool params;                 /* the parameters: no key and no vectors */
+	bool plain; /* may be read without the executor: no policies in force */
 	int version;
-	int dim;    /* of embedding */
+	int dim;    /* of the vectors */
 	int64 rows; /* as the catalog has it: a hint */
 } ServeTable;
 
@@ -86,7 +85,7 @@ typedef struct ServePack
 	ServeKeyType key;
 	int32 n;
 	int dim;
-	float *rows;         /* (n, dim), by falling norm, equal ones by key */
+	float *rows;         /* (n, dim), by falling norm, else by key */
 	float *norms;        /* (n) */
 	Datum *keys;         /* (n) */
 	int32 *order;        /* (n), place of the key in rising key order */
@@ -118,6 +117,16 @@ typedef struct ServeRows
 	Tuplestorestate *store;
 	TupleDesc desc;
 } ServeRows;
+
+/* a row of a query; false ends the query */
+typedef bool (*ServeRowCallback)(TupleTableSlot *slot, void *arg);
+
+/* functions in serve_query.c */
+extern void serve_query(const char *query, int n, const Oid *types,
+						const Datum *values, ServeRowCallback row, void *arg);
+extern void serve_query_plan(SPIPlanPtr plan, int n, const Oid *types,
+							 const Datum *values, ServeRowCallback row,
+							 void *arg);
 
 /* functions in serve_key.c */
 extern void serve_key_init(ServeKeyType *type, Oid oid);
@@ -151,19 +160,22 @@ extern void serve_table_open(ServeTable *table, const StoreModel *model,
 extern void serve_table_open_params(ServeTable *table, const StoreModel *model);
 extern void serve_table_close(ServeTable *table);
 /*
- * The vector of one row, in the current context: embedding or ranking.
- * Returns false when there is no such row; *vector is NULL when it is NULL.
+ * The vector of one row, in the current context. Returns false when there is no such row; *vector is NULL when it is NULL.
  */
-extern bool serve_table_vector(ServeTable *table, Datum key, int column,
-							   Vector **vector);
+extern bool serve_table_vector(ServeTable *table, Datum key, Vector **vector);
+/* 55000 when the table has a vector of another dimension */
+extern void serve_table_check_dim(const ServeTable *table, int dim);
 extern char *serve_table_name(Oid relid);
 extern char *serve_operator(const ServeTable *table, const char *name);
 extern void serve_check_retrieval(const StoreModel *model);
 extern void serve_check_ranking(const StoreModel *model);
 
 /* functions in serve_pack.c */
-/* NULL when it would take more than limit bytes */
-extern ServePack *serve_pack_load(ServeTable *table, Size limit);
+/*
+ * NULL when it would take more than limit bytes. Rows in falling order of
+ * their norms for scanning, or else (by_key) of their keys.
+ */
+extern ServePack *serve_pack_load(ServeTable *table, Size limit, bool by_key);
 extern int32 *serve_pack_popular(ServePack *pack);
 extern int32 serve_pack_find(ServePack *pack, Datum key);
 
@@ -179,6 +191,49 @@ extern ServeParams *serve_params_load(ServeTable *table, Size limit);
 extern ServePack *serve_cache_get(ServeTable *table);
 /* the same for parameters; never NULL */
 extern ServeParams *serve_cache_params(ServeTable *table);
+
+/* functions in serve_pairs.c */
+
+/*
+ * Keys numbered from 0: first those of a packed table in its order, then
+ * others as they come.
+ */
+typedef struct ServeNames
+{
+	ServeMap *map;
+	Datum *keys; /* (n) */
+	int32 n;
+	int32 capacity;
+	int32 known; /* the first so many are the model's */
+} ServeNames;
+
+typedef struct ServePair
+{
+	int32 user;
+	int32 item;
+	float rating; /* NaN: NULL */
+} ServePair;
+
+typedef struct ServePairs
+{
+	ServePair *rows; /* (n) */
+	int64 n;
+	int64 capacity;
+	bool rated; /* the table has a rating column */
+} ServePairs;
+
+/* pack NULL: no key is known */
+extern void serve_names_init(ServeNames *names, const ServeKeyType *type,
+							 const ServePack *pack);
+/*
+ * All rows of a table with ratings. Column names are those of the model's
+ * ratings table, else (guess) usual ones. Rows with a NULL key are left out.
+ */
+extern void serve_pairs_read(ServePairs *pairs, const StoreModel *model,
+							 Oid relation, bool guess, ServeNames *users,
+							 ServeNames *items);
+/* sorts by user, then item; the answer (n_users + 1) says where each begins */
+extern int64 *serve_pairs_by_user(ServePairs *pairs, int32 n_users);
 
 /* functions in serve_seen.c */
 /*
@@ -201,8 +256,8 @@ extern int64 serve_sql_popular(ServeTable *table, int64 k, const ServeMap *skip,
 							   ServeRows *rows);
 /* the mean ranking vector of all rows; NULL when there is none */
 extern Vector *serve_sql_mean(ServeTable *table);
-extern bool serve_sql_vector(ServeTable *table, Datum key, int column,
-							 Vector **vector);
+extern bool serve_sql_vector(ServeTable *table, Datum key, Vector **vector);
+extern char *serve_sql_column(const ServeTable *table, AttrNumber att);
 
 /* functions in serve_rows.c */
 extern void serve_rows_begin(ServeRows *rows, FunctionCallInfo fcinfo);

@@ -319,7 +319,7 @@ load_entry(ServeTable *table, Size limit)
 	if (table->params)
 		e->params = serve_params_load(table, limit);
 	else
-		e->pack = serve_pack_load(table, limit);
+		e->pack = serve_pack_load(table, limit, false);
 	e->bytes = e->params != NULL ? e->params->bytes
 			   : e->pack != NULL ? e->pack->bytes
 								 : 0;

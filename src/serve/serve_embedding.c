@@ -25,7 +25,7 @@ embedding(FunctionCallInfo fcinfo, bool item, bool is_text)
 	serve_table_open(&table, &model, item, SERVE_EMBEDDING);
 	if (serve_arg_key(fcinfo, 0, item ? "item_id" : "user_id", is_text, &type,
 					  &key))
-		serve_table_vector(&table, key, SERVE_EMBEDDING, &vector);
+		serve_table_vector(&table, key, &vector);
 	serve_table_close(&table);
 	if (vector == NULL)
 		PG_RETURN_NULL();

@@ -60,7 +60,7 @@ serve_key_read(const ServeKeyType *type, Datum raw)
 		case TEXTOID:
 		case VARCHAROID:
 		case NUMERICOID:
-			return PointerGetDatum(PG_DETOAST_DATUM(raw));
+			return PointerGetDatum(PG_DETOAST_DATUM_PACKED(raw));
 		default:
 			return raw;
 	}

@@ -3,8 +3,8 @@
  *		A model table packed for scanning.
  *
  * serve_pack_load reads the table under the active snapshot, puts the rows
- * into falling order of their norms (equal ones by key) and copies the
- * vectors into one matrix. By Cauchy and Schwarz no row after the one with
+ * into falling order of their norms, equal ones by key (or all of them by
+ * key), and copies the vectors into one matrix. By Cauchy and Schwarz no row after the one with
  * norm n can score more than |query| * n, so that a scan for the best rows
  * may stop early and is still exact.
  */
@@ -28,6 +28,10 @@ typedef struct Loader
 	ServePack *pack;
 	MemoryContext scratch; /* freed at the end */
 	Size limit;
+	bool fits;
+	AttrNumber key_att; /* in the rows that are read */
+	AttrNumber vector_att;
+	AttrNumber interactions_att;
 	int64 capacity;
 	float *rows; /* (capacity, dim) */
 	Datum *keys;
@@ -99,24 +103,13 @@ add_key(Loader *l, Datum raw)
 	MemoryContextSwitchTo(old);
 }
 
-static void
-refuse_dim(Loader *l, int dim)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("embedding in table \"%s\" has %d dimensions, its "
-					"model has %d",
-					RelationGetRelationName(l->table->rel), dim, l->pack->dim),
-			 errhint("Train the model again with recsys_train.")));
-}
-
 /* false when the pack would become too large */
 static bool
 add_row(Loader *l, TupleTableSlot *slot)
 {
 	ServePack *pack = l->pack;
 	bool isnull;
-	Datum datum = slot_getattr(slot, l->table->embedding_att, &isnull);
+	Datum datum = slot_getattr(slot, l->vector_att, &isnull);
 	Vector *v;
 
 	if (isnull)
@@ -124,44 +117,68 @@ add_row(Loader *l, TupleTableSlot *slot)
 	if (pack->n == l->capacity)
 		grow(l, Min(l->capacity * 2, PG_INT32_MAX / 2));
 	v = vector_from_datum(datum);
-	if (v->dim != pack->dim)
-		refuse_dim(l, v->dim);
+	serve_table_check_dim(l->table, v->dim);
 	memcpy(l->rows + (Size) pack->n * pack->dim, v->x,
 		   sizeof(float) * pack->dim);
 	if ((Pointer) v != DatumGetPointer(datum))
 		pfree(v);
-	datum = slot_getattr(slot, l->table->key_att, &isnull);
+	datum = slot_getattr(slot, l->key_att, &isnull);
 	if (isnull)
 		return true;
 	add_key(l, datum);
 	l->interactions[pack->n] = 0;
-	if (l->table->interactions_att != 0)
+	if (l->interactions_att != 0)
 	{
-		datum = slot_getattr(slot, l->table->interactions_att, &isnull);
+		datum = slot_getattr(slot, l->interactions_att, &isnull);
 		l->interactions[pack->n] = isnull ? 0 : DatumGetInt32(datum);
 	}
 	pack->n++;
 	pack->bytes += row_bytes(pack->dim);
-	return pack->bytes <= l->limit && pack->n < PG_INT32_MAX / 2;
+	l->fits = pack->bytes <= l->limit && pack->n < PG_INT32_MAX / 2;
+	return l->fits;
 }
 
-static bool
+static void
 read_table(Loader *l)
 {
 	Relation rel = l->table->rel;
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	TableScanDesc scan =
 		table_beginscan_strat(rel, GetActiveSnapshot(), 0, NULL, true, false);
-	bool fits = true;
 
-	while (fits && table_scan_getnextslot(scan, ForwardScanDirection, slot))
-	{
+	l->key_att = l->table->key_att;
+	l->vector_att = l->table->vector_att;
+	l->interactions_att = l->table->interactions_att;
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot) &&
+		   add_row(l, slot))
 		CHECK_FOR_INTERRUPTS();
-		fits = add_row(l, slot);
-	}
 	table_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
-	return fits;
+}
+
+static bool
+add_query_row(TupleTableSlot *slot, void *arg)
+{
+	return add_row(arg, slot);
+}
+
+/* a table with policies, or one that is no ordinary table */
+static void
+read_by_query(Loader *l)
+{
+	ServeTable *t = l->table;
+	char *query = psprintf(
+		"SELECT %s, %s%s%s FROM %s", serve_sql_column(t, t->key_att),
+		serve_sql_column(t, t->vector_att),
+		t->interactions_att != 0 ? ", " : "",
+		t->interactions_att != 0 ? serve_sql_column(t, t->interactions_att)
+								 : "",
+		serve_table_name(RelationGetRelid(t->rel)));
+
+	l->key_att = 1;
+	l->vector_att = 2;
+	l->interactions_att = t->interactions_att != 0 ? 3 : 0;
+	serve_query(query, 0, NULL, NULL, add_query_row, l);
 }
 
 static int
@@ -237,7 +254,7 @@ norm_of(const float *x, int dim)
 }
 
 static void
-arrange(Loader *l)
+arrange(Loader *l, bool by_key)
 {
 	ServePack *pack = l->pack;
 	int32 n = pack->n;
@@ -251,7 +268,8 @@ arrange(Loader *l)
 		norms[i] = norm_of(l->rows + (Size) i * pack->dim, pack->dim);
 	}
 	/* the bits of floats that are not negative sort like the floats */
-	sort_falling(rows, (uint32 *) norms, n);
+	if (!by_key)
+		sort_falling(rows, (uint32 *) norms, n);
 	for (int32 i = 0; i < n; i++)
 	{
 		int32 from = rows[i];
@@ -281,7 +299,7 @@ allocate_pack(ServePack *pack)
 }
 
 ServePack *
-serve_pack_load(ServeTable *table, Size limit)
+serve_pack_load(ServeTable *table, Size limit, bool by_key)
 {
 	MemoryContext context = AllocSetContextCreate(
 		CurrentMemoryContext, "recsys packed table", ALLOCSET_DEFAULT_SIZES);
@@ -289,24 +307,28 @@ serve_pack_load(ServeTable *table, Size limit)
 		CurrentMemoryContext, "recsys packing", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(scratch);
 	ServePack *pack = MemoryContextAllocZero(context, sizeof(ServePack));
-	Loader l = {.table = table, .pack = pack, .limit = limit};
-	bool fits;
+	Loader l = {.table = table, .pack = pack, .limit = limit, .fits = true};
 
+	if (table->dim < 1)
+		serve_table_check_dim(table, 0);
 	pack->context = context;
 	pack->key = table->key;
 	pack->dim = table->dim;
 	l.scratch = scratch;
 	grow(&l, Min(Max(table->rows, 64),
 				 Max((int64) (limit / row_bytes(pack->dim)), 64)));
-	fits = read_table(&l);
-	if (fits)
+	if (table->plain)
+		read_table(&l);
+	else
+		read_by_query(&l);
+	if (l.fits)
 	{
 		allocate_pack(pack);
-		arrange(&l);
+		arrange(&l, by_key);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(scratch);
-	if (fits)
+	if (l.fits)
 		return pack;
 	MemoryContextDelete(context);
 	return NULL;

@@ -53,13 +53,6 @@ close_tables(Ranker *r)
 	serve_table_close(&r->items);
 }
 
-static int
-declared_dim(const ServeTable *table)
-{
-	return TupleDescAttr(RelationGetDescr(table->rel), table->ranking_att - 1)
-		->atttypmod;
-}
-
 static void
 refuse(const Ranker *r, const char *detail)
 {
@@ -68,14 +61,6 @@ refuse(const Ranker *r, const char *detail)
 						   NameStr(r->model.name)),
 					errdetail("%s.", detail),
 					errhint("Train the model again with recsys_train.")));
-}
-
-static void
-check_dim(const Ranker *r, const Vector *v, int dim)
-{
-	if (v->dim != dim)
-		refuse(r, psprintf("A ranking vector has %d dimensions, not %d", v->dim,
-						   dim));
 }
 
 /* a copy of the stored mean, or the mean of what is stored */
@@ -89,7 +74,7 @@ mean_vector(const Ranker *r, ServeTable *table, const float *param, int dim)
 	mean = serve_sql_mean(table);
 	if (mean == NULL)
 		refuse(r, "No ranking vector is stored");
-	check_dim(r, mean, dim);
+	serve_table_check_dim(table, mean->dim);
 	return mean->x;
 }
 
@@ -101,15 +86,14 @@ static void
 load_params(Ranker *r)
 {
 	ServeTable table;
-	int user_dim = declared_dim(&r->users);
-	int item_dim = declared_dim(&r->items);
 	const char *problem = NULL;
 
 	serve_table_open_params(&table, &r->model);
 	r->params = serve_cache_params(&table);
 	serve_table_close(&table);
-	if (predict_init(&r->predictor, r->model.ranking, user_dim, item_dim,
-					 r->params->params, r->params->n, &problem) != RS_OK)
+	if (predict_init(&r->predictor, r->model.ranking, r->users.dim,
+					 r->items.dim, r->params->params, r->params->n,
+					 &problem) != RS_OK)
 		refuse(r, problem != NULL ? problem : "The parameters do not fit");
 }
 
@@ -120,13 +104,10 @@ start(Ranker *r)
 
 	open_tables(r);
 	if (r->known)
-		serve_table_vector(&r->users, r->user_key, SERVE_RANKING, &v);
+		serve_table_vector(&r->users, r->user_key, &v);
 	load_params(r);
 	if (v != NULL)
-	{
-		check_dim(r, v, r->predictor.user_dim);
 		r->user = v->x;
-	}
 	else
 	{
 		r->user = mean_vector(r, &r->users, r->predictor.user_mean,
@@ -144,7 +125,7 @@ score(Ranker *r, bool known, Datum key)
 	const float *item;
 
 	if (known)
-		serve_table_vector(&r->items, key, SERVE_RANKING, &v);
+		serve_table_vector(&r->items, key, &v);
 	if (!r->items.plain)
 		load_params(r);
 	if (v == NULL && r->mean_item == NULL)
@@ -153,8 +134,6 @@ score(Ranker *r, bool known, Datum key)
 								   r->predictor.item_dim);
 		load_params(r);
 	}
-	if (v != NULL)
-		check_dim(r, v, r->predictor.item_dim);
 	item = v != NULL ? v->x : r->mean_item;
 	return predict_one(&r->predictor, r->user, item, r->scratch);
 }

@@ -34,7 +34,7 @@ query_vector(const Request *r)
 
 	serve_table_open(&table, &r->model, r->by_item, SERVE_EMBEDDING);
 	if (r->known)
-		serve_table_vector(&table, r->key, SERVE_EMBEDDING, &vector);
+		serve_table_vector(&table, r->key, &vector);
 	serve_table_close(&table);
 	return vector;
 }

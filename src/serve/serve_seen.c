@@ -5,17 +5,13 @@
  * The query runs through SPI with the caller's rights, under the active
  * snapshot and with row-level policies. Its plan is made once in a backend
  * for each model (a generic one: replanning would cost more than the query)
- * and again when the table's name or columns are others. Rows go straight
- * into a map by a DestReceiver instead of being collected first.
+ * and again when the table's name or columns are others.
  */
 #include "postgres.h"
 
-#include "access/tupdesc.h"
 #include "catalog/pg_class.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "nodes/params.h"
-#include "tcop/dest.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
@@ -38,35 +34,18 @@ typedef struct PlanEntry
 	SPIPlanPtr plan;
 } PlanEntry;
 
-/* rows of one column into a map */
-typedef struct MapReceiver
-{
-	DestReceiver pub;
-	ServeMap *map;
-} MapReceiver;
-
 static HTAB *plans = NULL;
 
 static bool
-receive(TupleTableSlot *slot, DestReceiver *self)
+add_seen(TupleTableSlot *slot, void *arg)
 {
-	ServeMap *map = ((MapReceiver *) self)->map;
+	ServeMap *map = arg;
 	bool isnull;
 	Datum raw = slot_getattr(slot, 1, &isnull);
 
 	if (!isnull)
 		serve_map_add(map, serve_key_read(&map->type, raw), 0, true);
 	return true;
-}
-
-static void
-startup(DestReceiver *self, int operation, TupleDesc desc)
-{
-}
-
-static void
-shutdown(DestReceiver *self)
-{
 }
 
 static void
@@ -175,23 +154,17 @@ serve_seen(const StoreModel *model, bool of_item, Datum key)
 {
 	ServeKeyType key_type;
 	ServeKeyType map_type;
-	MapReceiver receiver = {{receive, startup, shutdown, shutdown, DestNone}};
-	ParamListInfo params = makeParamList(1);
-	SPIExecuteOptions options = {.params = params, .read_only = true};
+	ServeMap *map;
+	Datum value;
 
 	serve_key_init(&key_type, of_item ? model->item_type : model->user_type);
 	serve_key_init(&map_type, of_item ? model->user_type : model->item_type);
-	receiver.map = serve_map_new(&map_type, 128);
-	params->params[0].value = serve_key_native(&key_type, key);
-	params->params[0].isnull = false;
-	params->params[0].pflags = PARAM_FLAG_CONST;
-	params->params[0].ptype = key_type.type;
-	options.dest = &receiver.pub;
+	map = serve_map_new(&map_type, 128);
+	value = serve_key_native(&key_type, key);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute_plan_extended(seen_plan(model, of_item, key_type.type),
-								  &options) < 0)
-		elog(ERROR, "could not run the query for what has been seen");
+	serve_query_plan(seen_plan(model, of_item, key_type.type), 1,
+					 &key_type.type, &value, add_seen, map);
 	SPI_finish();
-	return receiver.map;
+	return map;
 }

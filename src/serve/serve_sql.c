@@ -16,24 +16,23 @@
 
 #include "serve/serve.h"
 
-static char *
-column_name(const ServeTable *table, AttrNumber att)
+char *
+serve_sql_column(const ServeTable *table, AttrNumber att)
 {
 	return pstrdup(quote_identifier(NameStr(
 		TupleDescAttr(RelationGetDescr(table->rel), att - 1)->attname)));
 }
 
 bool
-serve_sql_vector(ServeTable *table, Datum key, int column, Vector **vector)
+serve_sql_vector(ServeTable *table, Datum key, Vector **vector)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	AttrNumber att =
-		column == SERVE_RANKING ? table->ranking_att : table->embedding_att;
 	Datum value = serve_key_native(&table->key, key);
-	char *query = psprintf(
-		"SELECT %s FROM %s WHERE %s OPERATOR(pg_catalog.=) $1",
-		column_name(table, att), serve_table_name(RelationGetRelid(table->rel)),
-		column_name(table, table->key_att));
+	char *query =
+		psprintf("SELECT %s FROM %s WHERE %s OPERATOR(pg_catalog.=) $1",
+				 serve_sql_column(table, table->vector_att),
+				 serve_table_name(RelationGetRelid(table->rel)),
+				 serve_sql_column(table, table->key_att));
 	bool found;
 
 	*vector = NULL;
@@ -67,7 +66,7 @@ serve_sql_mean(ServeTable *table)
 	MemoryContext caller = CurrentMemoryContext;
 	char *query = psprintf("SELECT %s.avg(%s) FROM %s",
 						   quote_identifier(get_namespace_name(table->schema)),
-						   column_name(table, table->ranking_att),
+						   serve_sql_column(table, table->vector_att),
 						   serve_table_name(RelationGetRelid(table->rel)));
 	Vector *mean = NULL;
 	Datum datum;
@@ -148,12 +147,12 @@ int64
 serve_sql_top(ServeTable *table, const Vector *query, bool cosine, int64 k,
 			  const ServeMap *skip, ServeRows *rows, const char *source)
 {
-	char *key = column_name(table, table->key_att);
-	char *embedding = column_name(table, table->embedding_att);
+	char *key = serve_sql_column(table, table->key_att);
+	char *embedding = serve_sql_column(table, table->vector_att);
 	char *distance = psprintf("%s %s $1", embedding,
 							  serve_operator(table, cosine ? "<=>" : "<#>"));
 	Form_pg_attribute att =
-		TupleDescAttr(RelationGetDescr(table->rel), table->embedding_att - 1);
+		TupleDescAttr(RelationGetDescr(table->rel), table->vector_att - 1);
 	char *text = psprintf(
 		"SELECT %s, %s (%s) FROM %s WHERE %s IS NOT NULL ORDER BY %s", key,
 		cosine ? "1 -" : "-", distance,
@@ -168,13 +167,13 @@ int64
 serve_sql_popular(ServeTable *table, int64 k, const ServeMap *skip,
 				  ServeRows *rows)
 {
-	char *key = column_name(table, table->key_att);
-	char *count = column_name(table, table->interactions_att);
+	char *key = serve_sql_column(table, table->key_att);
+	char *count = serve_sql_column(table, table->interactions_att);
 	char *text = psprintf(
 		"SELECT %s, %s::pg_catalog.float8 FROM %s WHERE %s IS NOT "
 		"NULL ORDER BY %s DESC NULLS LAST, %s%s",
 		key, count, serve_table_name(RelationGetRelid(table->rel)),
-		column_name(table, table->embedding_att), count, key,
+		serve_sql_column(table, table->vector_att), count, key,
 		table->key.kind == KEY_TEXT ? " COLLATE pg_catalog.\"C\"" : "");
 
 	return run(table, text, 0, NULL, NULL, k, skip, rows, "popular");

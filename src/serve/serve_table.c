@@ -24,7 +24,6 @@
 #include "utils/lsyscache.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 
 #include "pg/pg_compat.h"
 #include "serve/serve.h"
@@ -72,23 +71,11 @@ check_rights(Relation rel, const AttrNumber *atts, int n)
 						   RelationGetRelationName(rel));
 }
 
-/* the extension's schema, by membership of its catalog, not by search_path */
-static Oid
-extension_schema(void)
-{
-	return get_rel_namespace(store_table_oid(STORE_MODEL));
-}
-
 static void
-check_vector_column(const StoreModel *model, Relation rel, AttrNumber attno,
-					Oid schema)
+check_vector_column(const StoreModel *model, Relation rel, AttrNumber attno)
 {
-	Oid type =
-		GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
-						CStringGetDatum("vector"), ObjectIdGetDatum(schema));
-
-	if (attno != 0 &&
-		TupleDescAttr(RelationGetDescr(rel), attno - 1)->atttypid != type)
+	if (TupleDescAttr(RelationGetDescr(rel), attno - 1)->atttypid !=
+		store_vector_type())
 		refuse_table(model, psprintf("Column \"%s\" of \"%s\" is not a vector.",
 									 NameStr(*attnumAttName(rel, attno)),
 									 RelationGetRelationName(rel)));
@@ -116,37 +103,35 @@ void
 serve_table_open(ServeTable *table, const StoreModel *model, bool item,
 				 int columns)
 {
+	bool ranking = (columns & SERVE_RANKING) != 0;
 	Relation rel =
 		open_relation(model, item ? model->item_table : model->user_table,
 					  item ? "item" : "user");
-	AttrNumber atts[4] = {0};
+	AttrNumber atts[3] = {0};
 
 	atts[0] = column(model, rel, item ? "item_id" : "user_id");
-	if (columns & SERVE_EMBEDDING)
-		atts[1] = column(model, rel, "embedding");
-	if (columns & SERVE_RANKING)
-		atts[2] = column(model, rel, "ranking");
+	atts[1] = column(model, rel, ranking ? "ranking" : "embedding");
 	if (columns & SERVE_INTERACTIONS)
-		atts[3] = column(model, rel, "interactions");
+		atts[2] = column(model, rel, "interactions");
 	check_rights(rel, atts, lengthof(atts));
-	table->schema = extension_schema();
-	check_vector_column(model, rel, atts[1], table->schema);
-	check_vector_column(model, rel, atts[2], table->schema);
-	if (atts[3] != 0 &&
-		TupleDescAttr(RelationGetDescr(rel), atts[3] - 1)->atttypid != INT4OID)
+	table->schema = store_extension_schema();
+	check_vector_column(model, rel, atts[1]);
+	if (atts[2] != 0 &&
+		TupleDescAttr(RelationGetDescr(rel), atts[2] - 1)->atttypid != INT4OID)
 		refuse_table(model, "Its interactions are not of type integer.");
 
 	table->rel = rel;
 	serve_key_init(&table->key,
 				   TupleDescAttr(RelationGetDescr(rel), atts[0] - 1)->atttypid);
 	table->key_att = atts[0];
-	table->embedding_att = atts[1];
-	table->ranking_att = atts[2];
-	table->interactions_att = atts[3];
+	table->vector_att = atts[1];
+	table->interactions_att = atts[2];
 	table->params = false;
 	table->plain = is_plain(rel);
 	table->version = model->version;
-	table->dim = model->dim;
+	table->dim =
+		ranking ? TupleDescAttr(RelationGetDescr(rel), atts[1] - 1)->atttypmod
+				: model->dim;
 	table->rows = item ? model->items : model->users;
 }
 
@@ -162,6 +147,7 @@ serve_table_open_params(ServeTable *table, const StoreModel *model)
 	atts[2] = column(model, rel, "value");
 	check_rights(rel, atts, lengthof(atts));
 	table->rel = rel;
+	table->schema = store_extension_schema();
 	table->params = true;
 	table->plain = is_plain(rel);
 	table->version = model->version;
@@ -262,8 +248,7 @@ own_vector(Datum datum)
 }
 
 static bool
-fetch_by_index(ServeTable *table, Relation index, Datum key, AttrNumber att,
-			   Vector **vector)
+fetch_by_index(ServeTable *table, Relation index, Datum key, Vector **vector)
 {
 	ScanKeyData scan_key;
 	IndexScanDesc scan;
@@ -277,7 +262,7 @@ fetch_by_index(ServeTable *table, Relation index, Datum key, AttrNumber att,
 	if (found)
 	{
 		bool isnull;
-		Datum datum = slot_getattr(slot, att, &isnull);
+		Datum datum = slot_getattr(slot, table->vector_att, &isnull);
 
 		*vector = isnull ? NULL : own_vector(datum);
 	}
@@ -286,36 +271,33 @@ fetch_by_index(ServeTable *table, Relation index, Datum key, AttrNumber att,
 	return found;
 }
 
-static void
-check_vector_dim(ServeTable *table, int column, const Vector *vector)
-{
-	if (column == SERVE_EMBEDDING && vector != NULL &&
-		vector->dim != table->dim)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("embedding in table \"%s\" has %d dimensions, its "
-						"model has %d",
-						RelationGetRelationName(table->rel), vector->dim,
-						table->dim),
-				 errhint("Train the model again with recsys_train.")));
-}
-
 bool
-serve_table_vector(ServeTable *table, Datum key, int column, Vector **vector)
+serve_table_vector(ServeTable *table, Datum key, Vector **vector)
 {
-	AttrNumber att =
-		column == SERVE_RANKING ? table->ranking_att : table->embedding_att;
 	Relation index = table->plain ? open_key_index(table) : NULL;
 	bool found;
 
 	*vector = NULL;
 	if (index == NULL)
-		found = serve_sql_vector(table, key, column, vector);
+		found = serve_sql_vector(table, key, vector);
 	else
 	{
-		found = fetch_by_index(table, index, key, att, vector);
+		found = fetch_by_index(table, index, key, vector);
 		index_close(index, NoLock);
 	}
-	check_vector_dim(table, column, *vector);
+	if (*vector != NULL)
+		serve_table_check_dim(table, (*vector)->dim);
 	return found;
+}
+
+void
+serve_table_check_dim(const ServeTable *table, int dim)
+{
+	if (dim != table->dim)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("a vector in table \"%s\" has %d dimensions, its "
+						"model has %d",
+						RelationGetRelationName(table->rel), dim, table->dim),
+				 errhint("Train the model again with recsys_train.")));
 }

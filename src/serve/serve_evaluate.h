@@ -1,0 +1,54 @@
+/*
+ * serve_evaluate.h
+ *		What the two halves of recsys_evaluate share.
+ */
+#ifndef RECSYS_SERVE_EVALUATE_H
+#define RECSYS_SERVE_EVALUATE_H
+
+#include "utils/memutils.h"
+
+#include "model/metrics.h"
+#include "serve/serve.h"
+#include "store/store_catalog.h"
+
+typedef struct Evaluation
+{
+	StoreModel model;
+	bool exclude_seen;
+	int n_k;
+	int k[METRICS_MAX_K];
+	ServePack *user_pack; /* by key; NULL without a retrieval stage */
+	ServePack *item_pack;
+	ServeNames users; /* known ones have the numbers of the pack's rows */
+	ServeNames items;
+	bool has_ratings; /* the ratings table exists */
+	ServePairs train; /* the ratings table, by user */
+	ServePairs held;  /* the test table, by user */
+	int64 *train_ptr; /* (users.n + 1) */
+	int64 *held_ptr;
+} Evaluation;
+
+/* some users of the test table, as metrics.c wants them */
+typedef struct Part
+{
+	Dataset ds;
+	int32 *who;     /* (ds.n_users) number in Evaluation.users */
+	int32 *missing; /* (ds.n_users) test items that are no candidates */
+} Part;
+
+/* zeroed memory for n things, of any size */
+static inline void *
+serve_alloc(Size n, Size size)
+{
+	if (n > MaxAllocHugeSize / size)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("too many rows to evaluate")));
+	return palloc_extended(n * size, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+}
+
+/* functions in serve_errors.c */
+
+/* of the model and of the baseline; false when no test row has a rating */
+extern bool serve_rating_errors(const Evaluation *e, double *rmse, double *mae);
+
+#endif
