@@ -265,7 +265,7 @@ ials_epoch(Team *team, Ials *als, const IalsSide *users, const IalsSide *items)
 
 void
 ials_copy(const Team *team, const Ials *als, const float *from, int32_t n,
-		  float *to)
+		  float *to, int k, int blocks, float scale)
 {
 	size_t d = (size_t) als->config.dim;
 	int64_t a;
@@ -273,6 +273,11 @@ ials_copy(const Team *team, const Ials *als, const float *from, int32_t n,
 
 	team_range(team, n, &a, &b);
 	for (int64_t r = a; r < b; r++)
-		memcpy(to + (size_t) r * d, from + (size_t) r * (size_t) als->ld,
-			   sizeof(float) * d);
+	{
+		const float *in = from + (size_t) r * (size_t) als->ld;
+		float *out = to + ((size_t) r * (size_t) blocks + (size_t) k) * d;
+
+		for (size_t c = 0; c < d; c++)
+			out[c] = in[c] * scale;
+	}
 }

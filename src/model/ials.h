@@ -77,8 +77,11 @@ extern RsStatus ials_epoch(Team *team, Ials *als, const IalsSide *users,
 /* only one half: rows of target from those of source */
 extern RsStatus ials_half(Team *team, Ials *als, const IalsSide *side,
 						  float *target, float *source);
-/* vectors without padding: (n, dim); to may not overlap from */
+/*
+ * Rows (n, ld) without padding, times scale, as block k of the `blocks`
+ * blocks of dim columns of to (n, blocks * dim).
+ */
 extern void ials_copy(const Team *team, const Ials *als, const float *from,
-					  int32_t n, float *to);
+					  int32_t n, float *to, int k, int blocks, float scale);
 
 #endif

@@ -5,8 +5,8 @@
  *	tune	short trainings of few dimensions over a grid of lambda and alpha0
  *			(steps of 3, then of sqrt 3), each judged by NDCG@20 of held-out
  *			interactions; then whether weighting by rating helps
- *	train	all dimensions on the training part; metrics of the report
- *	refit	a few more epochs on all interactions
+ *	train	on the training part; the best epoch and the report's metrics
+ *	refit	so many epochs on all interactions
  *
  * Nothing here looks at the clock unless max_seconds is set, so that the
  * result depends on data, configuration and seed alone.
@@ -21,13 +21,15 @@
 #define TUNE_DIM 32
 #define TUNE_FULL 500000 /* up to so many interactions use all dimensions */
 #define TUNE_EPOCHS 6
-#define TUNE_USERS 4000
+#define TUNE_USERS 8000
 #define START_LAMBDA 0.0173f
 #define START_ALPHA0 0.173f
 #define WEIGHT_SLOPE 0.12f  /* of a rating's standard score */
 #define WEIGHT_DOUBT 0.998f /* ratings nearly always help a little */
 #define WEIGHT_MOST 5000000 /* interactions: weights cost 8 bytes each */
 #define DOUBT 1.004         /* what a step must gain: trials are noisy */
+#define STARTS_MOST 300000  /* interactions: average over two starts */
+#define EPOCHS 8
 #define MAX_TRIALS 40
 
 typedef struct Trial
@@ -47,6 +49,9 @@ typedef struct IalsRun
 	int most_trials;
 	bool fix_lambda;
 	bool fix_alpha0;
+	int starts;         /* models whose scores are averaged */
+	float *u;           /* (n_users, starts * dim) */
+	float *v;           /* (n_items, starts * dim) */
 	float slope;        /* of the weights, 0: none */
 	float *user_weight; /* (n), NULL without ratings */
 	float *item_weight;
@@ -82,6 +87,13 @@ wants_weights(const JobInput *input)
 	return input->rating != 0 && input->n <= WEIGHT_MOST;
 }
 
+/* small data: the average over two random starts is better than each */
+static int
+count_starts(const JobConfig *config, const JobInput *in)
+{
+	return config->dim == 0 && in->n <= STARTS_MOST ? 2 : 1;
+}
+
 size_t
 retrieval_ials_size(const JobConfig *config, const JobInput *input)
 {
@@ -99,6 +111,7 @@ retrieval_ials_size(const JobConfig *config, const JobInput *input)
 	if (wants_weights(input))
 		size += 2 * arena_need((size_t) input->n, sizeof(float)) +
 				arena_need((size_t) input->n, sizeof(int64_t));
+	c.dim *= count_starts(config, input);
 	return size +
 		   arena_need((size_t) input->n_users * (size_t) c.dim, sizeof(float)) +
 		   arena_need((size_t) input->n_items * (size_t) c.dim, sizeof(float));
@@ -363,37 +376,72 @@ tune(IalsRun *run, IalsConfig *config)
 	return st;
 }
 
-/* vectors of the model, without padding, into the output */
+/* models from all starts, side by side in u and v */
 static RsStatus
-publish(IalsRun *run, const IalsConfig *c, int epochs)
+train_starts(IalsRun *run, const IalsConfig *config, int epochs, bool all)
+{
+	Retrieval *r = run->r;
+	RsStatus st = RS_OK;
+
+	for (int k = 0; k < run->starts && st == RS_OK; k++)
+	{
+		IalsConfig c = *config;
+
+		c.seed += (uint64_t) k;
+		st = ials_restart(r->team, &run->als, &c);
+		if (st == RS_OK)
+			st = train(run, epochs, all, k == 0);
+		if (st != RS_OK)
+			break;
+		ials_copy(r->team, &run->als, run->als.w, r->ds->n_users, run->u, k,
+				  run->starts, 1.0f / (float) run->starts);
+		ials_copy(r->team, &run->als, run->als.h, r->ds->n_items, run->v, k,
+				  run->starts, 1);
+		st = team_barrier(r->team);
+	}
+	return st;
+}
+
+static void
+say(const IalsRun *run, const IalsConfig *c, int epochs)
 {
 	Retrieval *r = run->r;
 	JobOutput *out = &r->job->output;
-	size_t d = (size_t) c->dim;
-	float *u;
-	float *v;
+	char how[120] = "";
 
-	u = arena_alloc(r->arena, (size_t) r->ds->n_users * d, sizeof(float));
-	v = arena_alloc(r->arena, (size_t) r->ds->n_items * d, sizeof(float));
-	if (u == NULL || v == NULL)
+	out->dim = c->dim * run->starts;
+	out->epochs = epochs;
+	out->user_vector = job_offset(r->job, run->u);
+	out->item_vector = job_offset(r->job, run->v);
+	if (run->n_trials > 0)
+		snprintf(how, sizeof(how),
+				 ", the best of %d trials on %lld held-out interactions",
+				 run->n_trials, (long long) r->ds->n_held);
+	snprintf(out->choice, sizeof(out->choice),
+			 "implicit ALS, %d%s dimensions, regularization %.3g, alpha0 "
+			 "%.3g%s%s",
+			 c->dim, run->starts > 1 ? " x 2" : "", c->lambda, c->alpha0,
+			 run->slope != 0 ? ", weighted by rating" : "", how);
+}
+
+static RsStatus
+prepare(IalsRun *run, const IalsConfig *base)
+{
+	Retrieval *r = run->r;
+	IalsConfig most = *base;
+	size_t d = (size_t) base->dim * (size_t) run->starts;
+	RsStatus st;
+
+	/* trials may have more dimensions than the model */
+	if (most.dim < TUNE_DIM)
+		most.dim = TUNE_DIM;
+	run->u = arena_alloc(r->arena, (size_t) r->ds->n_users * d, sizeof(float));
+	run->v = arena_alloc(r->arena, (size_t) r->ds->n_items * d, sizeof(float));
+	if (run->u == NULL || run->v == NULL)
 		return RS_NO_MEMORY;
-	ials_copy(r->team, &run->als, run->als.w, r->ds->n_users, u);
-	ials_copy(r->team, &run->als, run->als.h, r->ds->n_items, v);
-	if (r->team->rank == 0)
-	{
-		out->dim = c->dim;
-		out->epochs = epochs;
-		out->user_vector = job_offset(r->job, u);
-		out->item_vector = job_offset(r->job, v);
-		snprintf(out->choice, sizeof(out->choice),
-				 "implicit ALS, %d dimensions, regularization %.3g, alpha0 "
-				 "%.3g%s: best of %d trials by NDCG@20 on %lld held-out "
-				 "interactions",
-				 c->dim, c->lambda, c->alpha0,
-				 run->slope != 0 ? ", weighted by rating" : "", run->n_trials,
-				 (long long) r->ds->n_held);
-	}
-	return team_barrier(r->team);
+	st = ials_init(r->team, r->arena, &most, r->ds->n_users, r->ds->n_items,
+				   &run->als);
+	return st == RS_OK ? alloc_weights(run) : st;
 }
 
 RsStatus
@@ -402,33 +450,28 @@ retrieval_ials(Retrieval *r)
 	const JobConfig *config = &r->job->config;
 	IalsRun run = {.r = r};
 	IalsConfig c;
-	int epochs = config->epochs > 0 ? config->epochs : 12;
+	int epochs = config->epochs > 0 ? config->epochs : EPOCHS;
 	RsStatus st;
 
 	ials_config(config, &r->job->input, &c);
 	run.base = c;
+	run.starts = count_starts(config, &r->job->input);
 	run.fix_lambda = config->regularization > 0;
 	run.fix_alpha0 = config->alpha0 > 0;
-	if (c.dim < TUNE_DIM)
-		c.dim = TUNE_DIM;
-	st = ials_init(r->team, r->arena, &c, r->ds->n_users, r->ds->n_items,
-				   &run.als);
-	c = run.base;
-	if (st == RS_OK)
-		st = alloc_weights(&run);
+	st = prepare(&run, &c);
 	if (st == RS_OK)
 		st = tune(&run, &c);
-	if (st == RS_OK)
-		st = ials_restart(r->team, &run.als, &c);
 	retrieval_phase(r, "retrieval", epochs);
 	if (st == RS_OK)
-		st = train(&run, epochs, false, true);
+		st = train_starts(&run, &c, epochs, false);
 	if (st == RS_OK)
-		st = retrieval_report(r, true, run.als.w, run.als.h, run.als.ld);
+		st = retrieval_report(r, true, run.u, run.v, c.dim * run.starts);
 	if (st == RS_OK && r->ds->n_held > 0 && config->refit != 0)
 	{
-		retrieval_phase(r, "refit", epochs / 2);
-		st = train(&run, epochs / 2 + 1, true, true);
+		retrieval_phase(r, "refit", epochs);
+		st = train_starts(&run, &c, epochs, true);
 	}
-	return st == RS_OK ? publish(&run, &c, epochs) : st;
+	if (st == RS_OK && r->team->rank == 0)
+		say(&run, &c, epochs);
+	return st == RS_OK ? team_barrier(r->team) : st;
 }
