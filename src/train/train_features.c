@@ -190,7 +190,10 @@ grow(TrainFeature *f)
 	f->capacity = (int64) n;
 }
 
-/* the place of a new entry of this row */
+/*
+ * The place of a new entry of this row. The arrays may move: take their
+ * addresses after the call only.
+ */
 static int64
 append(TrainFeature *f, int32 row)
 {
@@ -198,6 +201,14 @@ append(TrainFeature *f, int32 row)
 		grow(f);
 	f->row[f->n] = row;
 	return f->n++;
+}
+
+static void
+add_code(TrainFeature *f, int32 row, int32 code)
+{
+	int64 at = append(f, row);
+
+	f->code[at] = code;
 }
 
 static int32
@@ -249,11 +260,7 @@ add_array(TrainFeature *f, int32 row, Datum value)
 					  &nulls, &n);
 	for (int i = 0; i < n; i++)
 		if (!nulls[i])
-		{
-			int32 code = category_of(f, elements[i]);
-
-			f->code[append(f, row)] = code;
-		}
+			add_code(f, row, category_of(f, elements[i]));
 }
 
 static double
@@ -302,7 +309,7 @@ static void
 add_value(TrainFeature *f, int32 row, Datum value, MemoryContext context)
 {
 	double x;
-	int32 code;
+	int64 at;
 
 	switch (f->kind)
 	{
@@ -310,16 +317,15 @@ add_value(TrainFeature *f, int32 row, Datum value, MemoryContext context)
 			if (f->is_array)
 				add_array(f, row, value);
 			else
-			{
-				code = category_of(f, value);
-				f->code[append(f, row)] = code;
-			}
+				add_code(f, row, category_of(f, value));
 			break;
 		case TRAIN_FEATURE_NUMBER:
 			x = number_of(value, f->type);
 			/* NaN says as little as NULL; infinities are the last bucket */
-			if (!isnan(x))
-				f->value[append(f, row)] = x;
+			if (isnan(x))
+				break;
+			at = append(f, row);
+			f->value[at] = x;
 			break;
 		case TRAIN_FEATURE_VECTOR:
 			add_vector(f, row, value, context);

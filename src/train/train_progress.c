@@ -55,6 +55,7 @@ typedef struct RunTable
 static RunTable *table = NULL;
 static Run *mine = NULL;
 static int told = 0; /* log entries told by NOTICE */
+static TimestampTz told_at = 0;
 
 static RunTable *
 run_table(void)
@@ -160,27 +161,25 @@ train_progress_phase(const char *phase)
 	SpinLockRelease(&table->mutex);
 }
 
-/* after some seconds of silence, a line an epoch */
+/* after some seconds of silence the newest epoch, at most once a second */
 static void
-tell_epochs(const JobShared *job)
+tell_epoch(const JobShared *job, TimestampTz now)
 {
 	int n = __atomic_load_n(&job->n_log, __ATOMIC_ACQUIRE);
+	const JobLog *log = &job->log[n - 1];
 
-	if (GetCurrentTimestamp() - mine->started < NOTICE_AFTER * USECS_PER_SEC)
+	if (n <= told || now - mine->started < NOTICE_AFTER * USECS_PER_SEC ||
+		now - told_at < USECS_PER_SEC)
 		return;
-	for (; told < n; told++)
-	{
-		const JobLog *log = &job->log[told];
-
-		if (log->metric[0] != '\0')
-			ereport(NOTICE, (errmsg("%s, epoch %d: loss %.4g, %s %.4g, %.1f s",
-									log->stage, log->epoch, log->train_loss,
-									log->metric, log->value, log->seconds)));
-		else
-			ereport(NOTICE,
-					(errmsg("%s, epoch %d: loss %.4g, %.1f s", log->stage,
-							log->epoch, log->train_loss, log->seconds)));
-	}
+	told = n;
+	told_at = now;
+	if (log->metric[0] != '\0')
+		ereport(NOTICE, (errmsg("%s, epoch %d: loss %.4g, %s %.4g, %.1f s",
+								log->stage, log->epoch, log->train_loss,
+								log->metric, log->value, log->seconds)));
+	else
+		ereport(NOTICE, (errmsg("%s, epoch %d: loss %.4g, %.1f s", log->stage,
+								log->epoch, log->train_loss, log->seconds)));
 }
 
 void
@@ -198,7 +197,7 @@ train_progress_update(const JobShared *job)
 	mine->progress = job->progress;
 	mine->interactions = job->input.n;
 	SpinLockRelease(&table->mutex);
-	tell_epochs(job);
+	tell_epoch(job, now);
 }
 
 /* as for pg_cancel_backend: the same role, a member, or pg_signal_backend */
