@@ -7,7 +7,7 @@
 #include <stdbool.h>
 
 /* Defined before any constructor runs, so that no call can come too early. */
-VecOps vec_ops = {"none", NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
+VecOps vec_ops = {.name = "none"};
 
 int
 vec_variants(const VecOps *list[VEC_MAX_VARIANTS])

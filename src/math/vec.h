@@ -33,6 +33,7 @@ typedef struct VecOps
 					int ldr, int dim, float *out, int ldo);
 	float (*exp_sum)(const float *x, int n, float max, float *out);
 	void (*axpy)(float alpha, const float *x, float *y, int n);
+	double (*dot_double)(const float *a, const float *b, int n);
 } VecOps;
 
 extern VecOps vec_ops;
@@ -114,13 +115,18 @@ vec_axpy(float alpha, const float *x, float *y, int n)
 	vec_ops.axpy(alpha, x, y, n);
 }
 
+/* sum of a[i] * b[i] in float64: never overflows for finite floats */
+static inline double
+vec_dot_double(const float *a, const float *b, int n)
+{
+	return vec_ops.dot_double(a, b, n);
+}
+
 /* y[i] = a[i] op b[i]; not dispatched, memory decides (vec_arith.c) */
 extern void vec_add(const float *a, const float *b, float *y, int n);
 extern void vec_sub(const float *a, const float *b, float *y, int n);
 /* true when a product of nonzero numbers became 0 */
 extern bool vec_mul(const float *a, const float *b, float *y, int n);
-/* sum of a[i] * b[i] in float64: never overflows for finite floats */
-extern double vec_dot_double(const float *a, const float *b, int n);
 /* the first i with a[i] != b[i], else n; -0 equals 0 */
 extern int vec_first_difference(const float *a, const float *b, int n);
 /* bits of x > 0, eight to a byte, the first coordinate highest; (n+7)/8 */

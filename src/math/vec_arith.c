@@ -5,7 +5,7 @@
  */
 #include "math/vec.h"
 
-#include <math.h>
+#include <string.h>
 
 void
 vec_add(const float *a, const float *b, float *y, int n)
@@ -36,34 +36,14 @@ vec_mul(const float *a, const float *b, float *y, int n)
 	return lost != 0;
 }
 
-double
-vec_dot_double(const float *a, const float *b, int n)
-{
-	double s[8] = {0};
-	int i = 0;
-
-	for (; i + 8 <= n; i += 8)
-		for (int j = 0; j < 8; j++)
-			s[j] += (double) a[i + j] * b[i + j];
-	for (; i < n; i++)
-		s[0] += (double) a[i] * b[i];
-	return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
-}
-
 int
 vec_first_difference(const float *a, const float *b, int n)
 {
 	int i = 0;
 
-	for (; i + 16 <= n; i += 16)
-	{
-		int any = 0;
-
-		for (int j = 0; j < 16; j++)
-			any |= a[i + j] != b[i + j];
-		if (any)
-			break;
-	}
+	/* what is equal is so bit by bit, but for the sign of zero */
+	if (memcmp(a, b, sizeof(float) * (size_t) n) == 0)
+		return n;
 	while (i < n && a[i] == b[i])
 		i++;
 	return i;

@@ -84,7 +84,17 @@ scalar_axpy(float alpha, const float *x, float *y, int n)
 		y[i] += alpha * x[i];
 }
 
+static double
+scalar_dot_double(const float *a, const float *b, int n)
+{
+	double s = 0;
+
+	for (int i = 0; i < n; i++)
+		s += (double) a[i] * b[i];
+	return s;
+}
+
 const VecOps vec_ops_scalar = {
-	"scalar",       scalar_dot,         scalar_l2_squared,
-	scalar_l1,      scalar_cosine_sums, scalar_dot_many,
-	scalar_gemm_nt, scalar_exp_sum,     scalar_axpy};
+	"scalar",           scalar_dot,       scalar_l2_squared, scalar_l1,
+	scalar_cosine_sums, scalar_dot_many,  scalar_gemm_nt,    scalar_exp_sum,
+	scalar_axpy,        scalar_dot_double};

@@ -25,6 +25,11 @@ typedef int32_t Vec4Int __attribute__((vector_size(16)));
 /* in memory, where they need no alignment */
 typedef float VecAt __attribute__((vector_size(4 * W), aligned(4), may_alias));
 typedef float Vec4At __attribute__((vector_size(16), aligned(4), may_alias));
+/* half as many lanes, twice as wide: the same register */
+typedef float VecHalf __attribute__((vector_size(2 * W)));
+typedef float VecHalfAt
+	__attribute__((vector_size(2 * W), aligned(4), may_alias));
+typedef double VecDouble __attribute__((vector_size(4 * W)));
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -502,5 +507,48 @@ axpy(float alpha, const float *x, float *y, int n)
 		y[i] += alpha * x[i];
 }
 
-const VecOps VEC_OPS = {VEC_TITLE, dot,     l2_squared, l1,  cosine_sums,
-						dot_many,  gemm_nt, exp_sum,    axpy};
+INLINE double
+sum_double(VecDouble a)
+{
+#if W == 16
+	typedef double VecDouble4 __attribute__((vector_size(32)));
+	VecDouble4 half = __builtin_shufflevector(a, a, 0, 1, 2, 3) +
+					  __builtin_shufflevector(a, a, 4, 5, 6, 7);
+
+	return (half[0] + half[2]) + (half[1] + half[3]);
+#elif W == 8
+	return (a[0] + a[2]) + (a[1] + a[3]);
+#else
+	return a[0] + a[1];
+#endif
+}
+
+static double
+dot_double(const float *a, const float *b, int n)
+{
+	VecDouble s0 = {0}, s1 = {0};
+	double s;
+	int i = 0;
+
+	for (; i + W <= n; i += W)
+	{
+		VecHalf a0 = *(const VecHalfAt *) (a + i);
+		VecHalf b0 = *(const VecHalfAt *) (b + i);
+		VecHalf a1 = *(const VecHalfAt *) (a + i + W / 2);
+		VecHalf b1 = *(const VecHalfAt *) (b + i + W / 2);
+
+		s0 += __builtin_convertvector(a0, VecDouble) *
+			  __builtin_convertvector(b0, VecDouble);
+		s1 += __builtin_convertvector(a1, VecDouble) *
+			  __builtin_convertvector(b1, VecDouble);
+	}
+	s = sum_double(s0 + s1);
+	for (; i < n; i++)
+		s += (double) a[i] * b[i];
+	return s;
+}
+
+const VecOps VEC_OPS = {
+	VEC_TITLE, dot,     l2_squared, l1,   cosine_sums,
+	dot_many,  gemm_nt, exp_sum,    axpy, dot_double,
+};

@@ -46,8 +46,10 @@ pg_noreturn extern void vector_throw_corrupted(const Vector *v);
 static inline Vector *
 vector_from_datum(Datum datum)
 {
-	Vector *v = (Vector *) PG_DETOAST_DATUM(datum);
+	Vector *v = (Vector *) DatumGetPointer(datum);
 
+	if (unlikely(VARATT_IS_EXTENDED(v)))
+		v = (Vector *) PG_DETOAST_DATUM(datum);
 	if (unlikely(!vector_is_sound(v)))
 		vector_throw_corrupted(v);
 	return v;

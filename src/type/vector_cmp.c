@@ -66,16 +66,29 @@ recsys_vector_le(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(compare_args(fcinfo) <= 0);
 }
 
+/* Vectors of different lengths need not be looked at. */
+static bool
+equal_args(FunctionCallInfo fcinfo)
+{
+	Vector *a = PG_GETARG_VECTOR(0);
+	Vector *b = PG_GETARG_VECTOR(1);
+	bool equal = a->dim == b->dim && compare(a, b) == 0;
+
+	PG_FREE_IF_COPY(a, 0);
+	PG_FREE_IF_COPY(b, 1);
+	return equal;
+}
+
 Datum
 recsys_vector_eq(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(compare_args(fcinfo) == 0);
+	PG_RETURN_BOOL(equal_args(fcinfo));
 }
 
 Datum
 recsys_vector_ne(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(compare_args(fcinfo) != 0);
+	PG_RETURN_BOOL(!equal_args(fcinfo));
 }
 
 Datum

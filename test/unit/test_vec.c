@@ -258,6 +258,7 @@ test_variant(const VecOps *ops)
 static void
 test_elementwise(int n)
 {
+	const VecOps *list[VEC_MAX_VARIANTS];
 	float a[100], b[100], y[100];
 	uint8_t bits[13] = {0};
 	double dot = 0, magnitude = 0;
@@ -286,7 +287,8 @@ test_elementwise(int n)
 		magnitude += fabs((double) a[i] * b[i]);
 	}
 	CHECK(y[n] == GUARD);
-	CHECK(fabs(vec_dot_double(a, b, n) - dot) <= 1e-14 * magnitude);
+	for (int i = 0; i < vec_variants(list); i++)
+		CHECK(fabs(list[i]->dot_double(a, b, n) - dot) <= 1e-14 * magnitude);
 	vec_sign_bits(a, n, bits);
 	for (int i = 0; i < 100; i++)
 		CHECK((bits[i / 8] >> (7 - i % 8) & 1) == (i < n && a[i] > 0));
