@@ -623,6 +623,14 @@ CREATE FUNCTION rank_items(user_id text, items text[],
 	AS 'MODULE_PATHNAME', 'recsys_rank_items_text'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
 
+-- Everybody's best items.
+CREATE FUNCTION recommend_all(k integer DEFAULT 10, model name DEFAULT NULL,
+	exclude_seen boolean DEFAULT true, OUT user_id bigint, OUT "user" text,
+	OUT rank integer, OUT item_id bigint, OUT item text,
+	OUT score double precision) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'recsys_recommend_all'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000000 ROWS 10000;
+
 -- How good a model is on a test table, beside most popular or, for rmse and
 -- mae, beside damped means; without a table what training found on the
 -- interactions that it held out.

@@ -20,6 +20,7 @@
 #include "utils/snapshot.h"
 #include "utils/tuplestore.h"
 
+#include "math/topk.h"
 #include "model/predict.h"
 #include "store/store.h"
 #include "type/vector.h"
@@ -241,12 +242,17 @@ extern int64 *serve_pairs_by_user(ServePairs *pairs, int32 n_users);
  * of_item the users of an item.
  */
 extern ServeMap *serve_seen(const StoreModel *model, bool of_item, Datum key);
+/* the quoted name of the ratings table, after checking that it can be read */
+extern char *serve_seen_table(const StoreModel *model);
 
 /* functions in serve_scan.c */
 /* the k best rows by inner product (or by cosine), best first */
 extern int serve_scan_top(const ServePack *pack, const float *query,
 						  bool cosine, int64 k, const ServeMap *skip,
 						  ServeHit **hits);
+/* rows taken, with exact scores, best first, equal ones by key */
+extern ServeHit *serve_scan_finish(const ServePack *pack, const float *query,
+								   bool cosine, const TopK *top);
 
 /* functions in serve_sql.c */
 extern int64 serve_sql_top(ServeTable *table, const Vector *query, bool cosine,

@@ -88,18 +88,18 @@ is_done(const RowScan *s, int32 first)
 
 /* as the operators <#> and <=> compute it */
 static double
-exact_score(const RowScan *s, const float *row)
+exact_score(const ServePack *pack, const float *row, const float *query,
+			bool cosine)
 {
-	int dim = s->pack->dim;
 	float ab, aa, bb;
-	double cosine;
+	double c;
 
-	if (!s->cosine)
-		return vec_dot(row, s->query, dim);
-	vec_cosine_sums(row, s->query, dim, &ab, &aa, &bb);
-	cosine = (double) ab / sqrt((double) aa * bb);
+	if (!cosine)
+		return vec_dot(row, query, pack->dim);
+	vec_cosine_sums(row, query, pack->dim, &ab, &aa, &bb);
+	c = (double) ab / sqrt((double) aa * bb);
 	/* NaN stays */
-	return cosine > 1 ? 1 : cosine < -1 ? -1 : cosine;
+	return c > 1 ? 1 : c < -1 ? -1 : c;
 }
 
 static int
@@ -115,21 +115,21 @@ compare_hits(const void *a, const void *b)
 	return x->order < y->order ? -1 : x->order > y->order;
 }
 
-static ServeHit *
-finish(RowScan *s)
+ServeHit *
+serve_scan_finish(const ServePack *pack, const float *query, bool cosine,
+				  const TopK *top)
 {
-	const ServePack *pack = s->pack;
 	ServeHit *hits =
-		palloc_extended(sizeof(ServeHit) * Max(s->top.n, 1), MCXT_ALLOC_HUGE);
+		palloc_extended(sizeof(ServeHit) * Max(top->n, 1), MCXT_ALLOC_HUGE);
 
-	for (int i = 0; i < s->top.n; i++)
+	for (int i = 0; i < top->n; i++)
 	{
-		hits[i].order = s->top.items[i].index;
-		hits[i].row = pack->by_key[hits[i].order];
-		hits[i].score =
-			exact_score(s, pack->rows + (Size) hits[i].row * pack->dim);
+		hits[i].row = top->items[i].index;
+		hits[i].order = pack->order[hits[i].row];
+		hits[i].score = exact_score(
+			pack, pack->rows + (Size) hits[i].row * pack->dim, query, cosine);
 	}
-	qsort(hits, s->top.n, sizeof(ServeHit), compare_hits);
+	qsort(hits, top->n, sizeof(ServeHit), compare_hits);
 	return hits;
 }
 
@@ -156,6 +156,9 @@ serve_scan_top(const ServePack *pack, const float *query, bool cosine, int64 k,
 		score_block(&s, first, n, scores);
 		take_block(&s, first, n, scores);
 	}
-	*hits = finish(&s);
+	/* from places of keys back to rows */
+	for (int i = 0; i < s.top.n; i++)
+		s.top.items[i].index = pack->by_key[s.top.items[i].index];
+	*hits = serve_scan_finish(pack, query, cosine, &s.top);
 	return s.top.n;
 }

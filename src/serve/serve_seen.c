@@ -76,18 +76,26 @@ check_column(const StoreModel *model, const char *column)
 			psprintf("permission denied for table %s", get_rel_name(relid)));
 }
 
-static char *
-seen_query(const StoreModel *model, bool of_item)
+char *
+serve_seen_table(const StoreModel *model)
 {
-	const char *user = NameStr(model->user_col);
-	const char *item = NameStr(model->item_col);
 	char *table = serve_table_name(model->ratings);
 
 	if (table == NULL)
 		refuse_ratings(model, ERRCODE_UNDEFINED_TABLE,
 					   "the ratings table does not exist any more");
-	check_column(model, user);
-	check_column(model, item);
+	check_column(model, NameStr(model->user_col));
+	check_column(model, NameStr(model->item_col));
+	return table;
+}
+
+static char *
+seen_query(const StoreModel *model, bool of_item)
+{
+	const char *user = NameStr(model->user_col);
+	const char *item = NameStr(model->item_col);
+	char *table = serve_seen_table(model);
+
 	return psprintf(
 		"SELECT r.%s::%s FROM %s r WHERE r.%s OPERATOR(pg_catalog.=) $1",
 		quote_identifier(of_item ? user : item),
