@@ -163,6 +163,25 @@ guess_key(const TrainArgs *args, TupleDesc desc, const char *const *words,
 		   guess(args, desc, words, n_words, is_any_type, found);
 }
 
+/* whatever it is called, when it is the only column of timestamps */
+static bool
+guess_only_time(TupleDesc desc, NameData *found)
+{
+	int n = 0;
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		Oid type = att->attisdropped ? InvalidOid : getBaseType(att->atttypid);
+
+		if ((type == TIMESTAMPTZOID || type == TIMESTAMPOID) && n++ == 0)
+			*found = att->attname;
+	}
+	if (n != 1)
+		memset(found, 0, sizeof(*found));
+	return n == 1;
+}
+
 static void
 say(StringInfo notice, const char *what, const NameData *name)
 {
@@ -205,8 +224,9 @@ train_columns_guess(TrainArgs *args, bool rating_given, bool time_given)
 							   store_count_names(store_rating_names),
 							   is_rating_type, &args->rating_col))
 		say(&notice, "ratings from column", &args->rating_col);
-	if (!time_given && guess(args, desc, time_names, lengthof(time_names),
-							 is_time_type, &args->time_col))
+	if (!time_given && (guess(args, desc, time_names, lengthof(time_names),
+							  is_time_type, &args->time_col) ||
+						guess_only_time(desc, &args->time_col)))
 		say(&notice, "times from column", &args->time_col);
 	table_close(rel, NoLock);
 	if (notice.len > 0)
