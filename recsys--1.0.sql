@@ -350,11 +350,12 @@ CREATE FUNCTION recsys_index_stats(index regclass,
 -- Models: the catalog (src/store)
 -----------------------------------------------------------------------------
 
--- One row a model, keyed by schema and name; what it consists of lies in
--- ordinary tables. Written by C only. The columns' order is known to
+-- One row a model, keyed by schema and name (as names: pg_upgrade refuses
+-- tables with regnamespace); what it consists of lies in ordinary tables.
+-- Written by C only. The columns' order is known to
 -- src/store/store_catalog.h.
 CREATE TABLE recsys_model (
-	schema pg_catalog.regnamespace NOT NULL,
+	schema pg_catalog.name NOT NULL,
 	name pg_catalog.name NOT NULL,
 	version pg_catalog.int4 NOT NULL,
 	trained_at pg_catalog.timestamptz NOT NULL,
@@ -392,7 +393,7 @@ CREATE TABLE recsys_model_old (
 
 -- epochs of the versions that are kept
 CREATE TABLE recsys_log (
-	schema pg_catalog.regnamespace NOT NULL,
+	schema pg_catalog.name NOT NULL,
 	name pg_catalog.name NOT NULL,
 	version pg_catalog.int4 NOT NULL,
 	step pg_catalog.int4 NOT NULL,
@@ -479,7 +480,8 @@ CREATE FUNCTION recsys_drop(model pg_catalog.text)
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 CREATE VIEW recsys_models WITH (security_invoker) AS
-	SELECT m.schema, m.name AS model, m.version, m.trained_at,
+	SELECT coalesce(s.nspname, m.schema) AS schema, m.name AS model,
+		m.version, m.trained_at,
 		CASE WHEN c.oid IS NULL THEN 'broken' ELSE 'ready' END AS status,
 		c.relowner::pg_catalog.regrole AS owner,
 		m.ratings, m.stages, m.dim, m.users, m.items, m.interactions,
@@ -488,6 +490,8 @@ CREATE VIEW recsys_models WITH (security_invoker) AS
 	FROM recsys_model m
 		LEFT JOIN pg_catalog.pg_class c
 			ON c.oid OPERATOR(pg_catalog.=) m.item_table
+		LEFT JOIN pg_catalog.pg_namespace s
+			ON s.oid OPERATOR(pg_catalog.=) c.relnamespace
 		LEFT JOIN recsys_model_old o
 			ON o.schema OPERATOR(pg_catalog.=) m.schema
 			AND o.name OPERATOR(pg_catalog.=) m.name;
@@ -507,7 +511,7 @@ CREATE FUNCTION recsys_cancel(model pg_catalog.text)
 
 CREATE FUNCTION recsys_progress_rows(
 	OUT pid pg_catalog.int4,
-	OUT schema pg_catalog.regnamespace,
+	OUT schema pg_catalog.name,
 	OUT model pg_catalog.name,
 	OUT trainer pg_catalog.regrole,
 	OUT phase pg_catalog.text,

@@ -8,7 +8,7 @@ CREATE TABLE test (LIKE ratings);
 CREATE FUNCTION register(model name, dim int, ranking int, user_type regtype,
 	item_type regtype) RETURNS void
 LANGUAGE sql AS $$
-	INSERT INTO recsys_model VALUES (current_schema()::regnamespace, $1, 1,
+	INSERT INTO recsys_model VALUES (current_schema(), $1, 1,
 		'2020-01-01', 'ratings', 'u', 'i', 'r', '',
 		quote_ident($1 || '_user')::regclass,
 		quote_ident($1 || '_item')::regclass,
@@ -157,6 +157,6 @@ SELECT * FROM recsys_evaluate('m', 'test', '{10}');
 SELECT metric, count(*) FROM recsys_evaluate('m', 'test',
 	'{1000000000,1}', false) GROUP BY 1 ORDER BY 1;
 
-DELETE FROM recsys_model WHERE schema = 'serve_evaluate'::regnamespace;
+DELETE FROM recsys_model WHERE schema = 'serve_evaluate';
 SET client_min_messages = error;
 DROP SCHEMA serve_evaluate CASCADE;

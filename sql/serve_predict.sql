@@ -7,7 +7,7 @@ CREATE TABLE ratings (u int, i int, r real);
 CREATE FUNCTION register(model name, ranking int, user_type regtype,
 	item_type regtype) RETURNS void
 LANGUAGE sql AS $$
-	INSERT INTO recsys_model VALUES (current_schema()::regnamespace, $1, 1,
+	INSERT INTO recsys_model VALUES (current_schema(), $1, 1,
 		'2020-01-01', 'ratings', 'u', 'i', 'r', '',
 		quote_ident($1 || '_user')::regclass,
 		quote_ident($1 || '_item')::regclass,
@@ -108,6 +108,6 @@ SELECT predict('a', 'x', 'mlp');
 UPDATE recsys_model SET ranking = 17 WHERE name = 'mlp';
 SELECT predict('a', 'x', 'mlp');
 
-DELETE FROM recsys_model WHERE schema = 'serve_predict'::regnamespace;
+DELETE FROM recsys_model WHERE schema = 'serve_predict';
 SET client_min_messages = error;
 DROP SCHEMA serve_predict CASCADE;

@@ -7,7 +7,7 @@ SET search_path = serve_recommend, public;
 CREATE FUNCTION register(model name, ratings regclass, dim int,
 	user_type regtype, item_type regtype, version int DEFAULT 1) RETURNS void
 LANGUAGE sql AS $$
-	INSERT INTO recsys_model VALUES (current_schema()::regnamespace, $1, $6,
+	INSERT INTO recsys_model VALUES (current_schema(), $1, $6,
 		'2020-01-01', $2, 'u', 'i', 'r', '',
 		quote_ident($1 || '_user')::regclass,
 		quote_ident($1 || '_item')::regclass,
@@ -225,6 +225,6 @@ UPDATE recsys_model SET dim = 0 WHERE name = 'num';
 SELECT item_id FROM recommend(2, 9, 'num');
 SELECT user_embedding(2, 'num');
 
-DELETE FROM recsys_model WHERE schema = 'serve_recommend'::regnamespace;
+DELETE FROM recsys_model WHERE schema = 'serve_recommend';
 SET client_min_messages = error;
 DROP SCHEMA serve_recommend CASCADE;

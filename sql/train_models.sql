@@ -64,6 +64,28 @@ SELECT recsys_drop('mod');
 SELECT count(*) FROM recsys_training_log;
 SELECT count(*) FROM pg_class WHERE relname ~ '^mod_(user|item|param)';
 
+-- a schema that is renamed, tables that move: the model goes with them
+CREATE SCHEMA mod1;
+CREATE SCHEMA mod2;
+SELECT version FROM recsys_train('mod_r', 'mod1.m', dim => 4, epochs => 1, seed => 1);
+SELECT version FROM recsys_train('mod_r', 'mod1.m', dim => 4, epochs => 1, seed => 1);
+ALTER SCHEMA mod1 RENAME TO mod3;
+SELECT schema, model, version, version_before FROM recsys_models;
+SELECT count(*) FROM recommend(1, 10, 'mod3.m');
+SELECT try('SELECT recommend(1, 10, ''mod1.m'')');
+CREATE SCHEMA mod1;
+SELECT try('SELECT recommend(1, 10, ''mod1.m'')');
+SELECT recsys_rollback('mod3.m');
+SELECT schema, model, version FROM recsys_models;
+ALTER TABLE mod3.m_user SET SCHEMA mod2;
+ALTER TABLE mod3.m_item SET SCHEMA mod2;
+ALTER TABLE mod3.m_param SET SCHEMA mod2;
+SELECT version FROM recsys_train('mod_r', 'mod2.m', dim => 4, epochs => 1, seed => 1);
+SELECT schema, model, version, version_before FROM recsys_models;
+SELECT recsys_drop('mod2.m');
+SELECT count(*) FROM recsys_model_old;
+DROP SCHEMA mod1, mod2, mod3;
+
 -- a table of that name in the way, a model that lost a table
 CREATE TABLE mod_item (x int);
 SELECT try('SELECT recsys_train(''mod_r'', ''mod'')');
@@ -100,7 +122,7 @@ SELECT try('SELECT * FROM ann.m_item');
 SELECT try('DELETE FROM public.recsys_model');
 SET search_path = bob, public;
 SELECT version FROM recsys_train('mod_r', 'm', dim => 4, epochs => 1);
-SELECT schema, model, owner FROM recsys_models ORDER BY schema::text;
+SELECT schema, model, owner FROM recsys_models ORDER BY schema;
 RESET SESSION AUTHORIZATION;
 RESET search_path;
 

@@ -323,21 +323,19 @@ put_stored(TupleTableSlot *slot, void *arg)
 static void
 put_stored_metrics(const StoreModel *model, ServeRows *rows)
 {
-	Oid types[2] = {OIDOID, NAMEOID};
-	Datum values[2];
+	Oid types[1] = {OIDOID};
+	Datum values[1];
 	char *query = psprintf(
 		"SELECT pg_catalog.split_part(m.key, '@', 1), "
 		"nullif(pg_catalog.split_part(m.key, '@', 2), '')::pg_catalog.int4, "
 		"m.value::pg_catalog.float8, (r.baseline OPERATOR(pg_catalog.->>) "
 		"m.key)::pg_catalog.float8 FROM %s r, "
 		"pg_catalog.jsonb_each_text(r.metrics) m "
-		"WHERE r.schema OPERATOR(pg_catalog.=) $1 AND "
-		"r.name OPERATOR(pg_catalog.=) $2 ORDER BY 1, 2",
+		"WHERE r.item_table OPERATOR(pg_catalog.=) $1 ORDER BY 1, 2",
 		serve_table_name(store_table_oid(STORE_MODEL)));
 
-	values[0] = ObjectIdGetDatum(model->schema);
-	values[1] = NameGetDatum(&model->name);
-	serve_query(query, 2, types, values, put_stored, rows);
+	values[0] = ObjectIdGetDatum(model->item_table);
+	serve_query(query, 1, types, values, put_stored, rows);
 }
 
 static void

@@ -239,7 +239,6 @@ store_read(HeapTuple tuple, Relation rel, StoreModel *m)
 	TupleDesc desc = RelationGetDescr(rel);
 
 	memset(m, 0, sizeof(*m));
-	m->schema = oid_of(tuple, desc, MODEL_SCHEMA);
 	namestrcpy(&m->name, name_of(tuple, desc, MODEL_NAME));
 	m->version = (int) number_of(tuple, desc, MODEL_VERSION);
 	m->ratings = oid_of(tuple, desc, MODEL_RATINGS);
@@ -252,6 +251,10 @@ store_read(HeapTuple tuple, Relation rel, StoreModel *m)
 	m->param_table = oid_of(tuple, desc, MODEL_PARAM_TABLE);
 	m->user_type = oid_of(tuple, desc, MODEL_USER_TYPE);
 	m->item_type = oid_of(tuple, desc, MODEL_ITEM_TYPE);
+	/* where it is now; the name in the row may be one of before */
+	m->schema = get_rel_namespace(m->item_table);
+	if (!OidIsValid(m->schema))
+		m->schema = get_namespace_oid(name_of(tuple, desc, MODEL_SCHEMA), true);
 	m->dim = (int) number_of(tuple, desc, MODEL_DIM);
 	m->ranking = (JobRanking) number_of(tuple, desc, MODEL_RANKING);
 	m->users = number_of(tuple, desc, MODEL_USERS);
@@ -268,48 +271,84 @@ store_tables_exist(const StoreModel *m)
 		   SearchSysCacheExists1(RELOID, ObjectIdGetDatum(m->param_table));
 }
 
-/*
- * The scan that every look-up is. With model the row is read into it; else
- * a copy of the row is returned.
- */
+/* the row that the keys find; index InvalidOid reads them all */
 static HeapTuple
-scan_row(Relation rel, Oid schema, const char *name, Snapshot snapshot,
-		 StoreModel *model)
+scan_row(Relation rel, Oid index, Snapshot snapshot, int n_keys,
+		 ScanKeyData *key)
 {
-	ScanKeyData key[2];
-	SysScanDesc scan;
-	HeapTuple tuple;
-	NameData wanted;
+	SysScanDesc scan = systable_beginscan(rel, index, OidIsValid(index),
+										  snapshot, n_keys, key);
+	HeapTuple tuple = systable_getnext(scan);
 
-	list_free(RelationGetIndexList(rel));
-	namestrcpy(&wanted, name);
-	ScanKeyInit(&key[0], MODEL_SCHEMA, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(schema));
-	ScanKeyInit(&key[1], MODEL_NAME, BTEqualStrategyNumber, F_NAMEEQ,
-				NameGetDatum(&wanted));
-	scan = systable_beginscan(rel, rel->rd_pkindex, OidIsValid(rel->rd_pkindex),
-							  snapshot, 2, key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple) && model != NULL)
-		store_read(tuple, rel, model);
-	else if (HeapTupleIsValid(tuple))
+	if (HeapTupleIsValid(tuple))
 		tuple = heap_copytuple(tuple);
 	systable_endscan(scan);
 	return tuple;
 }
 
+/* whether the row's item table, if there still is one, is in that schema */
+static bool
+is_in_schema(HeapTuple tuple, Relation rel, Oid schema)
+{
+	Oid now = get_rel_namespace(
+		oid_of(tuple, RelationGetDescr(rel), MODEL_ITEM_TABLE));
+
+	return !OidIsValid(now) || now == schema;
+}
+
+/*
+ * The schema was renamed, or the tables were moved to another one: the row
+ * is the one that has the item table which the name stands for.
+ */
+static HeapTuple
+row_of_moved(Relation rel, Oid schema, const char *name, Snapshot snapshot)
+{
+	bool is_old = RelationGetRelid(rel) == store_table_oid(STORE_MODEL_OLD);
+	Oid item_table = get_relname_relid(
+		psprintf("%s_item%s", name, is_old ? "_old" : ""), schema);
+	ScanKeyData key;
+
+	if (!OidIsValid(item_table))
+		return NULL;
+	ScanKeyInit(&key, MODEL_ITEM_TABLE, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(item_table));
+	return scan_row(rel, InvalidOid, snapshot, 1, &key);
+}
+
 HeapTuple
 store_row(Relation rel, Oid schema, const char *name, Snapshot snapshot)
 {
-	return scan_row(rel, schema, name, snapshot, NULL);
+	ScanKeyData key[2];
+	HeapTuple tuple;
+	NameData schema_name;
+	NameData wanted;
+	char *found = get_namespace_name(schema);
+
+	if (found == NULL)
+		return NULL;
+	list_free(RelationGetIndexList(rel));
+	namestrcpy(&schema_name, found);
+	namestrcpy(&wanted, name);
+	ScanKeyInit(&key[0], MODEL_SCHEMA, BTEqualStrategyNumber, F_NAMEEQ,
+				NameGetDatum(&schema_name));
+	ScanKeyInit(&key[1], MODEL_NAME, BTEqualStrategyNumber, F_NAMEEQ,
+				NameGetDatum(&wanted));
+	tuple = scan_row(rel, rel->rd_pkindex, snapshot, 2, key);
+	if (tuple == NULL || !is_in_schema(tuple, rel, schema))
+		tuple = row_of_moved(rel, schema, name, snapshot);
+	return tuple;
 }
 
 static bool
 find_in(Relation rel, Oid schema, const char *name, StoreModel *model)
 {
-	return HeapTupleIsValid(
-			   scan_row(rel, schema, name, GetActiveSnapshot(), model)) &&
-		   store_tables_exist(model);
+	HeapTuple tuple = store_row(rel, schema, name, GetActiveSnapshot());
+
+	if (tuple == NULL)
+		return false;
+	store_read(tuple, rel, model);
+	heap_freetuple(tuple);
+	return store_tables_exist(model);
 }
 
 /* where to look: the schema given, or those of the search path */
@@ -373,11 +412,8 @@ store_locate(const char *text, Oid *schema, NameData *name)
 	rel = table_open(store_table_oid(STORE_MODEL), AccessShareLock);
 	for (int i = 0; i < n && !found; i++)
 	{
-		StoreModel model;
-
 		*schema = path[i];
-		found = HeapTupleIsValid(
-			scan_row(rel, path[i], base, GetActiveSnapshot(), &model));
+		found = store_row(rel, path[i], base, GetActiveSnapshot()) != NULL;
 	}
 	table_close(rel, AccessShareLock);
 	return found;

@@ -61,7 +61,7 @@ form_row(Relation rel, const StorePublish *p, const StoreModel *m)
 	bool nulls[MODEL_NATTS] = {false};
 	const JobOutput *out = &p->job->output;
 
-	v[MODEL_SCHEMA - 1] = ObjectIdGetDatum(p->schema);
+	v[MODEL_SCHEMA - 1] = name_datum(get_namespace_name(p->schema));
 	v[MODEL_NAME - 1] = name_datum(p->name);
 	v[MODEL_VERSION - 1] = Int32GetDatum(m->version);
 	v[MODEL_TRAINED_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
@@ -119,6 +119,10 @@ old_row(HeapTuple row, Relation rel, const StoreModel *old)
 	v[MODEL_USER_TABLE - 1] = ObjectIdGetDatum(old->user_table);
 	v[MODEL_ITEM_TABLE - 1] = ObjectIdGetDatum(old->item_table);
 	v[MODEL_PARAM_TABLE - 1] = ObjectIdGetDatum(old->param_table);
+	/* the schema may have another name by now */
+	v[MODEL_SCHEMA - 1] =
+		name_datum(get_namespace_name(get_rel_namespace(old->item_table)));
+	replace[MODEL_SCHEMA - 1] = true;
 	replace[MODEL_USER_TABLE - 1] = replace[MODEL_ITEM_TABLE - 1] =
 		replace[MODEL_PARAM_TABLE - 1] = true;
 	return heap_modify_tuple(row, RelationGetDescr(rel), v, nulls, replace);
@@ -154,7 +158,7 @@ write_log(const StorePublish *p, int version)
 		Datum v[LOG_NATTS];
 		bool nulls[LOG_NATTS] = {false};
 
-		v[LOG_SCHEMA - 1] = ObjectIdGetDatum(p->schema);
+		v[LOG_SCHEMA - 1] = name_datum(get_namespace_name(p->schema));
 		v[LOG_NAME - 1] = name_datum(p->name);
 		v[LOG_VERSION - 1] = Int32GetDatum(version);
 		v[LOG_STEP - 1] = Int32GetDatum(i + 1);
@@ -183,8 +187,8 @@ delete_log(Oid schema, const char *name, int from, int to)
 	HeapTuple tuple;
 
 	list_free(RelationGetIndexList(rel));
-	ScanKeyInit(&key[0], LOG_SCHEMA, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(schema));
+	ScanKeyInit(&key[0], LOG_SCHEMA, BTEqualStrategyNumber, F_NAMEEQ,
+				name_datum(get_namespace_name(schema)));
 	ScanKeyInit(&key[1], LOG_NAME, BTEqualStrategyNumber, F_NAMEEQ,
 				name_datum(name));
 	scan = systable_beginscan(rel, rel->rd_pkindex, true, GetActiveSnapshot(),

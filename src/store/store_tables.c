@@ -115,8 +115,8 @@ make_trigger(const char *table)
 		"%s.recsys_model_changed()",
 		table, quote_identifier(get_namespace_name(store_extension_schema()))));
 	/* also for writers with session_replication_role = replica */
-	store_run(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER recsys_changed",
-					   table));
+	store_run(
+		psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER recsys_changed", table));
 }
 
 static void

@@ -252,9 +252,13 @@ put_run(ReturnSetInfo *set, const Run *run)
 	double seconds =
 		(double) (GetCurrentTimestamp() - run->started) / USECS_PER_SEC;
 	double share = share_done(p);
+	char *name = get_namespace_name(run->schema);
+	NameData schema;
 
 	v[0] = Int32GetDatum(run->pid);
-	v[1] = ObjectIdGetDatum(run->schema);
+	namestrcpy(&schema, name != NULL ? name : "");
+	v[1] = NameGetDatum(&schema);
+	nulls[1] = name == NULL;
 	v[2] = NameGetDatum(&run->name);
 	v[3] = ObjectIdGetDatum(run->role);
 	v[4] = CStringGetTextDatum(pnstrdup(p->phase, sizeof(p->phase)));
