@@ -22,12 +22,12 @@
 #define TUNE_FULL 500000 /* up to so many interactions use all dimensions */
 #define TUNE_EPOCHS 6
 #define TUNE_USERS 8000
-#define START_LAMBDA 0.0173f
-#define START_ALPHA0 0.173f
+#define START_LAMBDA 0.02f
+#define START_ALPHA0 0.2f
 #define WEIGHT_SLOPE 0.12f  /* of a rating's standard score */
 #define WEIGHT_DOUBT 0.998f /* ratings nearly always help a little */
 #define WEIGHT_MOST 5000000 /* interactions: weights cost 8 bytes each */
-#define DOUBT 1.004         /* what a step must gain: trials are noisy */
+#define DOUBT 1.01          /* what a step must gain: trials are noisy */
 #define STARTS_MOST 300000  /* interactions: average over two starts */
 #define EPOCHS 8
 #define MAX_TRIALS 40
