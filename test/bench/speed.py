@@ -156,7 +156,8 @@ def serving(s, p):
         copy_pairs(c, "large", pairs)
         c.execute("CREATE INDEX ON large (user_id); ANALYZE large")
         c.execute("SELECT * FROM recsys_train('large', model => 'large', "
-                  "dim => 64, epochs => 1, test_fraction => 0)").fetchall()
+                  "preset => 'tfrs', dim => 64, epochs => 1, "
+                  "test_fraction => 0)").fetchall()
         g = np.random.default_rng(3)
         keys = [int(k) for k in g.choice(np.unique(pairs[:, 0]), 500)]
         p50, p99 = latency(c, sql.format("large"), keys)
