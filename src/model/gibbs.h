@@ -23,8 +23,9 @@
  * L, solved by conjugate gradients with a perturbed right side, which makes
  * the solution a draw (Papandreou, Yuille 2010). After that v[u] | beta is a
  * small normal draw. gibbs_side.c has all that, sixteen users at a time
- * (gibbs_lanes.h); gibbs_cg.c the system for beta; gibbs_link.c noise and
- * ordinal link; gibbs_mean.c the average over samples as one inner product.
+ * (gibbs_lanes.h); gibbs_cg.c the system for beta; gibbs_link.c the noise,
+ * gibbs_ordinal.c cutpoints and latent values; gibbs_mean.c the average over
+ * samples as one inner product.
  *
  * Work is cut into chunks that do not depend on the team, and every random
  * number is named by (sweep, side, row): any team gives the same bytes.
@@ -34,6 +35,7 @@
 
 #include "math/arena.h"
 #include "math/team.h"
+#include "math/vec.h"
 #include "model/gibbs_lanes.h"
 #include "model/rank_common.h"
 
@@ -42,7 +44,12 @@
 #define GIBBS_MAX_DIM 128 /* factors */
 #define GIBBS_WIDTH (GIBBS_MAX_DIM + LANES)
 #define GIBBS_MAX_LEVELS 32
-#define GIBBS_BINS 512
+#define GIBBS_BINS 256
+/* classes of noise precision in the ordinal model, the middle one is 1 */
+#define GIBBS_USER_NOISE 17
+#define GIBBS_ITEM_NOISE 9
+#define GIBBS_NOISE (GIBBS_USER_NOISE + GIBBS_ITEM_NOISE - 1)
+#define GIBBS_NOISE_STEP 1.15 /* ratio of the roots of neighbours */
 
 /* some features of one side, both ways: by row and by column */
 typedef struct GibbsBlock
@@ -74,6 +81,7 @@ typedef struct GibbsSide
 	float *design;        /* (n, width) the same with 1 at [dim] */
 	float *bias;          /* (n) */
 	float *noise;         /* (n) precision factor of the row's ratings */
+	uint8_t *noise_class; /* (n) ordinal: which class the factor is of */
 	Lanes *lower;         /* (n_groups, triangle) */
 	Lanes *linear;        /* (n_groups, dim + 1) */
 
@@ -107,10 +115,9 @@ typedef struct Gibbs
 	int sweep; /* from 1 */
 	uint64_t seed;
 	bool ordinal;
-	bool free_mean; /* the users' bias may have a mean: Gaussian only */
-	bool own_noise; /* noise precision by user */
-	double noise_nu;
-	double noise_nu2;
+	bool free_mean;        /* the users' bias may have a mean: Gaussian only */
+	bool own_noise;        /* noise precision by user and item */
+	double noise_shape[2]; /* of the noise factors' prior, users and items */
 	int cg_steps;
 	float cg_tolerance;
 	GibbsSide side[2];
@@ -120,7 +127,7 @@ typedef struct Gibbs
 
 	int n_levels;
 	double cut[GIBBS_MAX_LEVELS + 1]; /* cut[0] -inf .. cut[n_levels] inf */
-	int32_t *histogram; /* (RANK_CHUNKS, levels, bins) of scores, shared */
+	int32_t *histogram; /* (team, levels, noise, bins) of scores, shared */
 
 	double *sums; /* (RANK_CHUNKS, sums_width) shared */
 	int sums_width;
@@ -141,7 +148,21 @@ extern RsStatus gibbs_draw_beta(Gibbs *g, GibbsSide *s);
 
 /* gibbs_link.c */
 extern RsStatus gibbs_draw_noise(Gibbs *g);
+
+/* gibbs_ordinal.c */
+extern RsStatus gibbs_draw_latent(Gibbs *g);
+extern size_t gibbs_ordinal_scratch(void);
 extern void gibbs_init_cuts(Gibbs *g, const int64_t *count);
+
+static inline double
+gibbs_score(const Gibbs *g, const float *user, int32_t item)
+{
+	const GibbsSide *q = &g->side[1];
+
+	return vec_dot(user, q->design + (size_t) item * (size_t) g->width,
+				   g->width) +
+		   (double) q->bias[item];
+}
 
 /* chunk c of n things: [*from, *to) */
 static inline void

@@ -145,71 +145,39 @@ hash32(uint64_t x)
 	return (uint32_t) (x >> 32);
 }
 
-/* natural logarithm of a positive normal float, to about 1e-7 */
-static inline float
-log_approx(float x)
-{
-	int32_t bits;
-	int32_t e;
-	float m;
-	float s;
-	float z;
-
-	memcpy(&bits, &x, 4);
-	e = (bits - 0x3f3504f3) >> 23; /* exponent, mantissa in [.707, 1.414) */
-	bits -= e * (1 << 23);
-	memcpy(&m, &bits, 4);
-	s = (m - 1) / (m + 1);
-	z = s * s;
-	z = 2 * s *
-		(1 +
-		 z * (0.33333334f + z * (0.2f + z * (0.14285715f + z * 0.11111111f))));
-	return z + 0.6931472f * (float) e;
-}
-
-/* sqrt(2) erfinv(x) after Giles 2010, single precision, |x| < 1 */
-static inline float
-normal_of_uniform(float x)
-{
-	float w = -log_approx((1 - x) * (1 + x));
-	float a = w - 2.5f;
-	float b = sqrtf(w) - 3;
-	float p = 2.81022636e-08f;
-	float q = -0.000200214257f;
-
-	p = 3.43273939e-07f + p * a;
-	p = -3.5233877e-06f + p * a;
-	p = -4.39150654e-06f + p * a;
-	p = 0.00021858087f + p * a;
-	p = -0.00125372503f + p * a;
-	p = -0.00417768164f + p * a;
-	p = 0.246640727f + p * a;
-	p = 1.50140941f + p * a;
-	q = 0.000100950558f + q * b;
-	q = 0.00134934322f + q * b;
-	q = -0.00367342844f + q * b;
-	q = 0.00573950773f + q * b;
-	q = -0.0076224613f + q * b;
-	q = 0.00943887047f + q * b;
-	q = 1.00167406f + q * b;
-	q = 2.83297682f + q * b;
-	return 1.41421356f * x * (w < 5 ? p : q);
-}
-
-MODEL_CLONES void
-lanes_normals(uint64_t seed, uint64_t stream, float *out, int n)
+static inline uint64_t
+stream_start(uint64_t seed, uint64_t stream)
 {
 	uint64_t base = (seed + 0x9e3779b97f4a7c15ULL) * 0xbf58476d1ce4e5b9ULL;
 
 	base ^= (stream + 1) * 0x94d049bb133111ebULL;
 	base ^= base >> 29;
-	base *= 0xbf58476d1ce4e5b9ULL;
-	for (int i = 0; i < n; i++)
-	{
-		uint32_t h = hash32(base + (uint64_t) i * 0x9e3779b97f4a7c15ULL);
+	return base * 0xbf58476d1ce4e5b9ULL;
+}
 
-		/* odd multiples of 2^-24: never -1, 0 or 1 */
-		out[i] = normal_of_uniform(
-			(float) (2 * (int32_t) (h >> 8) + 1 - (1 << 24)) * 0x1p-24f);
-	}
+/* an odd multiple of 2^-24 in (-1, 1) */
+static inline float
+signed_uniform(uint64_t base, int i)
+{
+	uint32_t h = hash32(base + (uint64_t) i * 0x9e3779b97f4a7c15ULL);
+
+	return (float) (2 * (int32_t) (h >> 8) + 1 - (1 << 24)) * 0x1p-24f;
+}
+
+MODEL_CLONES void
+lanes_normals(uint64_t seed, uint64_t stream, float *out, int n)
+{
+	uint64_t base = stream_start(seed, stream);
+
+	for (int i = 0; i < n; i++)
+		out[i] = approx_normal(signed_uniform(base, i));
+}
+
+MODEL_CLONES void
+lanes_uniforms(uint64_t seed, uint64_t stream, float *out, int n)
+{
+	uint64_t base = stream_start(seed, stream);
+
+	for (int i = 0; i < n; i++)
+		out[i] = 0.5f + 0.5f * signed_uniform(base, i);
 }

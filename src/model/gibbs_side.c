@@ -33,9 +33,12 @@ size_t
 gibbs_scratch_size(const Gibbs *g)
 {
 	size_t w = (size_t) g->width;
+	size_t size = sizeof(float) * (w * w + w + LANES * w) +
+				  sizeof(Lanes) * (3 * lanes_triangle(g->width) + 2 * w) + 1024;
 
-	return sizeof(float) * (w * w + w + LANES * w) +
-		   sizeof(Lanes) * (3 * lanes_triangle(g->width) + 2 * w) + 1024;
+	if (g->ordinal && size < gibbs_ordinal_scratch())
+		size = gibbs_ordinal_scratch();
+	return size;
 }
 
 static void *
@@ -466,6 +469,10 @@ gibbs_init_side(Gibbs *g, GibbsSide *s)
 		s->design[(size_t) r * (size_t) g->width + (size_t) g->dim] = 1;
 		s->bias[r] = 0;
 		s->noise[r] = 1;
+		s->noise_class[r] =
+			(s->number == 0 ? GIBBS_USER_NOISE : GIBBS_ITEM_NOISE) / 2;
+		s->noise_class[r] =
+			(s->number == 0 ? GIBBS_USER_NOISE : GIBBS_ITEM_NOISE) / 2;
 	}
 	if (s->n_cols > 0)
 	{

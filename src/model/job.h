@@ -155,7 +155,9 @@ typedef enum JobRanking
  * (levels - 1), "levels" (levels) and "variance" (1) when the link is
  * ordinal: E[r] = levels[0] + sum_j (levels[j+1] - levels[j]) *
  * Phi((score - cutpoints[j]) / sqrt(1 + variance)); without them the link is
- * the identity. "logistic" (1) = 1 when the answer is a probability. Both
+ * the identity. "noise" (1) = 1: the last coordinate of both vectors is no
+ * part of the score; the product of the two takes the place of the 1 beside
+ * variance. "logistic" (1) = 1 when the answer is a probability. Both
  * kinds: "user_mean" and "item_mean", the vectors to take for an unknown user
  * or item. RANKING_MLP with cross layers (x <- x0 * (x W + b) + x) before the
  * others: "cross_kernel_0" (d, d), "cross_bias_0" (d) and so on.

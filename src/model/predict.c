@@ -91,9 +91,13 @@ init_ordinal(Predictor *p, const PredictParam *params, int n)
 	const PredictParam *cuts = find_param(params, n, "cutpoints");
 	const PredictParam *levels = find_param(params, n, "levels");
 	const PredictParam *variance = find_param(params, n, "variance");
-	float v = 0;
+	const PredictParam *q;
 
-	p->spread = 1;
+	q = find_param(params, n, "noise");
+	if (q != NULL &&
+		(!is_vector(q, 1) || p->kind != RANKING_FACTOR || p->user_dim < 2))
+		return "noise is not one value of a factor model";
+	p->noise = q != NULL && q->data[0] != 0;
 	if (cuts == NULL && levels == NULL)
 		return NULL;
 	if (cuts == NULL || levels == NULL || levels->ndim != 1 ||
@@ -107,12 +111,11 @@ init_ordinal(Predictor *p, const PredictParam *params, int n)
 	{
 		if (!is_vector(variance, 1) || variance->data[0] < 0)
 			return "variance is not one positive value";
-		v = variance->data[0];
+		p->variance = variance->data[0];
 	}
 	p->n_levels = levels->shape[0];
 	p->levels = levels->data;
 	p->cutpoints = cuts->data;
-	p->spread = 1 / sqrtf(1 + v);
 	return NULL;
 }
 
@@ -225,17 +228,20 @@ predict_scratch(const Predictor *p)
 }
 
 float
-predict_link(const Predictor *p, float score)
+predict_link(const Predictor *p, float score, float noise)
 {
 	float y = score;
+	float spread;
 
 	if (p->n_levels > 0)
 	{
+		/* written so that a NaN or nonsense from a table becomes 1 */
+		spread = noise + p->variance > 1e-12f ? noise + p->variance : 1;
+		spread = (float) M_SQRT1_2 / sqrtf(spread);
 		y = p->levels[0];
 		for (int j = 0; j + 1 < p->n_levels; j++)
 			y += (p->levels[j + 1] - p->levels[j]) * 0.5f *
-				 erfcf((p->cutpoints[j] - score) * p->spread *
-					   (float) M_SQRT1_2);
+				 erfcf((p->cutpoints[j] - score) * spread);
 	}
 	if (p->logistic)
 		y = 1 / (1 + expf(-y));
@@ -302,7 +308,12 @@ float
 predict_one(const Predictor *p, const float *user, const float *item,
 			float *scratch)
 {
-	if (p->kind == RANKING_FACTOR)
-		return predict_link(p, vec_dot(user, item, p->user_dim));
-	return predict_link(p, mlp_score(p, user, item, scratch));
+	int last = p->user_dim - 1;
+
+	if (p->kind == RANKING_MLP)
+		return predict_link(p, mlp_score(p, user, item, scratch), 1);
+	if (p->noise)
+		return predict_link(p, vec_dot(user, item, last),
+							user[last] * item[last]);
+	return predict_link(p, vec_dot(user, item, p->user_dim), 1);
 }

@@ -58,7 +58,8 @@ typedef struct Predictor
 	int n_levels;
 	const float *levels;    /* (n_levels), rising */
 	const float *cutpoints; /* (n_levels - 1), rising */
-	float spread;           /* 1 / sqrt(1 + variance) */
+	float variance;
+	bool noise; /* the vectors' last coordinates give the noise */
 
 	/* RANKING_MLP */
 	int n_cross;
@@ -81,6 +82,6 @@ extern size_t predict_scratch(const Predictor *p);
 extern float predict_one(const Predictor *p, const float *user,
 						 const float *item, float *scratch);
 /* from the raw score of a model to the answer: link and clamp */
-extern float predict_link(const Predictor *p, float score);
+extern float predict_link(const Predictor *p, float score, float noise);
 
 #endif

@@ -9,6 +9,7 @@
 #include "model/rank_common.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -289,4 +290,17 @@ rank_add_clamp(RankRun *run, const RankBias *bias)
 			clamp[1] = clamp[0];
 	}
 	return RS_OK;
+}
+
+void
+rank_add_choice(RankRun *run, const char *sentence)
+{
+	JobOutput *out = &run->job->output;
+	size_t used = strlen(out->choice);
+
+	/* the run on all rows says it again */
+	if (run->team->rank != 0 || run->quick)
+		return;
+	snprintf(out->choice + used, sizeof(out->choice) - used, "%s%s",
+			 used > 0 ? " " : "", sentence);
 }

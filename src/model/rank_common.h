@@ -79,6 +79,8 @@ extern float *rank_add_param(RankRun *run, const char *name, int ndim, int s0,
 							 int s1);
 extern void rank_add_metric(RankRun *run, const char *name, double value,
 							double baseline);
+/* what was chosen and why, one sentence behind the others */
+extern void rank_add_choice(RankRun *run, const char *sentence);
 /* "clamp" from the config or else the ratings seen */
 extern RsStatus rank_add_clamp(RankRun *run, const RankBias *bias);
 

@@ -15,6 +15,8 @@
 #include "model/gibbs.h"
 #include "model/gibbs_mean.h"
 
+#define PAIRS 4096
+
 GibbsProbe *gibbs_probe;
 
 typedef struct GibbsPlan
@@ -49,7 +51,10 @@ typedef struct GibbsTrain
 	float *root[2]; /* (n) number of ratings ^ -1/2 */
 	float levels[GIBBS_MAX_LEVELS];
 	double cut_sum[GIBBS_MAX_LEVELS + 1];
-	float *out[2]; /* (n, rank + 2) */
+	float *out[2];        /* (n, rank + 2), one more for an ordinal model */
+	double *noise_sum[2]; /* (n) of noise variances, shared */
+	int32_t *pair; /* (2 PAIRS) rank 0: users and items to measure with */
+	double *pair_sum;
 } GibbsTrain;
 
 #ifdef GIBBS_TUNING
@@ -90,7 +95,8 @@ plan_make(GibbsPlan *p, const JobConfig *config, const JobInput *input)
 	p->rank = p->dim <= 10 ? 32 : 3 * p->dim;
 	if (p->rank > GIBBS_MAX_DIM)
 		p->rank = GIBBS_MAX_DIM;
-	p->ordinal = config->ranking_loss == LOSS_ORDINAL;
+	/* of ratings without levels it turns into the Gaussian model */
+	p->ordinal = config->ranking_loss != LOSS_GIBBS;
 	p->implicit[0] = env("IU", 1) != 0;
 	p->implicit[1] = env("II", 1) != 0;
 	p->given[0] = input->users.n_cols > 0 && env("FU", 1) != 0;
@@ -120,6 +126,7 @@ layout_side(GibbsTrain *t, Arena *arena, GibbsSide *s, int32_t n)
 	s->design = arena_alloc(arena, rows * w, sizeof(float));
 	s->bias = arena_alloc(arena, rows, sizeof(float));
 	s->noise = arena_alloc(arena, rows, sizeof(float));
+	s->noise_class = arena_alloc(arena, rows, sizeof(uint8_t));
 	s->lower = arena_alloc(arena, groups * tri, sizeof(Lanes));
 	s->linear = arena_alloc(arena, groups * (size_t) g->full, sizeof(Lanes));
 	t->root[s->number] = arena_alloc(arena, rows, sizeof(float));
@@ -206,7 +213,7 @@ given_fill(GibbsGiven *x, const JobShared *job, const JobFeatures *f)
 }
 
 static bool
-train_layout(GibbsTrain *t, Arena *arena, const JobInput *in)
+train_layout(GibbsTrain *t, Arena *arena, const JobInput *in, int workers)
 {
 	Gibbs *g = &t->g;
 	bool ok;
@@ -224,9 +231,9 @@ train_layout(GibbsTrain *t, Arena *arena, const JobInput *in)
 						  sizeof(double));
 	t->scaled = arena_alloc(arena, (size_t) in->n, sizeof(float));
 	g->target = arena_alloc(arena, (size_t) in->n, sizeof(float));
-	g->histogram =
-		arena_alloc(arena, (size_t) RANK_CHUNKS * GIBBS_MAX_LEVELS * GIBBS_BINS,
-					t->plan.ordinal ? sizeof(int32_t) : 0);
+	g->histogram = arena_alloc(
+		arena, (size_t) workers * GIBBS_MAX_LEVELS * GIBBS_NOISE * GIBBS_BINS,
+		t->plan.ordinal ? sizeof(int32_t) : 0);
 	ok = g->sums != NULL && t->scaled != NULL && g->target != NULL &&
 		 layout_side(t, arena, &g->side[0], in->n_users) &&
 		 layout_side(t, arena, &g->side[1], in->n_items) &&
@@ -237,8 +244,9 @@ train_layout(GibbsTrain *t, Arena *arena, const JobInput *in)
 		size_t n = (size_t) (k == 0 ? in->n_users : in->n_items);
 
 		t->out[k] =
-			arena_alloc(arena, n * ((size_t) t->plan.rank + 2), sizeof(float));
-		ok = t->out[k] != NULL;
+			arena_alloc(arena, n * ((size_t) t->plan.rank + 3), sizeof(float));
+		t->noise_sum[k] = arena_alloc(arena, n, sizeof(double));
+		ok = t->out[k] != NULL && t->noise_sum[k] != NULL;
 		if (ok && t->plan.given[k])
 			ok = given_layout(&t->given[k], arena,
 							  k == 0 ? &in->users : &in->items);
@@ -253,9 +261,8 @@ rank_gibbs_size(const JobConfig *config, const JobInput *input, int workers)
 	Arena dry = {(char *) 64, SIZE_MAX / 2, 0};
 	bool ok;
 
-	(void) workers;
 	plan_make(&t->plan, config, input);
-	ok = train_layout(t, &dry, input);
+	ok = train_layout(t, &dry, input, workers);
 	math_release(t);
 	return ok ? dry.used + 64 * (JOB_MAX_PARAMS + 4) * 16 : SIZE_MAX;
 }
@@ -313,7 +320,7 @@ prepare_ratings(GibbsTrain *t, const RankBias *bias)
 	if (t->g.n_levels < 2)
 		t->g.ordinal = false; /* one value, or a scale without levels */
 	t->g.free_mean = !t->g.ordinal;
-	t->g.own_noise = !t->g.ordinal;
+	t->g.own_noise = env("NOISE", 1) != 0;
 	for (int32_t u = 0; u < ds->n_users; u++)
 		for (int64_t r = ds->user_ptr[u]; r < rank_user_end(t->run, u); r++)
 		{
@@ -393,11 +400,12 @@ init_side(GibbsTrain *t, GibbsSide *s)
 		t->root[s->number][r] = (float) (1 / sqrt(n > 1 ? n : 1));
 	}
 	memset(t->mean.bias[s->number], 0, sizeof(double) * (size_t) s->n);
+	memset(t->noise_sum[s->number], 0, sizeof(double) * (size_t) s->n);
 	gibbs_init_side(&t->g, s);
 }
 
 static double
-probe_rating(const GibbsTrain *t, double s)
+probe_rating(const GibbsTrain *t, double s, double root)
 {
 	double y = t->levels[0];
 
@@ -405,7 +413,7 @@ probe_rating(const GibbsTrain *t, double s)
 		return t->shift + t->scale * s;
 	for (int j = 1; j < t->g.n_levels; j++)
 		y += (t->levels[j] - t->levels[j - 1]) * 0.5 *
-			 erfc((t->g.cut[j] - s) * M_SQRT1_2);
+			 erfc((t->g.cut[j] - s) * root * M_SQRT1_2);
 	return y;
 }
 
@@ -422,10 +430,85 @@ probe_sample(GibbsTrain *t)
 		const float *q = g->side[1].design + (size_t) p->item[k] * g->width;
 		double s = vec_dot(u, q, g->width) + g->side[1].bias[p->item[k]];
 
-		p->sum[k] += probe_rating(t, s);
+		p->sum[k] += probe_rating(t, s,
+								  sqrt(g->side[0].noise[p->user[k]] *
+									   (double) g->side[1].noise[p->item[k]]));
 		p->score[k] += s;
 		p->square[k] += s * s;
 	}
+}
+
+/* pairs of the users and items of random ratings */
+static void
+choose_pairs(GibbsTrain *t)
+{
+	const Dataset *ds = t->run->ds;
+	Rng rng;
+
+	rng_init(&rng, t->g.seed, 13);
+	for (int k = 0; k < PAIRS; k++)
+	{
+		int64_t r = (int64_t) rng_below(&rng, (uint64_t) ds->n);
+		int32_t low = 0;
+		int32_t high = ds->n_users - 1;
+
+		t->pair[2 * k + 1] = ds->item[rng_below(&rng, (uint64_t) ds->n)];
+		while (low < high)
+		{
+			int32_t mid = low + (high - low) / 2;
+
+			if (ds->user_ptr[mid + 1] > r)
+				high = mid;
+			else
+				low = mid + 1;
+		}
+		t->pair[2 * k] = low;
+	}
+}
+
+/* what the link of the stored model needs: cutpoints, noise, variance */
+static void
+sample_ordinal(GibbsTrain *t)
+{
+	Gibbs *g = &t->g;
+	Team *team = t->run->team;
+
+	for (int j = 0; j <= g->n_levels; j++)
+		t->cut_sum[j] += g->cut[j];
+	for (int side = 0; side < 2; side++)
+	{
+		int64_t from;
+		int64_t to;
+
+		team_range(team, g->side[side].n, &from, &to);
+		for (int64_t r = from; r < to; r++)
+			t->noise_sum[side][r] += 1 / g->side[side].noise[r];
+	}
+	for (int k = 0; k < PAIRS && team->rank == 0; k++)
+	{
+		double x = gibbs_score(
+			g, g->side[0].vec + (size_t) t->pair[2 * k] * (size_t) g->width,
+			t->pair[2 * k + 1]);
+
+		t->pair_sum[2 * k] += x;
+		t->pair_sum[2 * k + 1] += x * x;
+	}
+}
+
+/* mean over the pairs of the posterior variance of a score */
+static double
+score_variance(const GibbsTrain *t)
+{
+	double n = t->mean.samples;
+	double v = 0;
+
+	for (int k = 0; k < PAIRS; k++)
+	{
+		double mean = t->pair_sum[2 * k] / n;
+
+		v += fmax(t->pair_sum[2 * k + 1] / n - mean * mean, 0) / PAIRS;
+	}
+	return v;
 }
 
 static RsStatus
@@ -440,8 +523,8 @@ sweep(GibbsTrain *t)
 		return st;
 	if (g->sweep <= t->plan.burn)
 		return RS_OK;
-	for (int j = 0; j <= g->n_levels; j++)
-		t->cut_sum[j] += g->cut[j];
+	if (g->ordinal)
+		sample_ordinal(t);
 	if (gibbs_probe != NULL && t->run->team->rank == 0)
 		probe_sample(t);
 	return gibbs_mean_add(&t->mean, g);
@@ -466,12 +549,30 @@ add_mean(GibbsTrain *t, int side, int dim)
 	return mean != NULL;
 }
 
+static void
+tell_choice(GibbsTrain *t)
+{
+	char text[200];
+
+	if (t->g.ordinal)
+		snprintf(text, sizeof(text),
+				 "Ranking: Bayesian factorization, %d factors, %d samples, "
+				 "ordinal since the ratings have %d levels.",
+				 t->g.dim, t->mean.samples, t->g.n_levels);
+	else
+		snprintf(text, sizeof(text),
+				 "Ranking: Bayesian factorization, %d factors, %d samples, "
+				 "normal noise.",
+				 t->g.dim, t->mean.samples);
+	rank_add_choice(t->run, text);
+}
+
 static RsStatus
 output(GibbsTrain *t, const RankBias *bias)
 {
 	JobOutput *out = &t->run->job->output;
 	const GibbsMean *m = &t->mean;
-	int dim = m->rank + 2;
+	int dim = m->rank + (t->g.ordinal ? 3 : 2);
 	float k = 1 / (float) m->samples;
 	float scale = t->g.ordinal ? 1 : (float) t->scale;
 	RsStatus st;
@@ -490,6 +591,8 @@ output(GibbsTrain *t, const RankBias *bias)
 				to[m->rank] =
 					side == 0 ? b + (t->g.ordinal ? 0 : (float) t->shift) : 1;
 				to[m->rank + 1] = side == 0 ? 1 : b;
+				if (t->g.ordinal)
+					to[m->rank + 2] = (float) t->noise_sum[side][r] * k;
 			}
 		out->ranking = RANKING_FACTOR;
 		out->user_ranking_dim = out->item_ranking_dim = dim;
@@ -504,16 +607,20 @@ output(GibbsTrain *t, const RankBias *bias)
 		int n = t->g.n_levels;
 		float *levels = rank_add_param(t->run, "levels", 1, n, 0);
 		float *cuts = rank_add_param(t->run, "cutpoints", 1, n - 1, 0);
+		float *noise = rank_add_param(t->run, "noise", 1, 1, 0);
 		float *variance = rank_add_param(t->run, "variance", 1, 1, 0);
 
 		for (int j = 0; j < n; j++)
 			levels[j] = t->levels[j];
 		for (int j = 1; j < n; j++)
 			cuts[j - 1] = (float) t->cut_sum[j] * k;
-		variance[0] = (float) env("VAR", 0.1);
+		noise[0] = 1;
+		if (t->run->team->rank == 0)
+			variance[0] = (float) score_variance(t);
 	}
 	if ((st = rank_add_clamp(t->run, bias)) != RS_OK)
 		return st;
+	tell_choice(t);
 	return team_barrier(t->run->team);
 }
 
@@ -592,6 +699,7 @@ prepare(GibbsTrain *t, const RankBias *bias)
 	if (team->rank != 0)
 		prepare_ratings(t, bias);
 	g->rating = t->scaled;
+	choose_pairs(t);
 	init_side(t, &g->side[0]);
 	init_side(t, &g->side[1]);
 	return team_barrier(team);
@@ -611,7 +719,9 @@ alloc_private(GibbsTrain *t)
 			math_alloc_array((size_t) s->n_sets + 1, sizeof(*s->set_lambda));
 		ok = ok && s->set_lambda != NULL;
 	}
-	return ok && t->g.scratch != NULL;
+	t->pair = math_alloc_array(2 * PAIRS, sizeof(int32_t));
+	t->pair_sum = math_alloc_zero(2 * PAIRS * sizeof(double));
+	return ok && t->g.scratch != NULL && t->pair != NULL && t->pair_sum != NULL;
 }
 
 RsStatus
@@ -635,17 +745,20 @@ rank_gibbs_run(RankRun *run, RankBias *bias)
 	if (run->quick && t->plan.sweeps > 60)
 		t->plan.sweeps = t->plan.sweeps / 3 > 60 ? t->plan.sweeps / 3 : 60;
 	g->ordinal = t->plan.ordinal;
-	g->noise_nu = env("NU", 40);
-	g->noise_nu2 = env("NU2", 30);
+	g->noise_shape[0] = env("NU", 40);
+	g->noise_shape[1] = env("NU2", 30);
 	g->cg_steps = (int) env("CG", 6);
 	g->cg_tolerance = 1e-2f;
 	g->alpha = 1;
-	if (!train_layout(t, run->arena, &run->job->input) || !alloc_private(t))
+	if (!train_layout(t, run->arena, &run->job->input, run->team->size) ||
+		!alloc_private(t))
 		team_stop(run->team, RS_NO_MEMORY);
 	if ((st = team_barrier(run->team)) == RS_OK)
 		st = prepare(t, bias);
 	if (st == RS_OK)
 		st = train(t, bias);
+	math_release(t->pair);
+	math_release(t->pair_sum);
 	math_release(g->side[0].set_lambda);
 	math_release(g->side[1].set_lambda);
 	math_release(g->scratch);

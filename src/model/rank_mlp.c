@@ -739,6 +739,8 @@ rank_mlp_run(RankRun *run, RankBias *bias)
 		st = train_epochs(&t, bias);
 	if (st == RS_OK)
 		st = output(&t, bias);
+	if (st == RS_OK)
+		rank_add_choice(run, "Ranking: a network over both vectors.");
 	math_release(t.gather);
 	math_release(t.scratch);
 	return st;

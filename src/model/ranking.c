@@ -19,7 +19,7 @@ choose(const JobConfig *config)
 {
 	if (config->ranking_loss != LOSS_AUTO)
 		return config->ranking_loss;
-	return config->preset == PRESET_TFRS ? LOSS_MSE : LOSS_GIBBS;
+	return config->preset == PRESET_TFRS ? LOSS_MSE : LOSS_ORDINAL;
 }
 
 size_t
@@ -123,24 +123,24 @@ wants_refit(const JobConfig *config, const Dataset *ds)
 	return isnan(config->valid_fraction);
 }
 
+/* by rank 0 alone, so that nobody stops it before it has said why */
 static RsStatus
 check_ratings(RankRun *run)
 {
 	const Dataset *ds = run->ds;
+	JobOutput *out = &run->job->output;
 
-	for (int64_t r = 0; r < ds->n; r++)
+	for (int64_t r = 0; r < ds->n && run->team->rank == 0; r++)
 		if (!(fabsf(ds->rating[r]) <= RANK_GREATEST))
 		{
-			if (run->team->rank == 0)
-				snprintf(run->job->output.problem,
-						 sizeof(run->job->output.problem),
-						 "rating %g is too large to learn from, the greatest "
-						 "magnitude is %g",
-						 (double) ds->rating[r], (double) RANK_GREATEST);
+			snprintf(out->problem, sizeof(out->problem),
+					 "rating %g is too large to learn from, the greatest "
+					 "magnitude is %g",
+					 (double) ds->rating[r], (double) RANK_GREATEST);
 			team_stop(run->team, RS_INVALID);
-			return RS_INVALID;
+			break;
 		}
-	return RS_OK;
+	return team_barrier(run->team);
 }
 
 static RsStatus

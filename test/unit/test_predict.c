@@ -28,13 +28,13 @@ test_factor(void)
 	CHECK(predict_one(&x, u, v, NULL) == 3);
 	CHECK(predict_one(&x, u, far, NULL) == 5);
 	CHECK(x.user_mean == u && x.item_mean == NULL);
-	CHECK(predict_link(&x, NAN) == 1);
-	CHECK(predict_link(&x, -INFINITY) == 1);
-	CHECK(predict_link(&x, INFINITY) == 5);
+	CHECK(predict_link(&x, NAN, 1) == 1);
+	CHECK(predict_link(&x, -INFINITY, 1) == 1);
+	CHECK(predict_link(&x, INFINITY, 1) == 5);
 	CHECK(predict_init(&x, RANKING_FACTOR, 3, 3, NULL, 0, NULL) == RS_OK);
 	CHECK(predict_one(&x, u, v, NULL) == 3);
-	CHECK(predict_link(&x, NAN) == 0);
-	CHECK(predict_link(&x, INFINITY) == 0);
+	CHECK(predict_link(&x, NAN, 1) == 0);
+	CHECK(predict_link(&x, INFINITY, 1) == 0);
 }
 
 static void
@@ -48,16 +48,16 @@ test_ordinal(void)
 
 	CHECK(predict_init(&x, RANKING_FACTOR, 2, 2, p, 3, NULL) == RS_OK);
 	/* 1 + sum of Phi((s - c) / sqrt 2), from tables of the normal */
-	CHECK(fabsf(predict_link(&x, 0) - 3.011339f) < 1e-4f);
+	CHECK(fabsf(predict_link(&x, 0, 1) - 3.011339f) < 1e-4f);
 	for (float s = -40; s < 40; s += 0.25f)
 	{
-		float y = predict_link(&x, s);
+		float y = predict_link(&x, s, 1);
 
 		CHECK(y >= 1 && y <= 5 && y >= last);
 		last = y;
 	}
-	CHECK(predict_link(&x, -40) == 1);
-	CHECK(fabsf(predict_link(&x, 40) - 5) < 1e-6f);
+	CHECK(predict_link(&x, -40, 1) == 1);
+	CHECK(fabsf(predict_link(&x, 40, 1) - 5) < 1e-6f);
 }
 
 static void
@@ -67,9 +67,9 @@ test_logistic(void)
 	Predictor x;
 
 	CHECK(predict_init(&x, RANKING_FACTOR, 2, 2, p, 1, NULL) == RS_OK);
-	CHECK(predict_link(&x, 0) == 0.5f);
-	CHECK(predict_link(&x, 1000) == 1);
-	CHECK(predict_link(&x, -1000) == 0);
+	CHECK(predict_link(&x, 0, 1) == 0.5f);
+	CHECK(predict_link(&x, 1000, 1) == 1);
+	CHECK(predict_link(&x, -1000, 1) == 0);
 }
 
 /* x <- x0 * (x W + b) + x, then a layer of one output */
