@@ -28,6 +28,7 @@
 #include "nodes/pg_list.h"
 #include "postmaster/bgworker.h"
 #include "storage/dsm.h"
+#include "tcop/dest.h"
 #include "utils/jsonb.h"
 
 #include "model/job.h"
@@ -102,18 +103,29 @@ typedef struct TrainColumn
 	Oid collation;
 } TrainColumn;
 
-/* rows as read, numbers in order of appearance */
+#define TRAIN_CHUNK 65536 /* rows */
+
+/* some rows as read, keys by their numbers of appearance */
+typedef struct TrainChunk
+{
+	int32 user[TRAIN_CHUNK];
+	int32 item[TRAIN_CHUNK];
+	float *rating; /* (TRAIN_CHUNK), NULL without rating column */
+	double *time;  /* (TRAIN_CHUNK), NULL without time column */
+} TrainChunk;
+
+/* all rows as read; every chunk but the last is full */
 typedef struct TrainRows
 {
 	MemoryContext context;
 	TrainKeys users;
 	TrainKeys items;
+	bool has_rating;
+	bool has_time;
 	int64 n;
-	int64 capacity;
-	int32 *user;
-	int32 *item;
-	float *rating; /* NULL without rating column */
-	double *time;  /* NULL without time column */
+	int n_chunks;
+	int max_chunks;
+	TrainChunk **chunk;
 	int64 null_key;
 	int64 null_rating;
 	int64 bad_rating;
@@ -269,6 +281,9 @@ extern void train_keys_sort(TrainKeys *keys);
 /* by place in key order; palloc'd unless by value */
 extern Datum train_keys_datum(const TrainKeys *keys, int32 place);
 extern size_t train_keys_memory(const TrainKeys *keys);
+
+/* functions in train_select.c */
+extern void train_select(const char *sql, DestReceiver *receiver);
 
 /* functions in train_load.c */
 extern void train_load(const TrainArgs *args, TrainRows *rows);

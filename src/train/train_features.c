@@ -15,10 +15,8 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
-#include "tcop/dest.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
@@ -388,16 +386,6 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 }
 
 static void
-receiver_startup(DestReceiver *self, int operation, TupleDesc typeinfo)
-{
-}
-
-static void
-receiver_nothing(DestReceiver *self)
-{
-}
-
-static void
 prepare(TrainFeature *f)
 {
 	TrainColumn column = {.name = f->name, .type = INT8OID};
@@ -433,24 +421,6 @@ select_text(Oid table, const char *key, const TrainFeature *f, int n)
 	return sql.data;
 }
 
-static void
-run_select(FeatureReceiver *r, const char *sql)
-{
-	SPIExecuteOptions options = {0};
-
-	r->pub.receiveSlot = receive_row;
-	r->pub.rStartup = receiver_startup;
-	r->pub.rShutdown = receiver_nothing;
-	r->pub.rDestroy = receiver_nothing;
-	r->pub.mydest = DestNone;
-	options.read_only = true;
-	options.dest = &r->pub;
-	SPI_connect();
-	if (SPI_execute_extended(sql, &options) < 0)
-		elog(ERROR, "could not read the features");
-	SPI_finish();
-}
-
 /* no names: every column that can be a feature. Memory: current context. */
 TrainFeature *
 train_features_read(Oid table, const char *key_name, TrainKeys *keys,
@@ -470,7 +440,8 @@ train_features_read(Oid table, const char *key_name, TrainKeys *keys,
 	r.n_seen = keys->capacity;
 	r.scratch = AllocSetContextCreate(CurrentMemoryContext, "recsys feature",
 									  ALLOCSET_DEFAULT_SIZES);
-	run_select(&r, select_text(table, key, r.feature, r.n_features));
+	r.pub.receiveSlot = receive_row;
+	train_select(select_text(table, key, r.feature, r.n_features), &r.pub);
 	MemoryContextDelete(r.scratch);
 	if (r.repeated > 0)
 		ereport(NOTICE,

@@ -13,10 +13,8 @@
 #include "catalog/pg_type.h"
 #include "datatype/timestamp.h"
 #include "executor/executor.h"
-#include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
-#include "tcop/dest.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/lsyscache.h"
@@ -26,8 +24,7 @@
 
 #include "pg/pg_module.h"
 #include "train/train.h"
-
-#define FIRST_ROWS 16384
+#include "train/train_progress.h"
 
 /* times beyond are clamped: infinities stay comparable */
 #define TIME_BOUND 1e15
@@ -42,12 +39,18 @@ typedef struct RowReceiver
 	int64 seen;
 } RowReceiver;
 
+static size_t
+bytes_of_row(const TrainRows *rows)
+{
+	return 2 * sizeof(int32) + (rows->has_rating ? sizeof(float) : 0) +
+		   (rows->has_time ? sizeof(double) : 0);
+}
+
 /* bytes used so far, against the setting */
 static void
-check_memory(const TrainRows *rows, int64 capacity)
+check_memory(const TrainRows *rows)
 {
-	size_t bytes = (size_t) capacity *
-					   (8 + (rows->rating ? 4 : 0) + (rows->time ? 8 : 0)) +
+	size_t bytes = (size_t) (rows->n + TRAIN_CHUNK) * bytes_of_row(rows) +
 				   train_keys_memory(&rows->users) +
 				   train_keys_memory(&rows->items);
 
@@ -64,18 +67,28 @@ check_memory(const TrainRows *rows, int64 capacity)
 }
 
 static void
-grow_rows(TrainRows *rows)
+add_chunk(TrainRows *rows)
 {
-	Size n = (Size) rows->capacity * 2;
+	TrainChunk *chunk;
 
-	check_memory(rows, (int64) n);
-	rows->user = repalloc_huge(rows->user, n * sizeof(int32));
-	rows->item = repalloc_huge(rows->item, n * sizeof(int32));
-	if (rows->rating != NULL)
-		rows->rating = repalloc_huge(rows->rating, n * sizeof(float));
-	if (rows->time != NULL)
-		rows->time = repalloc_huge(rows->time, n * sizeof(double));
-	rows->capacity = (int64) n;
+	check_memory(rows);
+	if (rows->n_chunks == rows->max_chunks)
+	{
+		rows->max_chunks *= 2;
+		rows->chunk = repalloc_huge(rows->chunk, (Size) rows->max_chunks *
+													 sizeof(TrainChunk *));
+	}
+	chunk = MemoryContextAlloc(rows->context, sizeof(TrainChunk));
+	chunk->rating = NULL;
+	chunk->time = NULL;
+	rows->chunk[rows->n_chunks++] = chunk;
+	if (rows->has_rating)
+		chunk->rating =
+			MemoryContextAlloc(rows->context, TRAIN_CHUNK * sizeof(float));
+	if (rows->has_time)
+		chunk->time =
+			MemoryContextAlloc(rows->context, TRAIN_CHUNK * sizeof(double));
+	train_progress_rows(rows->n);
 }
 
 static double
@@ -149,31 +162,34 @@ static void
 take_row(RowReceiver *r, TupleTableSlot *slot)
 {
 	TrainRows *rows = r->rows;
+	TrainChunk *chunk;
 	float rating = 0;
+	int at = (int) (rows->n % TRAIN_CHUNK);
 
 	if (slot->tts_isnull[0] || slot->tts_isnull[1])
 	{
 		rows->null_key++;
 		return;
 	}
-	if (rows->rating != NULL)
+	if (rows->has_rating)
 	{
 		rating = rating_of(r, slot->tts_values[2], slot->tts_isnull[2]);
 		if (isnan(rating))
 			return;
 	}
-	if (rows->n == rows->capacity)
-		grow_rows(rows);
-	rows->user[rows->n] = train_keys_add(&rows->users, slot->tts_values[0]);
-	rows->item[rows->n] = train_keys_add(&rows->items, slot->tts_values[1]);
-	if (rows->rating != NULL)
-		rows->rating[rows->n] = rating;
-	if (rows->time != NULL)
+	if (at == 0)
+		add_chunk(rows);
+	chunk = rows->chunk[rows->n_chunks - 1];
+	chunk->user[at] = train_keys_add(&rows->users, slot->tts_values[0]);
+	chunk->item[at] = train_keys_add(&rows->items, slot->tts_values[1]);
+	if (rows->has_rating)
+		chunk->rating[at] = rating;
+	if (rows->has_time)
 	{
-		int at = rows->rating != NULL ? 3 : 2;
+		int column = rows->has_rating ? 3 : 2;
 
-		rows->time[rows->n] =
-			time_of(slot->tts_values[at], slot->tts_isnull[at], r->time_type);
+		chunk->time[at] = time_of(slot->tts_values[column],
+								  slot->tts_isnull[column], r->time_type);
 	}
 	rows->n++;
 }
@@ -193,16 +209,6 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	}
 	MemoryContextSwitchTo(old);
 	return true;
-}
-
-static void
-receiver_startup(DestReceiver *self, int operation, TupleDesc typeinfo)
-{
-}
-
-static void
-receiver_nothing(DestReceiver *self)
-{
 }
 
 static char *
@@ -240,20 +246,19 @@ prepare_rows(const TrainArgs *args, TrainRows *rows, RowReceiver *r)
 	train_keys_init(&rows->users, &column);
 	train_column_find(args->ratings, NameStr(args->item_col), &column);
 	train_keys_init(&rows->items, &column);
-	rows->capacity = FIRST_ROWS;
-	rows->user = palloc(FIRST_ROWS * sizeof(int32));
-	rows->item = palloc(FIRST_ROWS * sizeof(int32));
+	rows->max_chunks = 16;
+	rows->chunk = palloc(16 * sizeof(TrainChunk *));
 	if (NameStr(args->rating_col)[0] != '\0')
 	{
 		train_column_find(args->ratings, NameStr(args->rating_col), &column);
 		r->rating_type = column.type;
-		rows->rating = palloc(FIRST_ROWS * sizeof(float));
+		rows->has_rating = true;
 	}
 	if (NameStr(args->time_col)[0] != '\0')
 	{
 		train_column_find(args->ratings, NameStr(args->time_col), &column);
 		r->time_type = column.type;
-		rows->time = palloc(FIRST_ROWS * sizeof(double));
+		rows->has_time = true;
 	}
 }
 
@@ -281,7 +286,6 @@ train_load(const TrainArgs *args, TrainRows *rows)
 {
 	MemoryContext old = CurrentMemoryContext;
 	RowReceiver *r = palloc0(sizeof(RowReceiver));
-	SPIExecuteOptions options = {0};
 
 	prepare_rows(args, rows, r);
 	MemoryContextSwitchTo(old);
@@ -289,16 +293,7 @@ train_load(const TrainArgs *args, TrainRows *rows)
 	r->scratch = AllocSetContextCreate(rows->context, "recsys row",
 									   ALLOCSET_DEFAULT_SIZES);
 	r->pub.receiveSlot = receive_row;
-	r->pub.rStartup = receiver_startup;
-	r->pub.rShutdown = receiver_nothing;
-	r->pub.rDestroy = receiver_nothing;
-	r->pub.mydest = DestNone;
-	options.read_only = true;
-	options.dest = &r->pub;
-	SPI_connect();
-	if (SPI_execute_extended(select_text(args), &options) < 0)
-		elog(ERROR, "could not read the ratings");
-	SPI_finish();
+	train_select(select_text(args), &r->pub);
 	MemoryContextDelete(r->scratch);
 	if (rows->n == 0)
 		too_few(rows);

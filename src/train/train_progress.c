@@ -161,6 +161,16 @@ train_progress_phase(const char *phase)
 	SpinLockRelease(&table->mutex);
 }
 
+void
+train_progress_rows(int64 rows)
+{
+	if (mine == NULL)
+		return;
+	SpinLockAcquire(&table->mutex);
+	mine->progress.batch = rows;
+	SpinLockRelease(&table->mutex);
+}
+
 /* after some seconds of silence the newest epoch, at most once a second */
 static void
 tell_epoch(const JobShared *job, TimestampTz now)

@@ -21,6 +21,8 @@ extern void train_progress_begin(const TrainArgs *args, Oid role,
 								 dsm_segment *segment);
 /* what the leader itself does: reading, encoding, publishing */
 extern void train_progress_phase(const char *phase);
+/* rows read so far, as the batch of the phase */
+extern void train_progress_rows(int64 rows);
 /* copy from the job; NULL is allowed; tells new epochs after some seconds */
 extern void train_progress_update(const JobShared *job);
 

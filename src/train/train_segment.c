@@ -55,9 +55,9 @@ place_input(Layout *layout, const TrainRows *rows, const TrainFeatures *users,
 	in->n_items = rows->items.n;
 	in->user = place(layout, n, sizeof(int32));
 	in->item = place(layout, n, sizeof(int32));
-	if (rows->rating != NULL)
+	if (rows->has_rating)
 		in->rating = place(layout, n, sizeof(float));
-	if (rows->time != NULL)
+	if (rows->has_time)
 		in->time = place(layout, n, sizeof(double));
 	place_features(layout, users, &in->users);
 	place_features(layout, items, &in->items);
@@ -113,36 +113,53 @@ fill_features(JobShared *job, const TrainFeatures *from, const JobFeatures *to)
 }
 
 static void
-fill_rows(JobShared *job, const TrainRows *rows)
+fill_chunk(JobShared *job, const TrainRows *rows, const TrainChunk *chunk,
+		   int64 first, int n)
 {
-	int32 *user = job_at(job, job->input.user);
-	int32 *item = job_at(job, job->input.item);
-	size_t n = (size_t) rows->n;
+	const JobInput *in = &job->input;
+	int32 *user = (int32 *) job_at(job, in->user) + first;
+	int32 *item = (int32 *) job_at(job, in->item) + first;
 
-	for (size_t i = 0; i < n; i++)
+	for (int i = 0; i < n; i++)
 	{
-		user[i] = rows->users.rank[rows->user[i]];
-		item[i] = rows->items.rank[rows->item[i]];
-		if ((i & 0xfffff) == 0)
-			CHECK_FOR_INTERRUPTS();
+		user[i] = rows->users.rank[chunk->user[i]];
+		item[i] = rows->items.rank[chunk->item[i]];
 	}
-	copy(job, job->input.rating, rows->rating, n * sizeof(float));
-	copy(job, job->input.time, rows->time, n * sizeof(double));
+	if (rows->has_rating)
+		memcpy((float *) job_at(job, in->rating) + first, chunk->rating,
+			   (size_t) n * sizeof(float));
+	if (rows->has_time)
+		memcpy((double *) job_at(job, in->time) + first, chunk->time,
+			   (size_t) n * sizeof(double));
 }
 
-/* the rows' arrays are given back when they are in the block */
 static void
-free_rows(TrainRows *rows)
+free_chunk(TrainChunk *chunk)
 {
-	pfree(rows->user);
-	pfree(rows->item);
-	if (rows->rating != NULL)
-		pfree(rows->rating);
-	if (rows->time != NULL)
-		pfree(rows->time);
+	if (chunk->rating != NULL)
+		pfree(chunk->rating);
+	if (chunk->time != NULL)
+		pfree(chunk->time);
+	pfree(chunk);
 }
 
-/* the rows' arrays are freed, keys and features stay */
+/* every chunk is given back when it is in the block */
+static void
+fill_rows(JobShared *job, TrainRows *rows)
+{
+	for (int c = 0; c < rows->n_chunks; c++)
+	{
+		int64 first = (int64) c * TRAIN_CHUNK;
+
+		CHECK_FOR_INTERRUPTS();
+		fill_chunk(job, rows, rows->chunk[c], first,
+				   (int) Min(rows->n - first, TRAIN_CHUNK));
+		free_chunk(rows->chunk[c]);
+	}
+	rows->n_chunks = 0;
+}
+
+/* the rows are freed, keys and features stay */
 void
 train_segment_make(TrainTeam *team, const TrainArgs *args, TrainInput *from)
 {
@@ -179,5 +196,4 @@ train_segment_make(TrainTeam *team, const TrainArgs *args, TrainInput *from)
 	fill_rows(job, rows);
 	fill_features(job, users, &job->input.users);
 	fill_features(job, items, &job->input.items);
-	free_rows(rows);
 }
