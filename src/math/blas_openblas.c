@@ -9,6 +9,8 @@
 
 #include <cblas.h>
 
+#include "math/blas_check.h"
+
 static void
 openblas_sgemm(bool trans_a, bool trans_b, int m, int n, int k, float alpha,
 			   const float *a, int lda, const float *b, int ldb, float beta,
@@ -30,8 +32,10 @@ openblas_ssyrk(bool trans, int n, int k, float alpha, const float *a, int lda,
 const char *
 blas_use_openblas(void)
 {
-	blas.name = openblas_get_config();
-	blas.sgemm = openblas_sgemm;
-	blas.ssyrk = openblas_ssyrk;
-	return NULL;
+	BlasOps ops = {openblas_get_config(), openblas_sgemm, openblas_ssyrk};
+	const char *why = blas_check(&ops);
+
+	if (why == NULL)
+		blas = ops;
+	return why;
 }
