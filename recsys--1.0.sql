@@ -635,6 +635,21 @@ CREATE FUNCTION recommend_all(k integer DEFAULT 10, model name DEFAULT NULL,
 	AS 'MODULE_PATHNAME', 'recsys_recommend_all'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000000 ROWS 10000;
 
+-- For somebody of whom a history of items is all that is known.
+CREATE FUNCTION recommend_from(items bigint[], k integer DEFAULT 10,
+	model name DEFAULT NULL, OUT rank integer, OUT item_id bigint,
+	OUT item text, OUT score double precision, OUT source text)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'recsys_recommend_from'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
+
+CREATE FUNCTION recommend_from(items text[], k integer DEFAULT 10,
+	model name DEFAULT NULL, OUT rank integer, OUT item_id bigint,
+	OUT item text, OUT score double precision, OUT source text)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'recsys_recommend_from_text'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
+
 -- How good a model is on a test table, beside most popular or, for rmse and
 -- mae, beside damped means; without a table what training found on the
 -- interactions that it held out.

@@ -7,7 +7,7 @@ CREATE TABLE ratings (u text, i int, r real);
 CREATE FUNCTION register(model name, dim int, user_type regtype,
 	item_type regtype) RETURNS void
 LANGUAGE sql AS $$
-	INSERT INTO recsys_model VALUES (current_schema()::regnamespace, $1, 1,
+	INSERT INTO recsys_model VALUES (current_schema(), $1, 1,
 		'2020-01-01', 'ratings', 'u', 'i', 'r', '',
 		quote_ident($1 || '_user')::regclass,
 		quote_ident($1 || '_item')::regclass,
@@ -71,6 +71,6 @@ ALTER TABLE ratings RENAME i TO j;
 SELECT * FROM recommend_all(1, 'm');
 SELECT * FROM recommend_all(1, 'm', false);
 
-DELETE FROM recsys_model WHERE schema = 'serve_all'::regnamespace;
+DELETE FROM recsys_model WHERE schema = 'serve_all';
 SET client_min_messages = error;
 DROP SCHEMA serve_all CASCADE;

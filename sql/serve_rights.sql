@@ -141,8 +141,8 @@ DROP TABLE default_param;
 SELECT predict(1, 1);
 SELECT * FROM recommend(1, 3);
 
-DELETE FROM recsys_model WHERE schema = 'serve_rights'::regnamespace;
-DELETE FROM recsys_log WHERE schema = 'serve_rights'::regnamespace;
+DELETE FROM recsys_model WHERE schema = 'serve_rights';
+DELETE FROM recsys_log WHERE schema = 'serve_rights';
 SET client_min_messages = error;
 DROP SCHEMA serve_rights CASCADE;
 DROP ROLE serve_rights_reader, serve_rights_tenant;

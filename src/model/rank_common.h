@@ -25,6 +25,7 @@ typedef struct RankRun
 	bool quick;     /* only for the metrics, another run follows */
 	int best_epoch; /* of the run before, 0: none */
 	double *chunk;  /* (RANK_CHUNKS, 4) shared */
+	int first_param; /* those before it are the retrieval stage's */
 } RankRun;
 
 /* how far predictions are from held-out ratings */

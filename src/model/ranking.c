@@ -150,7 +150,7 @@ train_once(RankRun *run, RankBias *bias)
 
 	if (run->team->rank == 0)
 	{
-		run->job->output.n_params = 0;
+		run->job->output.n_params = run->first_param;
 		strcpy(run->job->progress.phase, run->quick ? "validating" : "ranking");
 	}
 	if ((st = team_barrier(run->team)) != RS_OK ||
@@ -167,7 +167,8 @@ ranking_run(Team *team, JobShared *job, Arena *arena, const Dataset *ds)
 				   .job = job,
 				   .arena = arena,
 				   .ds = ds,
-				   .started = rank_clock()};
+				   .started = rank_clock(),
+				   .first_param = job->output.n_params};
 	RankBias bias;
 	size_t mark;
 	RsStatus st;

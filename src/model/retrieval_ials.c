@@ -57,6 +57,7 @@ typedef struct IalsRun
 	float *item_weight;
 	double rating_mean;
 	double rating_std;
+	float *fold_in; /* lambda, alpha0, starts: the parameter "ials" */
 } IalsRun;
 
 static int
@@ -114,7 +115,8 @@ retrieval_ials_size(const JobConfig *config, const JobInput *input)
 	c.dim *= count_starts(config, input);
 	return size +
 		   arena_need((size_t) input->n_users * (size_t) c.dim, sizeof(float)) +
-		   arena_need((size_t) input->n_items * (size_t) c.dim, sizeof(float));
+		   arena_need((size_t) input->n_items * (size_t) c.dim, sizeof(float)) +
+		   arena_need(3, sizeof(float));
 }
 
 static void
@@ -424,6 +426,27 @@ say(const IalsRun *run, const IalsConfig *c, int epochs)
 			 run->slope != 0 ? ", weighted by rating" : "", how);
 }
 
+/* what serving needs to solve for somebody new, from item vectors alone */
+static void
+put_fold_in(const IalsRun *run, const IalsConfig *c)
+{
+	JobShared *job = run->r->job;
+	JobOutput *out = &job->output;
+	JobParam *p;
+
+	run->fold_in[0] = c->lambda;
+	run->fold_in[1] = c->alpha0;
+	run->fold_in[2] = (float) run->starts;
+	if (out->n_params >= JOB_MAX_PARAMS)
+		return;
+	p = &out->params[out->n_params++];
+	memset(p, 0, sizeof(*p));
+	strcpy(p->name, "ials");
+	p->ndim = 1;
+	p->shape[0] = 3;
+	p->data = job_offset(job, run->fold_in);
+}
+
 static RsStatus
 prepare(IalsRun *run, const IalsConfig *base)
 {
@@ -437,7 +460,8 @@ prepare(IalsRun *run, const IalsConfig *base)
 		most.dim = TUNE_DIM;
 	run->u = arena_alloc(r->arena, (size_t) r->ds->n_users * d, sizeof(float));
 	run->v = arena_alloc(r->arena, (size_t) r->ds->n_items * d, sizeof(float));
-	if (run->u == NULL || run->v == NULL)
+	run->fold_in = arena_alloc(r->arena, 3, sizeof(float));
+	if (run->u == NULL || run->v == NULL || run->fold_in == NULL)
 		return RS_NO_MEMORY;
 	st = ials_init(r->team, r->arena, &most, r->ds->n_users, r->ds->n_items,
 				   &run->als);
@@ -472,6 +496,9 @@ retrieval_ials(Retrieval *r)
 		st = train_starts(&run, &c, epochs, true);
 	}
 	if (st == RS_OK && r->team->rank == 0)
+	{
 		say(&run, &c, epochs);
+		put_fold_in(&run, &c);
+	}
 	return st == RS_OK ? team_barrier(r->team) : st;
 }

@@ -94,6 +94,8 @@ typedef struct ServePack
 	int32 *interactions; /* (n), NULL when not read */
 	int32 *popular;      /* (n), rows by falling interactions, then key */
 	ServeMap *map;       /* key to row */
+	double *gram;        /* of serve_from.c, made when first asked for */
+	int gram_blocks;
 	Size bytes;
 } ServePack;
 
@@ -253,6 +255,14 @@ extern int serve_scan_top(const ServePack *pack, const float *query,
 /* rows taken, with exact scores, best first, equal ones by key */
 extern ServeHit *serve_scan_finish(const ServePack *pack, const float *query,
 								   bool cosine, const TopK *top);
+
+/* functions in serve_recommend.c */
+/* the best rows for a vector, from the cache or by SQL */
+extern void serve_put_top(ServeTable *table, const Vector *query, bool cosine,
+						  int64 k, const ServeMap *skip, ServeRows *rows,
+						  const char *source);
+extern void serve_put_popular(ServeTable *table, int64 k, const ServeMap *skip,
+							  ServeRows *rows);
 
 /* functions in serve_sql.c */
 extern int64 serve_sql_top(ServeTable *table, const Vector *query, bool cosine,

@@ -56,9 +56,9 @@ rows_to_skip(const Request *r, bool similar)
 			   : NULL;
 }
 
-static void
-put_top(ServeTable *table, const Vector *query, bool cosine, int64 k,
-		const ServeMap *skip, ServeRows *rows, const char *source)
+void
+serve_put_top(ServeTable *table, const Vector *query, bool cosine, int64 k,
+			  const ServeMap *skip, ServeRows *rows, const char *source)
 {
 	ServePack *pack = serve_cache_get(table);
 	ServeHit *hits;
@@ -75,8 +75,9 @@ put_top(ServeTable *table, const Vector *query, bool cosine, int64 k,
 					   hits[i].score, source);
 }
 
-static void
-put_popular(ServeTable *table, int64 k, const ServeMap *skip, ServeRows *rows)
+void
+serve_put_popular(ServeTable *table, int64 k, const ServeMap *skip,
+				  ServeRows *rows)
 {
 	ServePack *pack = serve_cache_get(table);
 	int32 *popular;
@@ -141,10 +142,10 @@ recommend(FunctionCallInfo fcinfo, bool by_item, bool is_text)
 		serve_table_open(&table, &r.model, !by_item,
 						 SERVE_EMBEDDING | SERVE_INTERACTIONS);
 		if (query != NULL)
-			put_top(&table, query, false, r.k, skip, &rows,
-					by_item ? NULL : "model");
+			serve_put_top(&table, query, false, r.k, skip, &rows,
+						  by_item ? NULL : "model");
 		else if (!by_item)
-			put_popular(&table, r.k, skip, &rows);
+			serve_put_popular(&table, r.k, skip, &rows);
 		serve_table_close(&table);
 	}
 	MemoryContextSwitchTo(old);
@@ -171,7 +172,8 @@ similar(FunctionCallInfo fcinfo, bool by_item, bool is_text)
 	{
 		serve_table_open(&table, &r.model, by_item,
 						 SERVE_EMBEDDING | SERVE_INTERACTIONS);
-		put_top(&table, query, true, r.k, rows_to_skip(&r, true), &rows, NULL);
+		serve_put_top(&table, query, true, r.k, rows_to_skip(&r, true), &rows,
+					  NULL);
 		serve_table_close(&table);
 	}
 	MemoryContextSwitchTo(old);

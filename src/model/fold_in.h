@@ -1,0 +1,42 @@
+/*
+ * fold_in.h
+ *		The vector of a new user of an implicit ALS model, in closed form.
+ *
+ * Item vectors stay as they are. For the history S of the user w solves
+ *
+ *	(sum_S h h^T + alpha0 H^T H + lambda (|S| + alpha0 |I|) 1) w = sum_S h
+ *
+ * which is what training does for each of its users (learning.md, iALS with
+ * nu = 1). Models that lie side by side in the vectors are solved one after
+ * the other and averaged by dividing by their number.
+ */
+#ifndef RECSYS_FOLD_IN_H
+#define RECSYS_FOLD_IN_H
+
+#include <stdint.h>
+
+#include "math/status.h"
+
+#define FOLD_IN_MAX_DIM 512 /* of one model: the work grows with its cube */
+
+typedef struct FoldIn
+{
+	double lambda; /* > 0 */
+	double alpha0; /* >= 0 */
+	int blocks;    /* models side by side; divides dim */
+} FoldIn;
+
+/*
+ * Gram matrices of the blocks: gram (blocks, d, d) with d = dim / blocks,
+ * lower triangles. rows (n, dim). RS_CANCELLED when interrupted.
+ */
+extern RsStatus fold_in_gram(const FoldIn *fold, const float *rows, int32_t n,
+							 int dim, double *gram);
+/*
+ * history (m, dim) are the item vectors of the history, n the number of all
+ * items; user (dim). RS_DIVERGED when the system is not positive definite.
+ */
+extern RsStatus fold_in_user(const FoldIn *fold, const double *gram, int32_t n,
+							 const float *history, int m, int dim, float *user);
+
+#endif
