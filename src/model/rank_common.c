@@ -55,6 +55,19 @@ rank_n_train(const RankRun *run)
 	return run->all ? run->ds->n : run->ds->n - run->ds->n_held;
 }
 
+double
+rank_deviation(const RankRun *run, double mean)
+{
+	const Dataset *ds = run->ds;
+	double n = (double) rank_n_train(run);
+	double s = 0;
+
+	for (int32_t u = 0; u < ds->n_users; u++)
+		for (int64_t r = ds->user_ptr[u]; r < rank_user_end(run, u); r++)
+			s += (ds->rating[r] - mean) * (ds->rating[r] - mean) / n;
+	return s > 0 && isfinite(s) ? sqrt(s) : 1;
+}
+
 /* mean and range of the training ratings: every member for itself */
 static void
 rating_range(const RankRun *run, RankBias *bias)
@@ -255,6 +268,31 @@ rank_add_param(RankRun *run, const char *name, int ndim, int s0, int s1)
 	p->shape[1] = ndim > 1 ? s1 : 0;
 	p->data = job_offset(run->job, data);
 	return data;
+}
+
+RsStatus
+rank_add_means(RankRun *run, const float *users, const float *items, int dim)
+{
+	for (int side = 0; side < 2; side++)
+	{
+		int32_t n = side == 0 ? run->ds->n_users : run->ds->n_items;
+		const float *rows = side == 0 ? users : items;
+		float *mean = rank_add_param(run, side == 0 ? "user_mean" : "item_mean",
+									 1, dim, 0);
+
+		if (mean == NULL)
+			return RS_NO_MEMORY;
+		for (int f = 0; f < dim && run->team->rank == 0; f++)
+		{
+			double s = 0;
+
+			/* divided first: huge ratings must not overflow */
+			for (int32_t r = 0; r < n; r++)
+				s += (double) rows[(size_t) r * (size_t) dim + (size_t) f] / n;
+			mean[f] = (float) s;
+		}
+	}
+	return RS_OK;
 }
 
 void

@@ -61,6 +61,8 @@ rank_user_end(const RankRun *run, int32_t u)
 }
 
 extern int64_t rank_n_train(const RankRun *run);
+/* standard deviation of the training ratings, 1 when they are all equal */
+extern double rank_deviation(const RankRun *run, double mean);
 
 /* fitted by rank 0 to the training rows, all members after the barrier */
 extern RsStatus rank_bias_fit(RankRun *run, RankBias *bias);
@@ -78,6 +80,9 @@ extern RsStatus rank_output_error(RankRun *run, RankError *error);
 /* an array in the arena that is a parameter of the output */
 extern float *rank_add_param(RankRun *run, const char *name, int ndim, int s0,
 							 int s1);
+/* "user_mean" and "item_mean" of these vectors (n, dim) */
+extern RsStatus rank_add_means(RankRun *run, const float *users,
+							   const float *items, int dim);
 extern void rank_add_metric(RankRun *run, const char *name, double value,
 							double baseline);
 /* what was chosen and why, one sentence behind the others */

@@ -306,16 +306,10 @@ static void
 prepare_ratings(GibbsTrain *t, const RankBias *bias)
 {
 	const Dataset *ds = t->run->ds;
-	double n = (double) rank_n_train(t->run);
-	double ss = 0;
 	int64_t count[GIBBS_MAX_LEVELS] = {0};
 
 	t->shift = bias->mean;
-	for (int32_t u = 0; u < ds->n_users; u++)
-		for (int64_t r = ds->user_ptr[u]; r < rank_user_end(t->run, u); r++)
-			ss +=
-				(ds->rating[r] - bias->mean) * (ds->rating[r] - bias->mean) / n;
-	t->scale = ss > 0 && isfinite(ss) ? sqrt(ss) : 1;
+	t->scale = rank_deviation(t->run, bias->mean);
 	t->g.n_levels = t->g.ordinal ? find_levels(t->run, t->levels) : 0;
 	if (t->g.n_levels < 2)
 		t->g.ordinal = false; /* one value, or a scale without levels */
@@ -530,25 +524,6 @@ sweep(GibbsTrain *t)
 	return gibbs_mean_add(&t->mean, g);
 }
 
-/* the average vector stands for unknown users or items */
-static bool
-add_mean(GibbsTrain *t, int side, int dim)
-{
-	float *mean = rank_add_param(t->run, side == 0 ? "user_mean" : "item_mean",
-								 1, dim, 0);
-	int32_t n = t->g.side[side].n;
-
-	for (int f = 0; f < dim && mean != NULL && t->run->team->rank == 0; f++)
-	{
-		double s = 0;
-
-		for (int32_t r = 0; r < n; r++)
-			s += t->out[side][(size_t) r * (size_t) dim + (size_t) f];
-		mean[f] = (float) (s / n);
-	}
-	return mean != NULL;
-}
-
 static void
 tell_choice(GibbsTrain *t)
 {
@@ -599,9 +574,8 @@ output(GibbsTrain *t, const RankBias *bias)
 		out->user_ranking = job_offset(t->run->job, t->out[0]);
 		out->item_ranking = job_offset(t->run->job, t->out[1]);
 	}
-	for (int side = 0; side < 2; side++)
-		if (!add_mean(t, side, dim))
-			return RS_NO_MEMORY;
+	if ((st = rank_add_means(t->run, t->out[0], t->out[1], dim)) != RS_OK)
+		return st;
 	if (t->g.ordinal)
 	{
 		int n = t->g.n_levels;

@@ -627,33 +627,6 @@ output_layers(MlpTrain *t)
 }
 
 static RsStatus
-output_means(MlpTrain *t)
-{
-	for (int side = 0; side < 2; side++)
-	{
-		const Dataset *ds = t->run->ds;
-		int dim = t->plan.dim;
-		int32_t n = side == 0 ? ds->n_users : ds->n_items;
-		const float *rows =
-			t->vectors + (size_t) side * (size_t) ds->n_users * (size_t) dim;
-		float *mean = rank_add_param(
-			t->run, side == 0 ? "user_mean" : "item_mean", 1, dim, 0);
-
-		if (mean == NULL)
-			return RS_NO_MEMORY;
-		for (int j = 0; j < dim && t->run->team->rank == 0; j++)
-		{
-			double s = 0;
-
-			for (int32_t r = 0; r < n; r++)
-				s += rows[(size_t) r * (size_t) dim + (size_t) j];
-			mean[j] = (float) (s / n);
-		}
-	}
-	return RS_OK;
-}
-
-static RsStatus
 output(MlpTrain *t, const RankBias *bias)
 {
 	JobOutput *out = &t->run->job->output;
@@ -670,7 +643,10 @@ output(MlpTrain *t, const RankBias *bias)
 		out->item_ranking = job_offset(
 			t->run->job, t->vectors + (size_t) ds->n_users * (size_t) dim);
 	}
-	if ((st = output_layers(t)) != RS_OK || (st = output_means(t)) != RS_OK)
+	if ((st = output_layers(t)) != RS_OK ||
+		(st = rank_add_means(t->run, t->vectors,
+							 t->vectors + (size_t) ds->n_users * (size_t) dim,
+							 dim)) != RS_OK)
 		return st;
 	if (t->plan.mlp.binary)
 	{
@@ -683,20 +659,6 @@ output(MlpTrain *t, const RankBias *bias)
 	else if (t->plan.scaled && (st = rank_add_clamp(t->run, bias)) != RS_OK)
 		return st;
 	return team_barrier(t->run->team);
-}
-
-/* standard deviation of the training ratings, by every member for itself */
-static double
-rating_deviation(const RankRun *run, double mean)
-{
-	const Dataset *ds = run->ds;
-	double n = (double) rank_n_train(run);
-	double s = 0;
-
-	for (int32_t u = 0; u < ds->n_users; u++)
-		for (int64_t r = ds->user_ptr[u]; r < rank_user_end(run, u); r++)
-			s += (ds->rating[r] - mean) * (ds->rating[r] - mean) / n;
-	return s > 0 && isfinite(s) ? sqrt(s) : 1;
 }
 
 static bool
@@ -728,7 +690,7 @@ rank_mlp_run(RankRun *run, RankBias *bias)
 		if (t.plan.scaled)
 		{
 			t.shift = bias->mean;
-			t.scale = rating_deviation(run, bias->mean);
+			t.scale = rank_deviation(run, bias->mean);
 		}
 		if (run->team->rank == 0)
 			init_vectors(&t);

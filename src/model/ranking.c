@@ -11,15 +11,22 @@
 #include "model/rank_common.h"
 #include "model/rank_gibbs.h"
 #include "model/rank_mlp.h"
+#include "model/rank_sgd.h"
 
 #define RANK_GREATEST 1e30f
+#define SGD_FROM 8000000 /* ratings */
 
 static JobLoss
-choose(const JobConfig *config)
+choose(const JobConfig *config, const JobInput *input)
 {
 	if (config->ranking_loss != LOSS_AUTO)
 		return config->ranking_loss;
-	return config->preset == PRESET_TFRS ? LOSS_MSE : LOSS_ORDINAL;
+	if (config->preset == PRESET_TFRS)
+		return LOSS_MSE;
+	/* Gibbs sampling there would take more than some ten minutes */
+	if (input->n > SGD_FROM && config->preset != PRESET_BEST)
+		return LOSS_SGD;
+	return LOSS_ORDINAL;
 }
 
 size_t
@@ -28,11 +35,14 @@ ranking_arena_size(const JobConfig *config, const JobInput *input, int workers)
 	size_t size = rank_common_size(input) + 4096;
 	size_t learner = 0;
 
-	switch (choose(config))
+	switch (choose(config, input))
 	{
 		case LOSS_GIBBS:
 		case LOSS_ORDINAL:
 			learner = rank_gibbs_size(config, input, workers);
+			break;
+		case LOSS_SGD:
+			learner = rank_sgd_size(config, input, workers);
 			break;
 		default:
 			learner = rank_mlp_size(config, input, workers);
@@ -44,11 +54,13 @@ ranking_arena_size(const JobConfig *config, const JobInput *input, int workers)
 static RsStatus
 run_learner(RankRun *run, RankBias *bias)
 {
-	switch (choose(&run->job->config))
+	switch (choose(&run->job->config, &run->job->input))
 	{
 		case LOSS_GIBBS:
 		case LOSS_ORDINAL:
 			return rank_gibbs_run(run, bias);
+		case LOSS_SGD:
+			return rank_sgd_run(run, bias);
 		default:
 			return rank_mlp_run(run, bias);
 	}

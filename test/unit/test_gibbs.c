@@ -1,7 +1,7 @@
 /*
  * test_gibbs.c
  *		The Gibbs sampler: its small systems and random numbers against plain
- *		ones, its quality on made data, team sizes, degenerate ratings.
+ *		ones, what is stored against the average over samples.
  */
 #include "check.h"
 #include "rank_testing.h"
@@ -140,73 +140,21 @@ test_normals(void)
 
 /* ---- whole trainings ---- */
 
-static void
-test_quality(JobLoss loss, double at_most)
-{
-	TestRatings x = test_ratings(150, 200, 9000, 7, loss == LOSS_ORDINAL);
-	JobConfig c = test_config();
-	JobShared *job;
-
-	c.ranking_loss = loss;
-	c.valid_fraction = 0.2f;
-	c.epochs = 120;
-	c.dim = 4;
-	job = test_job(&x, &c, 2);
-	CHECK(test_run(job) == RS_OK);
-	CHECK(job->output.ranking == RANKING_FACTOR);
-	/* the noise alone is 0.3; rounding adds to it */
-	CHECK(test_metric(job, "rmse", false) < at_most);
-	CHECK(test_metric(job, "rmse", false) <
-		  0.8 * test_metric(job, "rmse", true));
-	CHECK(test_metric(job, "mae", false) < 0.8 * test_metric(job, "mae", true));
-	free(job);
-	test_free(&x);
-}
-
-static void
-test_teams(JobLoss loss)
-{
-	TestRatings x = test_ratings(50, 70, 1500, 8, true);
-	JobConfig c = test_config();
-	JobShared *job[3];
-
-	c.ranking_loss = loss;
-	c.epochs = 20;
-	c.valid_fraction = 0.1f;
-	for (int k = 0; k < 3; k++)
-	{
-		job[k] = test_job(&x, &c, k + 1);
-		CHECK(test_run(job[k]) == RS_OK);
-	}
-	CHECK(test_same_output(job[0], job[1]));
-	CHECK(test_same_output(job[0], job[2]));
-	for (int k = 0; k < 3; k++)
-		free(job[k]);
-	c.seed = 43;
-	job[0] = test_job(&x, &c, 1);
-	job[1] = test_job(&x, &c, 1);
-	job[1]->config.seed = 44;
-	CHECK(test_run(job[0]) == RS_OK && test_run(job[1]) == RS_OK);
-	CHECK(!test_same_output(job[0], job[1]));
-	free(job[0]);
-	free(job[1]);
-	test_free(&x);
-}
-
 /* what is stored predicts as the average over the samples does */
 static void
-test_served(void)
+test_served(JobLoss loss)
 {
-	TestRatings x = test_ratings(80, 90, 3000, 9, false);
+	TestRatings x = test_ratings(80, 90, 3000, 9, loss == LOSS_ORDINAL);
 	JobConfig c = test_config();
 	GibbsProbe probe = {.n = x.n, .user = x.user, .item = x.item};
 	double worst = 0;
+	double mean = 0;
 	JobShared *job;
 
 	probe.sum = calloc((size_t) x.n, sizeof(double));
 	probe.score = calloc((size_t) x.n, sizeof(double));
 	probe.square = calloc((size_t) x.n, sizeof(double));
-	c.ranking_loss = LOSS_GIBBS;
+	c.ranking_loss = loss;
 	c.epochs = 60;
 	c.dim = 3;
 	c.valid_fraction = 0;
@@ -220,125 +168,15 @@ test_served(void)
 		double p = test_predict(job, x.user[r], x.item[r]);
 
 		worst = fmax(worst, fabs(fmin(fmax(y, 1), 5) - p));
+		mean += fabs(fmin(fmax(y, 1), 5) - p) / (double) x.n;
 	}
 	CHECK(probe.samples == 40);
-	CHECK(worst < 0.02);
+	/* one inner product is exact, the ordinal link an approximation */
+	CHECK(worst < (loss == LOSS_GIBBS ? 0.02 : 0.2));
+	CHECK(mean < (loss == LOSS_GIBBS ? 0.002 : 0.02));
 	free(probe.sum);
 	free(probe.score);
 	free(probe.square);
-	free(job);
-	test_free(&x);
-}
-
-static void
-test_degenerate_one(TestRatings *x, JobLoss loss, double least, double most)
-{
-	JobConfig c = test_config();
-	JobShared *job;
-	bool good = true;
-
-	c.ranking_loss = loss;
-	c.epochs = 30;
-	c.valid_fraction = 0;
-	job = test_job(x, &c, 2);
-	CHECK(test_run(job) == RS_OK);
-	for (int32_t u = 0; u < x->n_users; u++)
-		for (int32_t i = 0; i < x->n_items; i++)
-		{
-			double y = test_predict(job, u, i);
-
-			good = good && y >= least && y <= most;
-		}
-	CHECK(good);
-	free(job);
-}
-
-static void
-test_degenerate(JobLoss loss)
-{
-	TestRatings x = test_ratings(30, 40, 300, 12, true);
-	TestRatings y = x;
-
-	/* all equal; two values; 0 and 1; negative; huge; tiny */
-	for (int64_t r = 0; r < x.n; r++)
-		x.rating[r] = 4;
-	test_degenerate_one(&x, loss, 4, 4);
-	for (int64_t r = 0; r < x.n; r++)
-		x.rating[r] = r % 3 ? 1 : 5;
-	test_degenerate_one(&x, loss, 1, 5);
-	for (int64_t r = 0; r < x.n; r++)
-		x.rating[r] = (float) (r & 1);
-	test_degenerate_one(&x, loss, 0, 1);
-	for (int64_t r = 0; r < x.n; r++)
-		x.rating[r] = (float) -(r % 4);
-	test_degenerate_one(&x, loss, -3, 0);
-	for (int64_t r = 0; r < x.n; r++)
-		x.rating[r] = r % 3 ? 1e30f : -1e30f;
-	test_degenerate_one(&x, loss, -1.01e30, 1.01e30);
-	for (int64_t r = 0; r < x.n; r++)
-		x.rating[r] = (float) (r % 5) * 1e-30f;
-	test_degenerate_one(&x, loss, 0, 5e-30);
-	/* many distinct values */
-	for (int64_t r = 0; r < x.n; r++)
-		x.rating[r] = (float) r;
-	test_degenerate_one(&x, loss, 0, 300);
-	/* one row; one user; one item; some without any */
-	y.n = 1;
-	test_degenerate_one(&y, loss, 0, 300);
-	for (int64_t r = 0; r < x.n; r++)
-	{
-		x.user[r] = 0;
-		x.rating[r] = (float) (r % 5);
-	}
-	test_degenerate_one(&x, loss, 0, 4);
-	y.n = x.n;
-	y.n_users = 1;
-	test_degenerate_one(&y, loss, 0, 4);
-	for (int64_t r = 0; r < x.n; r++)
-	{
-		x.user[r] = (int32_t) (r % 30);
-		x.item[r] = 0;
-	}
-	y.n_users = 30;
-	y.n_items = 1;
-	test_degenerate_one(&y, loss, 0, 4);
-	test_free(&x);
-}
-
-static void
-test_refused(void)
-{
-	TestRatings x = test_ratings(10, 10, 50, 12, true);
-	JobConfig c = test_config();
-	JobShared *job;
-
-	x.rating[7] = 3e38f;
-	job = test_job(&x, &c, 2);
-	CHECK(test_run(job) == RS_INVALID);
-	CHECK(strstr(job->output.problem, "too large") != NULL);
-	free(job);
-	test_free(&x);
-}
-
-static void
-test_cancelled(void)
-{
-	TestRatings x = test_ratings(100, 100, 3000, 12, true);
-	JobConfig c = test_config();
-	JobShared *job;
-
-	c.epochs = 100000;
-	c.ranking_loss = LOSS_GIBBS;
-	c.max_seconds = 0.2;
-	c.valid_fraction = 0;
-	job = test_job(&x, &c, 2);
-	CHECK(test_run(job) == RS_OK);
-	CHECK(job->output.epochs > 0 && job->output.epochs < 100000);
-	free(job);
-	/* stopped from the start: leaves at once and says so */
-	job = test_job(&x, &c, 2);
-	job->team.stop = RS_CANCELLED;
-	CHECK(test_run(job) == RS_CANCELLED);
 	free(job);
 	test_free(&x);
 }
@@ -349,15 +187,7 @@ main(void)
 	test_lanes();
 	test_semidefinite();
 	test_normals();
-	test_quality(LOSS_GIBBS, 0.40);
-	test_quality(LOSS_ORDINAL, 0.52);
-	test_teams(LOSS_GIBBS);
-	test_teams(LOSS_ORDINAL);
-	test_served();
-	test_degenerate(LOSS_GIBBS);
-	test_degenerate(LOSS_ORDINAL);
-	test_degenerate(LOSS_MSE);
-	test_refused();
-	test_cancelled();
+	test_served(LOSS_GIBBS);
+	test_served(LOSS_ORDINAL);
 	return check_summary();
 }
