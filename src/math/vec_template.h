@@ -120,7 +120,8 @@ transpose4(Vec4 *a, Vec4 *b, Vec4 *c, Vec4 *d)
 	for (; i + 4 <= n; i += 4)                                                 \
 		t += TERM4(load4(a + i), load4(b + i));                                \
 	s = sum4(t);                                                               \
-	for (; i < n; i++)                                                         \
+	/* at most three are left: said so that no vector loop is made of it */    \
+	for (int left = n & 3; left > 0; left--, i++)                              \
 		s += TERM1(a[i], b[i]);                                                \
 	return s
 
@@ -191,7 +192,7 @@ cosine_sums(const float *a, const float *b, int n, float *ab, float *aa,
 	*ab = sum4(tab);
 	*aa = sum4(taa);
 	*bb = sum4(tbb);
-	for (; i < n; i++)
+	for (int left = n & 3; left > 0; left--, i++)
 	{
 		*ab += a[i] * b[i];
 		*aa += a[i] * a[i];
@@ -233,7 +234,7 @@ dot_four(const float *q, const float *rows, int dim, size_t stride)
 	}
 	transpose4(&t0, &t1, &t2, &t3);
 	t0 = (t0 + t1) + (t2 + t3);
-	for (; i < dim; i++)
+	for (int left = dim & 3; left > 0; left--, i++)
 	{
 		Vec4 column = {r0[i], r1[i], r2[i], r3[i]};
 
