@@ -180,7 +180,16 @@ ials_row_solve(IalsRow *row, int32_t r)
 
 	scale_of(row, r, n, out);
 	if (n <= 0)
+	{
+		/*
+		 * Nobody has had a chance to choose it, so the zeros of alpha0 say
+		 * nothing about it: the prior itself.
+		 */
+		if (row->side->prior != NULL)
+			memcpy(out, row->side->prior + (size_t) r * (size_t) ld,
+				   sizeof(float) * (size_t) ld);
 		return 0;
+	}
 	for (int i = 0; i < n; i++)
 	{
 		row->t[i] = 1;

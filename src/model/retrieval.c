@@ -35,6 +35,9 @@ choose(const JobConfig *config, const JobInput *in)
 		return LEARNER_TOWERS;
 	if (config->loss == LOSS_IALS)
 		return LEARNER_IALS;
+	/* only the closed form knows features */
+	if (in->users.n_rows > 0 || in->items.n_rows > 0)
+		return LEARNER_IALS;
 	return in->n >= 300000 && in->n <= 10000000 && density < 0.005
 			   ? LEARNER_TOWERS
 			   : LEARNER_IALS;

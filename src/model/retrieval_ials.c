@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "math/dense.h"
+#include "model/feature_prior.h"
 #include "model/retrieval_int.h"
 
 #define TUNE_DIM 32
@@ -49,9 +50,11 @@ typedef struct IalsRun
 	int most_trials;
 	bool fix_lambda;
 	bool fix_alpha0;
-	int starts;         /* models whose scores are averaged */
-	float *u;           /* (n_users, starts * dim) */
-	float *v;           /* (n_items, starts * dim) */
+	int starts;              /* models whose scores are averaged */
+	float *u;                /* (n_users, starts * dim) */
+	float *v;                /* (n_items, starts * dim) */
+	FeaturePrior user_prior; /* n_rows 0: no features */
+	FeaturePrior item_prior;
 	float slope;        /* of the weights, 0: none */
 	float *user_weight; /* (n), NULL without ratings */
 	float *item_weight;
@@ -88,6 +91,13 @@ wants_weights(const JobInput *input)
 	return input->rating != 0 && input->n <= WEIGHT_MOST;
 }
 
+/* floats of a row of factors, and of a prior */
+static int
+round_dim(int dim)
+{
+	return ((dim > TUNE_DIM ? dim : TUNE_DIM) + 15) / 16 * 16;
+}
+
 /* small data: the average over two random starts is better than each */
 static int
 count_starts(const JobConfig *config, const JobInput *in)
@@ -109,6 +119,8 @@ retrieval_ials_size(const JobConfig *config, const JobInput *input)
 	size = ials_size(&c, input->n_users, input->n_items);
 	other = ials_size(&tune, input->n_users, input->n_items);
 	size = size > other ? size : other;
+	size += feature_prior_size(&input->users, round_dim(c.dim));
+	size += feature_prior_size(&input->items, round_dim(c.dim));
 	if (wants_weights(input))
 		size += 2 * arena_need((size_t) input->n, sizeof(float)) +
 				arena_need((size_t) input->n, sizeof(int64_t));
@@ -210,6 +222,45 @@ validate(IalsRun *run, double *value, double *ndcg)
 	return st;
 }
 
+/* factors of one side as its features explain them, into side->prior */
+static RsStatus
+fit_prior(IalsRun *run, FeaturePrior *fp, IalsSide *side, const float *factors)
+{
+	const IalsConfig *c = &run->als.config;
+	const DatasetSide *data = &side->data;
+	int64_t from;
+	int64_t to;
+	RsStatus st;
+
+	if (fp->n_rows == 0)
+		return RS_OK;
+	/* a row counts as much as its regularisation */
+	team_range(run->r->team, fp->n_rows, &from, &to);
+	for (int64_t r = from; r < to; r++)
+		fp->weight[r] = (float) pow((double) (data->end[r] - data->ptr[r]) +
+										(double) c->alpha0 * data->n_cols,
+									c->nu);
+	if ((st = team_barrier(run->r->team)) != RS_OK)
+		return st;
+	st = feature_prior_fit(run->r->team, fp, run->als.ld, factors);
+	side->prior = fp->prior;
+	return st;
+}
+
+static RsStatus
+epoch(IalsRun *run, IalsSide *users, IalsSide *items)
+{
+	Ials *als = &run->als;
+	Team *team = run->r->team;
+	RsStatus st = fit_prior(run, &run->user_prior, users, als->w);
+
+	if (st == RS_OK)
+		st = ials_half(team, als, users, als->w, als->h);
+	if (st == RS_OK)
+		st = fit_prior(run, &run->item_prior, items, als->h);
+	return st == RS_OK ? ials_half(team, als, items, als->h, als->w) : st;
+}
+
 static RsStatus
 train(IalsRun *run, int epochs, bool all, bool log)
 {
@@ -225,7 +276,7 @@ train(IalsRun *run, int epochs, bool all, bool log)
 	{
 		if (r->team->rank == 0)
 			r->job->progress.epoch = e;
-		st = ials_epoch(r->team, &run->als, &users, &items);
+		st = epoch(run, &users, &items);
 		if (!log || st != RS_OK)
 			continue;
 		if (!all && r->ds->n_held > 0)
@@ -451,6 +502,7 @@ static RsStatus
 prepare(IalsRun *run, const IalsConfig *base)
 {
 	Retrieval *r = run->r;
+	const JobInput *in = &r->job->input;
 	IalsConfig most = *base;
 	size_t d = (size_t) base->dim * (size_t) run->starts;
 	RsStatus st;
@@ -465,6 +517,12 @@ prepare(IalsRun *run, const IalsConfig *base)
 		return RS_NO_MEMORY;
 	st = ials_init(r->team, r->arena, &most, r->ds->n_users, r->ds->n_items,
 				   &run->als);
+	if (st == RS_OK && in->users.n_rows > 0)
+		st = feature_prior_init(r->arena, r->job, &in->users,
+								round_dim(base->dim), &run->user_prior);
+	if (st == RS_OK && in->items.n_rows > 0)
+		st = feature_prior_init(r->arena, r->job, &in->items,
+								round_dim(base->dim), &run->item_prior);
 	return st == RS_OK ? alloc_weights(run) : st;
 }
 

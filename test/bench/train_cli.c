@@ -95,6 +95,7 @@ read_features(JobShared *job, size_t *used, JobFeatures *f)
 
 	f->n_rows = (int32_t) head[0];
 	f->n_cols = (int32_t) head[1];
+	f->nnz = head[2];
 	f->n_groups = (int32_t) head[3];
 	memcpy(f->group_start, take(4 * ((size_t) head[3] + 1)),
 		   4 * ((size_t) head[3] + 1));

@@ -1,0 +1,259 @@
+/*
+ * feature_prior.c
+ *		Ridge regression of factors on features, by conjugate gradients.
+ *
+ * A member owns a range of rows and one of columns. Products with F^T scan
+ * all rows and take the member's own columns.
+ */
+#include "model/feature_prior.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "math/dense.h"
+
+#define STEPS 15
+#define RIDGE 60.0 /* in mean weights of a row */
+
+size_t
+feature_prior_size(const JobFeatures *f, int ld)
+{
+	size_t rows = (size_t) f->n_rows;
+	size_t cols = (size_t) f->n_cols + 1;
+	size_t d = (size_t) ld;
+
+	if (f->n_rows == 0)
+		return 0;
+	return arena_need(rows, sizeof(float)) +
+		   2 * arena_need(rows * d, sizeof(float)) +
+		   4 * arena_need(cols * d, sizeof(float)) +
+		   arena_need(cols, sizeof(float)) + arena_need(3 * d, sizeof(double));
+}
+
+RsStatus
+feature_prior_init(Arena *arena, const JobShared *job, const JobFeatures *f,
+				   int ld, FeaturePrior *fp)
+{
+	size_t rows = (size_t) f->n_rows;
+	size_t cols = (size_t) f->n_cols + 1;
+	size_t d = (size_t) ld;
+
+	memset(fp, 0, sizeof(*fp));
+	fp->n_rows = f->n_rows;
+	fp->n_cols = f->n_cols + 1;
+	fp->ld = ld;
+	fp->ptr = job_at(job, f->ptr);
+	fp->col = job_at(job, f->col);
+	fp->val = job_at(job, f->val);
+	fp->weight = arena_alloc(arena, rows, sizeof(float));
+	fp->prior = arena_alloc(arena, rows * d, sizeof(float));
+	fp->y = arena_alloc(arena, rows * d, sizeof(float));
+	fp->a = arena_alloc(arena, cols * d, sizeof(float));
+	fp->r = arena_alloc(arena, cols * d, sizeof(float));
+	fp->p = arena_alloc(arena, cols * d, sizeof(float));
+	fp->q = arena_alloc(arena, cols * d, sizeof(float));
+	fp->diag = arena_alloc(arena, cols, sizeof(float));
+	fp->rho = arena_alloc(arena, 3 * d, sizeof(double));
+	return fp->weight != NULL && fp->prior != NULL && fp->y != NULL &&
+				   fp->a != NULL && fp->r != NULL && fp->p != NULL &&
+				   fp->q != NULL && fp->diag != NULL && fp->rho != NULL
+			   ? RS_OK
+			   : RS_NO_MEMORY;
+}
+
+static float *
+row_of(float *x, int64_t r, int ld)
+{
+	return x + (size_t) r * (size_t) ld;
+}
+
+/* out (rows) = F x, for this member's rows */
+static void
+times(const Team *team, const FeaturePrior *fp, int ld, float *x, float *out)
+{
+	int64_t from;
+	int64_t to;
+
+	team_range(team, fp->n_rows, &from, &to);
+	for (int64_t r = from; r < to; r++)
+	{
+		float *o = row_of(out, r, ld);
+
+		memcpy(o, row_of(x, fp->n_cols - 1, ld), sizeof(float) * (size_t) ld);
+		for (int64_t k = fp->ptr[r]; k < fp->ptr[r + 1]; k++)
+			dense.axpy(fp->val[k], row_of(x, fp->col[k], ld), o, ld);
+	}
+}
+
+/* out (columns) = F^T (weight x), for this member's columns */
+static RsStatus
+times_transposed(Team *team, const FeaturePrior *fp, int ld, const float *x,
+				 float *out)
+{
+	int64_t from;
+	int64_t to;
+
+	team_range(team, fp->n_cols, &from, &to);
+	memset(row_of(out, from, ld), 0,
+		   sizeof(float) * (size_t) (to - from) * (size_t) ld);
+	for (int32_t r = 0; r < fp->n_rows; r++)
+	{
+		const float *in = x + (size_t) r * (size_t) ld;
+
+		for (int64_t k = fp->ptr[r]; k < fp->ptr[r + 1]; k++)
+			if (fp->col[k] >= from && fp->col[k] < to)
+				dense.axpy(fp->weight[r] * fp->val[k], in,
+						   row_of(out, fp->col[k], ld), ld);
+		if (to == fp->n_cols)
+			dense.axpy(fp->weight[r], in, row_of(out, fp->n_cols - 1, ld), ld);
+		if ((r & 1023) == 0 && team_stopped(team) != RS_OK)
+			return team_stopped(team);
+	}
+	return RS_OK;
+}
+
+/* the diagonal of F^T W F, for this member's columns; the ridge is added */
+static double
+diagonal(const Team *team, FeaturePrior *fp)
+{
+	int64_t from;
+	int64_t to;
+	double total = 0;
+
+	team_range(team, fp->n_cols, &from, &to);
+	for (int32_t r = 0; r < fp->n_rows; r++)
+		total += fp->weight[r];
+	total = RIDGE * total / fp->n_rows + 1e-9;
+	for (int64_t c = from; c < to; c++)
+		fp->diag[c] = (float) total;
+	for (int32_t r = 0; r < fp->n_rows; r++)
+	{
+		for (int64_t k = fp->ptr[r]; k < fp->ptr[r + 1]; k++)
+			if (fp->col[k] >= from && fp->col[k] < to)
+				fp->diag[fp->col[k]] += fp->weight[r] * fp->val[k] * fp->val[k];
+		if (to == fp->n_cols)
+			fp->diag[fp->n_cols - 1] += fp->weight[r];
+	}
+	return total;
+}
+
+/* out (ld) = column sums of x * y * scale, scale NULL: 1; rank 0 */
+static void
+dots(const FeaturePrior *fp, int ld, const float *x, const float *y,
+	 bool by_diag, double *out)
+{
+	memset(out, 0, sizeof(double) * (size_t) ld);
+	for (int32_t c = 0; c < fp->n_cols; c++)
+		for (int k = 0; k < ld; k++)
+		{
+			double v = (double) x[(size_t) c * (size_t) ld + (size_t) k] *
+					   y[(size_t) c * (size_t) ld + (size_t) k];
+
+			out[k] += by_diag ? v / fp->diag[c] : v;
+		}
+}
+
+/* a and r move along p; this member's columns */
+static void
+move(const Team *team, FeaturePrior *fp, int ld, const double *rho,
+	 const double *pq)
+{
+	int64_t from;
+	int64_t to;
+
+	team_range(team, fp->n_cols, &from, &to);
+	for (int64_t c = from; c < to; c++)
+		for (int k = 0; k < ld; k++)
+		{
+			size_t at = (size_t) c * (size_t) ld + (size_t) k;
+			float alpha = pq[k] > 1e-30 ? (float) (rho[k] / pq[k]) : 0;
+
+			fp->a[at] += alpha * fp->p[at];
+			fp->r[at] -= alpha * fp->q[at];
+		}
+}
+
+/* p = r / diag + beta p; this member's columns */
+static void
+turn(const Team *team, FeaturePrior *fp, int ld, const double *now,
+	 const double *before)
+{
+	int64_t from;
+	int64_t to;
+
+	team_range(team, fp->n_cols, &from, &to);
+	for (int64_t c = from; c < to; c++)
+		for (int k = 0; k < ld; k++)
+		{
+			size_t at = (size_t) c * (size_t) ld + (size_t) k;
+			float beta = before != NULL && before[k] > 1e-30
+							 ? (float) (now[k] / before[k])
+							 : 0;
+
+			fp->p[at] = fp->r[at] / fp->diag[c] +
+						(before != NULL ? beta * fp->p[at] : 0);
+		}
+}
+
+static RsStatus
+step(Team *team, FeaturePrior *fp, int ld, double ridge, double *now,
+	 double *next, double *pq)
+{
+	int64_t from;
+	int64_t to;
+	RsStatus st;
+
+	times(team, fp, ld, fp->p, fp->y);
+	if ((st = team_barrier(team)) != RS_OK)
+		return st;
+	if ((st = times_transposed(team, fp, ld, fp->y, fp->q)) != RS_OK)
+		return st;
+	team_range(team, fp->n_cols, &from, &to);
+	dense.axpy((float) ridge, row_of(fp->p, from, ld), row_of(fp->q, from, ld),
+			   (int) (to - from) * ld);
+	if ((st = team_barrier(team)) != RS_OK)
+		return st;
+	if (team->rank == 0)
+		dots(fp, ld, fp->p, fp->q, false, pq);
+	if ((st = team_barrier(team)) != RS_OK)
+		return st;
+	move(team, fp, ld, now, pq);
+	if ((st = team_barrier(team)) != RS_OK)
+		return st;
+	if (team->rank == 0)
+		dots(fp, ld, fp->r, fp->r, true, next);
+	if ((st = team_barrier(team)) != RS_OK)
+		return st;
+	turn(team, fp, ld, next, now);
+	return team_barrier(team);
+}
+
+RsStatus
+feature_prior_fit(Team *team, FeaturePrior *fp, int ld, const float *factors)
+{
+	double *rho[2] = {fp->rho, fp->rho + ld};
+	double *pq = fp->rho + 2 * ld;
+	double ridge = diagonal(team, fp);
+	int64_t from;
+	int64_t to;
+	RsStatus st;
+
+	team_range(team, fp->n_cols, &from, &to);
+	memset(row_of(fp->a, from, ld), 0,
+		   sizeof(float) * (size_t) (to - from) * (size_t) ld);
+	if ((st = times_transposed(team, fp, ld, factors, fp->r)) != RS_OK)
+		return st;
+	turn(team, fp, ld, NULL, NULL);
+	if ((st = team_barrier(team)) != RS_OK)
+		return st;
+	if (team->rank == 0)
+		dots(fp, ld, fp->r, fp->r, true, rho[0]);
+	if ((st = team_barrier(team)) != RS_OK)
+		return st;
+	for (int k = 0; k < STEPS && st == RS_OK; k++)
+		st = step(team, fp, ld, ridge, rho[k & 1], rho[(k + 1) & 1], pq);
+	if (st != RS_OK)
+		return st;
+	times(team, fp, ld, fp->a, fp->prior);
+	return team_barrier(team);
+}
