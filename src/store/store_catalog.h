@@ -107,6 +107,7 @@ extern void store_keep_old(const StoreModel *model, StoreModel *old);
 /* and back, into tables of the present version's OIDs */
 extern void store_restore_old(const StoreModel *model, const StoreModel *old);
 extern void store_build_indexes(const StoreModel *model);
+extern Oid store_own_index(Oid relation);
 extern void store_drop_tables(const StoreModel *model);
 
 /* functions in store_fill.c */

@@ -10,6 +10,7 @@
 
 #include <math.h>
 
+#include "access/genam.h"
 #include "access/heapam.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -43,6 +44,22 @@ typedef struct Fill
 	int n;
 } Fill;
 
+/* the index that will be built anew gets no entries */
+static void
+skip_own_index(Fill *fill, Oid index)
+{
+	for (int i = 0; i < fill->result->ri_NumIndices; i++)
+	{
+		Relation *desc = &fill->result->ri_IndexRelationDescs[i];
+
+		if (*desc != NULL && RelationGetRelid(*desc) == index)
+		{
+			index_close(*desc, NoLock);
+			*desc = NULL;
+		}
+	}
+}
+
 static void
 fill_begin(Fill *fill, Oid relation)
 {
@@ -52,6 +69,7 @@ fill_begin(Fill *fill, Oid relation)
 	fill->result = makeNode(ResultRelInfo);
 	InitResultRelInfo(fill->result, fill->rel, 0, NULL, 0);
 	ExecOpenIndices(fill->result, false);
+	skip_own_index(fill, store_own_index(relation));
 	fill->bulk = GetBulkInsertState();
 	fill->batch_context = AllocSetContextCreate(
 		CurrentMemoryContext, "recsys batch", ALLOCSET_DEFAULT_SIZES);

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
@@ -198,51 +199,87 @@ ann_method(void)
 	return InvalidOid;
 }
 
-/* the name that store_build_indexes gives, so that a training finds it */
+/* the name that trainings give to their index, and find it by */
 static char *
 index_name(Oid relation)
 {
-	return psprintf("%.55s_ann", get_rel_name(relation));
+	return makeObjectName(get_rel_name(relation), NULL, "ann");
+}
+
+static Oid
+access_method_of(Oid relation)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	Oid method;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	method = ((Form_pg_class) GETSTRUCT(tuple))->relam;
+	ReleaseSysCache(tuple);
+	return method;
+}
+
+/* the index that a training made on this table; InvalidOid when none */
+Oid
+store_own_index(Oid relation)
+{
+	Oid index =
+		get_relname_relid(index_name(relation), get_rel_namespace(relation));
+
+	if (OidIsValid(index) && access_method_of(index) == ann_method() &&
+		OidIsValid(ann_method()) && IndexGetRelation(index, true) == relation)
+		return index;
+	return InvalidOid;
 }
 
 static void
-drop_index(Oid relation)
+create_index(Oid relation, const char *name)
 {
-	Oid schema = get_rel_namespace(relation);
-	char *name = index_name(relation);
-
-	if (OidIsValid(get_relname_relid(name, schema)))
-		store_run(psprintf("DROP INDEX %s", store_quoted(schema, name, "")));
-}
-
-static void
-build_index(Oid relation, int64 rows)
-{
-	Oid schema = get_rel_namespace(relation);
-
-	if (rows < INDEX_MIN_ROWS || !OidIsValid(ann_method()) ||
-		OidIsValid(get_relname_relid(index_name(relation), schema)))
-		return;
 	store_run(psprintf(
 		"CREATE INDEX %s ON %s USING ann (embedding %s.vector_ip_ops)",
-		quote_identifier(index_name(relation)), quoted_relation(relation),
+		quote_identifier(name), quoted_relation(relation),
 		quote_identifier(get_namespace_name(store_extension_schema()))));
+}
+
+/*
+ * A new index takes the place of the one before, into which no row of this
+ * version was inserted: building is faster than inserting. Readers are locked
+ * out from the moment of the drop only, which is why it comes last.
+ */
+static void
+renew_index(Oid relation, int64 rows)
+{
+	Oid schema = get_rel_namespace(relation);
+	Oid before = store_own_index(relation);
+	char *name = index_name(relation);
+	char *next = makeObjectName(get_rel_name(relation), "new", "ann");
+	bool wanted = rows >= INDEX_MIN_ROWS && OidIsValid(ann_method());
+
+	if (!OidIsValid(before))
+	{
+		if (wanted && !OidIsValid(get_relname_relid(name, schema)))
+			create_index(relation, name);
+		return;
+	}
+	if (wanted)
+		create_index(relation, next);
+	store_run(psprintf("DROP INDEX %s", store_quoted(schema, name, "")));
+	if (wanted)
+		store_run(psprintf("ALTER INDEX %s RENAME TO %s",
+						   store_quoted(schema, next, ""),
+						   quote_identifier(name)));
 }
 
 void
 store_build_indexes(const StoreModel *model)
 {
-	if (model->dim == 0)
-		return;
-	build_index(model->item_table, model->items);
-	build_index(model->user_table, model->users);
+	renew_index(model->item_table, model->dim > 0 ? model->items : 0);
+	renew_index(model->user_table, model->dim > 0 ? model->users : 0);
 }
 
 static void
 empty_table(Oid relation)
 {
-	/* a rebuild takes less than an insert for each row */
-	drop_index(relation);
 	store_run(psprintf("DELETE FROM %s", quoted_relation(relation)));
 }
 
@@ -322,6 +359,10 @@ restore_table(Oid relation, Oid from, const char *columns)
 static void
 restore_side(Oid relation, Oid from, const char *key)
 {
+	Oid index = store_own_index(relation);
+
+	if (OidIsValid(index))
+		store_run(psprintf("DROP INDEX %s", quoted_relation(index)));
 	empty_table(relation);
 	alter_like(relation, from, key);
 	alter_like(relation, from, "embedding");

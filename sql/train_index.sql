@@ -1,0 +1,52 @@
+-- a training builds the index where it pays, and renews it
+SET client_min_messages = warning;
+CREATE TABLE idx_r AS SELECT i % 300 AS user_id, i * 7 % 21000 + i % 7 AS item_id FROM generate_series(1, 63000) i;
+CREATE FUNCTION indexes() RETURNS TABLE (name text, valid boolean) LANGUAGE sql AS $$
+	SELECT relname::text, indisvalid FROM pg_index JOIN pg_class c ON c.oid = indexrelid
+	WHERE c.relname ~ '^idx_(user|item|mine)' ORDER BY 1 $$;
+-- the index's answer is the sorted table's
+CREATE FUNCTION same_answer() RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+	q vector := user_embedding(5, 'idx');
+	a bigint[];
+	b bigint[];
+BEGIN
+	SET LOCAL recsys.target_recall = 1;
+	SET LOCAL enable_seqscan = off;
+	a := ARRAY(SELECT item_id FROM idx_item ORDER BY embedding <#> q LIMIT 20);
+	SET LOCAL enable_seqscan = on;
+	SET LOCAL enable_indexscan = off;
+	b := ARRAY(SELECT item_id FROM idx_item ORDER BY embedding <#> q LIMIT 20);
+	RETURN a = b;
+END $$;
+SELECT users, items > 20000 AS many FROM recsys_train('idx_r', 'idx', preset => 'tfrs', dim => 8, epochs => 1, test_fraction => 0);
+SELECT * FROM indexes();
+SELECT same_answer();
+SET enable_seqscan = off;
+EXPLAIN (COSTS OFF) SELECT item_id FROM idx_item ORDER BY embedding <#> '[1,2,3,4,5,6,7,8]' LIMIT 5;
+RESET enable_seqscan;
+-- again, with other dimensions
+SELECT version FROM recsys_train('idx_r', 'idx', preset => 'tfrs', dim => 12, epochs => 1, test_fraction => 0);
+SELECT * FROM indexes();
+SELECT same_answer();
+SELECT version FROM recsys_train('idx_r', 'idx', preset => 'tfrs', dim => 12, epochs => 1, test_fraction => 0, seed => 1);
+SELECT same_answer();
+SELECT recsys_rollback('idx');
+SELECT * FROM indexes();
+SELECT same_answer();
+-- an index of one's own stays, one's own name is not taken
+DROP INDEX idx_item_ann;
+CREATE INDEX idx_item_ann ON idx_item (interactions);
+CREATE INDEX idx_mine ON idx_user (interactions);
+BEGIN;
+SELECT version FROM recsys_train('idx_r', 'idx', preset => 'tfrs', dim => 12, epochs => 1, test_fraction => 0);
+ROLLBACK;
+SELECT count(*) FROM idx_user;
+-- few items need none
+DELETE FROM idx_r WHERE item_id > 100;
+SELECT version FROM recsys_train('idx_r', 'idx', preset => 'tfrs', dim => 12, epochs => 1, test_fraction => 0);
+SELECT * FROM indexes();
+SELECT recsys_drop('idx');
+DROP TABLE idx_r;
+DROP FUNCTION indexes();
+DROP FUNCTION same_answer();
