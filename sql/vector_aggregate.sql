@@ -38,6 +38,10 @@ SELECT sum(subvector(v, 2, 2)), avg(v) FROM vector_aggregate;
 SELECT id % 2 AS g, avg(v) FROM vector_aggregate GROUP BY 1 ORDER BY 1;
 SELECT sum(v), avg(v) FROM vector_aggregate WHERE id < 0;
 SELECT count(*) FROM vector_aggregate WHERE v <-> '[0,0,0]' < 100;
+-- workers that meet only NULL
+SELECT sum(nullif(v, v)), avg(nullif(v, v)) FROM vector_aggregate;
+SELECT sum(v), avg(v) FROM (SELECT CASE WHEN id = 7 THEN v END AS v
+	FROM vector_aggregate) s;
 RESET parallel_setup_cost;
 RESET parallel_tuple_cost;
 RESET min_parallel_table_scan_size;

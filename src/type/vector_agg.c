@@ -87,12 +87,11 @@ recsys_vector_combine(PG_FUNCTION_ARGS)
 	ArrayType *result;
 	float8 *to;
 
+	/* a worker that met no vector sends {0} */
+	if (Max(dim, right_dim) > VECTOR_MAX_DIM)
+		vector_check_size(Max(dim, right_dim));
 	if (a[0] == 0)
-	{
-		vector_check_size(right_dim);
 		PG_RETURN_ARRAYTYPE_P(right);
-	}
-	vector_check_size(dim);
 	if (b[0] == 0)
 		PG_RETURN_ARRAYTYPE_P(left);
 	vector_check_typmod(dim, right_dim);
