@@ -129,27 +129,45 @@ swap_rows(Dataset *ds, int64_t a, int64_t b)
 #undef SWAP
 }
 
-/* insertion of row r at place to <= r, shifting the rows between */
-static void
-rotate_rows(Dataset *ds, int64_t to, int64_t r)
+static bool
+item_less(const Dataset *ds, int64_t a, int64_t b)
 {
-	for (; r > to; r--)
-		swap_rows(ds, r, r - 1);
+	return ds->item[a] < ds->item[b];
 }
 
-/* lists of one user: ascending again, everything in the training part */
+static void
+sift_row(Dataset *ds, int64_t first, int64_t i, int64_t n)
+{
+	for (;;)
+	{
+		int64_t c = 2 * i + 1;
+
+		if (c >= n)
+			return;
+		if (c + 1 < n && item_less(ds, first + c, first + c + 1))
+			c++;
+		if (!item_less(ds, first + i, first + c))
+			return;
+		swap_rows(ds, first + i, first + c);
+		i = c;
+	}
+}
+
+/* the user's list ascending again (heap sort), all in the training part */
 static void
 merge_user(Dataset *ds, int32_t u)
 {
-	int64_t end = ds->user_ptr[u + 1];
+	int64_t first = ds->user_ptr[u];
+	int64_t n = ds->user_ptr[u + 1] - first;
 
-	for (int64_t r = ds->user_end[u], at = ds->user_ptr[u]; r < end; r++)
+	for (int64_t i = n / 2 - 1; i >= 0; i--)
+		sift_row(ds, first, i, n);
+	for (int64_t i = n - 1; i > 0; i--)
 	{
-		while (at < r && ds->item[at] < ds->item[r])
-			at++;
-		rotate_rows(ds, at, r);
+		swap_rows(ds, first, first + i);
+		sift_row(ds, first, 0, i);
 	}
-	ds->user_end[u] = end;
+	ds->user_end[u] = first + n;
 }
 
 /* stable: held rows keep their order behind the training rows */

@@ -112,7 +112,12 @@ residual(const Ials *als, const IalsSide *side)
 		double lambda = als->config.lambda *
 						pow(n + als->config.alpha0 * ITEMS, als->config.nu);
 
-		for (int a = 0; a < d; a++)
+		/* a row without interactions is its prior */
+		for (int a = 0; a < d && n == 0; a++)
+			worst = fmax(worst, fabs(w[a] - (side->prior != NULL
+												 ? side->prior[u * ld + a]
+												 : 0)));
+		for (int a = 0; a < d && n > 0; a++)
 		{
 			double left = lambda * w[a];
 			double right = 0;
