@@ -35,7 +35,7 @@ near(double value, double exact, double magnitude, int n)
 static void
 test_sums(const VecOps *ops, int n, double scale)
 {
-	float *mem = malloc(sizeof(float) * (2 * (size_t) n + 8));
+	float *mem = malloc(sizeof(float) * (2 * (size_t) n + 3));
 	float *a = mem + 1, *b = a + n + 2;
 	double ab = 0, aa = 0, bb = 0, l1 = 0, l2 = 0, magnitude = 0;
 	float got[3];
@@ -85,14 +85,17 @@ static void
 test_products(const VecOps *ops, int nq, int nr, int dim)
 {
 	int ldq = dim + 3, ldr = dim + 1, ldo = nr + 2;
-	float *q = malloc(sizeof(float) * ((size_t) nq * ldq + 1));
-	float *rows = malloc(sizeof(float) * ((size_t) nr * ldr + 1));
+	/* they end with the last coordinate, for a sanitizer to see */
+	int size_q = nq > 0 ? (nq - 1) * ldq + dim : 0;
+	int size_rows = nr > 0 ? (nr - 1) * ldr + dim : 0;
+	float *q = malloc(sizeof(float) * (size_t) (size_q + !size_q));
+	float *rows = malloc(sizeof(float) * (size_t) (size_rows + !size_rows));
 	float *out = malloc(sizeof(float) * ((size_t) nq * ldo + nr + 1));
 	float *one = out + (size_t) nq * ldo;
 	int good = 1;
 
-	fill(q, nq * ldq, 1);
-	fill(rows, nr * ldr, 1);
+	fill(q, size_q, 1);
+	fill(rows, size_rows, 1);
 	for (int i = 0; i < nq * ldo + nr + 1; i++)
 		out[i] = GUARD;
 	ops->gemm_nt(q, nq, ldq, rows, nr, ldr, dim, out, ldo);
