@@ -13,7 +13,7 @@
 
 typedef enum Learner
 {
-	LEARNER_TFRS,
+	LEARNER_BATCHES,
 	LEARNER_IALS,
 	LEARNER_TOWERS
 } Learner;
@@ -29,10 +29,16 @@ choose(const JobConfig *config, const JobInput *in)
 {
 	double density = (double) in->n / in->n_users / in->n_items;
 
-	if (config->preset == PRESET_TFRS)
-		return LEARNER_TFRS;
+	/* what only the softmax over batches of interactions has */
+	bool batches = config->batch_size > 0 || config->logq >= 0 ||
+				   config->accidental >= 0 || config->normalize == 0 ||
+				   config->optimizer == OPTIMIZER_SGD ||
+				   config->optimizer == OPTIMIZER_ADAGRAD;
+
+	if (config->preset == PRESET_TFRS && config->loss != LOSS_IALS)
+		return LEARNER_BATCHES;
 	if (config->loss == LOSS_SOFTMAX)
-		return LEARNER_TOWERS;
+		return batches ? LEARNER_BATCHES : LEARNER_TOWERS;
 	if (config->loss == LOSS_IALS)
 		return LEARNER_IALS;
 	/* only the closed form knows features */
@@ -54,7 +60,7 @@ retrieval_arena_size(const JobConfig *config, const JobInput *input,
 
 	switch (choose(config, input))
 	{
-		case LEARNER_TFRS:
+		case LEARNER_BATCHES:
 			return size + retrieval_tfrs_size(config, input, workers);
 		case LEARNER_TOWERS:
 			return size + retrieval_towers_size(config, input, workers);
@@ -205,7 +211,7 @@ retrieval_run(Team *team, JobShared *job, Arena *arena, Dataset *ds,
 		return RS_NO_MEMORY;
 	switch (choose(&job->config, &job->input))
 	{
-		case LEARNER_TFRS:
+		case LEARNER_BATCHES:
 			return retrieval_tfrs(&r);
 		case LEARNER_TOWERS:
 			return retrieval_towers(&r, "");
