@@ -7,6 +7,7 @@
  */
 #include "model/metrics.h"
 
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -17,6 +18,7 @@
 #define BLOCK_FLOATS (1024 * 1024)
 #define MAX_BLOCK 64
 #define MAX_FLOP 2e8
+#define RANK_CHUNK 2048 /* candidates between looks whether a rank matters */
 
 typedef struct Sums
 {
@@ -89,6 +91,45 @@ list_users(Eval *e)
 	e->users[ds->n_users] = n;
 }
 
+static int
+greatest_k(const MetricsSpec *spec)
+{
+	int most = 1;
+
+	for (int k = 0; k < spec->n_k; k++)
+		most = spec->k[k] > most ? spec->k[k] : most;
+	return most;
+}
+
+/* the held-out item that ranks first, -1 when there is none */
+static int32_t
+best_held(const Dataset *ds, int32_t u, const float *s)
+{
+	int32_t best = -1;
+
+	/* ascending, so of equal ones the first stays */
+	for (int64_t r = ds->user_end[u]; r < ds->user_ptr[u + 1]; r++)
+		if (best < 0 || s[ds->item[r]] > s[best])
+			best = ds->item[r];
+	return best;
+}
+
+/* the rank of item i, or some number >= most once it is known to be */
+static int
+rank_below(const float *s, int n, int32_t i, int most)
+{
+	int rank = 0;
+
+	for (int from = 0; from < n && rank < most; from += RANK_CHUNK)
+	{
+		int size = n - from < RANK_CHUNK ? n - from : RANK_CHUNK;
+		int before = i <= from ? 0 : i - from < size ? i - from : size;
+
+		rank += dense.rank(s + from, size, s[i], before);
+	}
+	return rank;
+}
+
 static void
 add_user(const Eval *e, int32_t u, float *s, Sums *sums)
 {
@@ -97,16 +138,19 @@ add_user(const Eval *e, int32_t u, float *s, Sums *sums)
 	int64_t held = ds->user_ptr[u + 1] - ds->user_end[u];
 	int64_t n = held + missing(spec, u);
 	int best = ds->n_items;
+	int most = greatest_k(spec);
+	int32_t first;
 	int64_t hits[METRICS_MAX_K] = {0};
 	double gain[METRICS_MAX_K] = {0};
 
 	for (int64_t r = ds->user_ptr[u]; spec->exclude_seen && r < ds->user_end[u];
 		 r++)
 		s[ds->item[r]] = -INFINITY;
+	first = best_held(ds, u, s);
 	for (int64_t r = ds->user_end[u]; r < ds->user_ptr[u + 1]; r++)
 	{
 		int32_t i = ds->item[r];
-		int rank = dense.rank(s, ds->n_items, s[i], i);
+		int rank = rank_below(s, ds->n_items, i, i == first ? INT_MAX : most);
 
 		best = rank < best ? rank : best;
 		for (int k = 0; k < spec->n_k; k++)

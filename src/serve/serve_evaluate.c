@@ -28,6 +28,7 @@
 #include "utils/memutils.h"
 
 #include "math/blas.h"
+#include "math/dense.h"
 #include "math/vec.h"
 #include "pg/pg_hooks.h"
 #include "serve/serve_evaluate.h"
@@ -40,6 +41,14 @@ multiply(bool trans_a, bool trans_b, int m, int n, int k, float alpha,
 {
 	if (trans_a || !trans_b || alpha != 1 || beta != 0)
 		elog(ERROR, "unexpected matrix product");
+	/* popularity: every row is the same but for a factor */
+	if (k == 1)
+	{
+		for (int i = 0; i < m; i++)
+			for (int j = 0; j < n; j++)
+				c[(Size) i * ldc + j] = a[(Size) i * lda] * b[(Size) j * ldb];
+		return;
+	}
 	vec_gemm_nt(a, m, lda, b, n, ldb, k, c, ldc);
 }
 
@@ -289,6 +298,7 @@ evaluate(Evaluation *e, Oid test, ServeRows *rows)
 	read_pairs(e, test);
 	if (e->model.dim > 0)
 	{
+		dense_init(-1);
 		PG_TRY();
 		{
 			blas.sgemm = multiply;
