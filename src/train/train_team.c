@@ -189,10 +189,24 @@ wait_for(TrainTeam *team, TrainWorkerState state, TimestampTz deadline)
 	}
 }
 
+/* the self-check of a worker found OpenBLAS wrong, and plain C computed */
+static void
+warn_of_blas(const TrainTeam *team)
+{
+	const TrainWorker *w = &team->control->worker[0];
+
+	if (w->message[0] != '\0')
+		ereport(WARNING,
+				(errmsg("trained without OpenBLAS: %s", w->message),
+				 errdetail("The model is right, training was slower.")));
+}
+
 static void
 check_status(TrainTeam *team)
 {
 	RsStatus status = RS_OK;
+
+	warn_of_blas(team);
 
 	for (int i = 0; i < team->size; i++)
 	{

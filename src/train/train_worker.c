@@ -26,7 +26,7 @@
 
 #include "train/train.h"
 
-typedef RsStatus (*ComputeMain)(TrainCompute *compute);
+typedef RsStatus (*ComputeEntry)(TrainCompute *compute);
 
 static TrainControl *control;
 static TrainWorker *me;
@@ -50,12 +50,28 @@ tell_leader(TrainWorkerState state)
 	SetLatch(&ProcGlobal->allProcs[control->leader_proc].procLatch);
 }
 
-static ComputeMain
-load_mathematics(void)
+static ComputeEntry
+load_entry(const char *name)
 {
+	return (ComputeEntry) load_external_function("$libdir/recsys_train", name,
+												 true, NULL);
+}
+
+/* OpenBLAS is mapped, given its memory and checked before there is data */
+static void
+prepare(TrainCompute *work, int rank)
+{
+	work->rank = rank;
+	work->interrupt = told_to_stop;
 	setenv("OPENBLAS_NUM_THREADS", "1", 1);
-	return (ComputeMain) load_external_function(
-		"$libdir/recsys_train", "recsys_compute_main", true, NULL);
+	if (load_entry("recsys_compute_prepare")(work) != RS_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("could not map 160 MB for OpenBLAS"),
+				 errhint("Look at vm.overcommit_memory and at the limit of "
+						 "address space.")));
+	if (work->blas_problem != NULL)
+		strlcpy(me->message, work->blas_problem, sizeof(me->message));
 }
 
 /* false when the training ended before it began */
@@ -77,10 +93,10 @@ wait_for_data(void)
 static void
 compute(int rank)
 {
-	ComputeMain compute_main = load_mathematics();
 	TrainCompute work = {0};
 	dsm_segment *data;
 
+	prepare(&work, rank);
 	tell_leader(TRAIN_WORKER_READY);
 	/* sent home: there is too little work for all */
 	if (!wait_for_data() || rank >= control->n_workers)
@@ -89,13 +105,8 @@ compute(int rank)
 	if (data == NULL)
 		return;
 	work.job = dsm_segment_address(data);
-	work.rank = rank;
 	work.size = control->n_workers;
-	work.interrupt = told_to_stop;
-	me->status = (int32) compute_main(&work);
-	if (work.blas_problem != NULL && rank == 0)
-		ereport(LOG, (errmsg("recsys computes without OpenBLAS: %s",
-							 work.blas_problem)));
+	me->status = (int32) load_entry("recsys_compute_main")(&work);
 	tell_leader(TRAIN_WORKER_DONE);
 }
 
