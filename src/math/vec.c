@@ -47,6 +47,7 @@ choose_ops(void)
 		vec_ops.l1 = vec_ops_avx2.l1;
 		vec_ops.cosine_sums = vec_ops_avx2.cosine_sums;
 		vec_ops.dot_double = vec_ops_avx2.dot_double;
+		vec_ops.squares_double = vec_ops_avx2.squares_double;
 	}
 #endif
 }

@@ -34,6 +34,7 @@ typedef struct VecOps
 	float (*exp_sum)(const float *x, int n, float max, float *out);
 	void (*axpy)(float alpha, const float *x, float *y, int n);
 	double (*dot_double)(const float *a, const float *b, int n);
+	double (*squares_double)(const float *a, int n);
 } VecOps;
 
 extern VecOps vec_ops;
@@ -120,6 +121,13 @@ static inline double
 vec_dot_double(const float *a, const float *b, int n)
 {
 	return vec_ops.dot_double(a, b, n);
+}
+
+/* sum of a[i]^2, likewise */
+static inline double
+vec_squares_double(const float *a, int n)
+{
+	return vec_ops.squares_double(a, n);
 }
 
 /* y[i] = a[i] op b[i]; not dispatched, memory decides (vec_arith.c) */

@@ -94,7 +94,13 @@ scalar_dot_double(const float *a, const float *b, int n)
 	return s;
 }
 
+static double
+scalar_squares_double(const float *a, int n)
+{
+	return scalar_dot_double(a, a, n);
+}
+
 const VecOps vec_ops_scalar = {
-	"scalar",           scalar_dot,       scalar_l2_squared, scalar_l1,
-	scalar_cosine_sums, scalar_dot_many,  scalar_gemm_nt,    scalar_exp_sum,
-	scalar_axpy,        scalar_dot_double};
+	"scalar",           scalar_dot,        scalar_l2_squared,    scalar_l1,
+	scalar_cosine_sums, scalar_dot_many,   scalar_gemm_nt,       scalar_exp_sum,
+	scalar_axpy,        scalar_dot_double, scalar_squares_double};

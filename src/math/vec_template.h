@@ -155,7 +155,7 @@ cosine_sums(const float *a, const float *b, int n, float *ab, float *aa,
 {
 	Vec sab = {0}, saa = {0}, sbb = {0};
 	Vec sab2 = {0}, saa2 = {0}, sbb2 = {0};
-	Vec4 tab, taa, tbb;
+	Vec4 tab, taa, tbb, none = {0};
 	int i = 0;
 
 	for (; i + 2 * W <= n; i += 2 * W)
@@ -189,9 +189,11 @@ cosine_sums(const float *a, const float *b, int n, float *ab, float *aa,
 		taa += x * x;
 		tbb += y * y;
 	}
-	*ab = sum4(tab);
-	*aa = sum4(taa);
-	*bb = sum4(tbb);
+	transpose4(&tab, &taa, &tbb, &none);
+	tab = (tab + taa) + (tbb + none);
+	*ab = tab[0];
+	*aa = tab[1];
+	*bb = tab[2];
 	for (int left = n & 3; left > 0; left--, i++)
 	{
 		*ab += a[i] * b[i];
@@ -524,8 +526,8 @@ sum_double(VecDouble a)
 #endif
 }
 
-static double
-dot_double(const float *a, const float *b, int n)
+INLINE double
+sum_products(const float *a, const float *b, int n)
 {
 	VecDouble s0 = {0}, s1 = {0};
 	double s;
@@ -549,7 +551,19 @@ dot_double(const float *a, const float *b, int n)
 	return s;
 }
 
+static double
+dot_double(const float *a, const float *b, int n)
+{
+	return sum_products(a, b, n);
+}
+
+static double
+squares_double(const float *a, int n)
+{
+	return sum_products(a, a, n);
+}
+
 const VecOps VEC_OPS = {
-	VEC_TITLE, dot,     l2_squared, l1,   cosine_sums,
-	dot_many,  gemm_nt, exp_sum,    axpy, dot_double,
+	VEC_TITLE, dot,     l2_squared, l1,         cosine_sums,    dot_many,
+	gemm_nt,   exp_sum, axpy,       dot_double, squares_double,
 };

@@ -97,7 +97,7 @@ recsys_l2_normalize(PG_FUNCTION_ARGS)
 {
 	Vector *a = PG_GETARG_VECTOR(0);
 	Vector *r = vector_new(a->dim);
-	double norm = sqrt(vec_dot_double(a->x, a->x, a->dim));
+	double norm = sqrt(vec_squares_double(a->x, a->dim));
 
 	if (norm > 0)
 		for (int i = 0; i < a->dim; i++)

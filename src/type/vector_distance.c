@@ -47,8 +47,8 @@ cosine_distance(const Vector *a, const Vector *b)
 		s = (double) ab / sqrt((double) aa * (double) bb);
 	else
 		s = vec_dot_double(a->x, b->x, a->dim) /
-			(sqrt(vec_dot_double(a->x, a->x, a->dim)) *
-			 sqrt(vec_dot_double(b->x, b->x, b->dim)));
+			(sqrt(vec_squares_double(a->x, a->dim)) *
+			 sqrt(vec_squares_double(b->x, b->dim)));
 	if (s > 1)
 		s = 1;
 	else if (s < -1)
@@ -134,7 +134,7 @@ recsys_vector_norm(PG_FUNCTION_ARGS)
 {
 	Vector *a = PG_GETARG_VECTOR(0);
 
-	PG_RETURN_FLOAT8(sqrt(vec_dot_double(a->x, a->x, a->dim)));
+	PG_RETURN_FLOAT8(sqrt(vec_squares_double(a->x, a->dim)));
 }
 
 Datum

@@ -291,7 +291,10 @@ test_elementwise(int n)
 	}
 	CHECK(y[n] == GUARD);
 	for (int i = 0; i < vec_variants(list); i++)
+	{
 		CHECK(fabs(list[i]->dot_double(a, b, n) - dot) <= 1e-14 * magnitude);
+		CHECK(list[i]->squares_double(a, n) == list[i]->dot_double(a, a, n));
+	}
 	vec_sign_bits(a, n, bits);
 	for (int i = 0; i < 100; i++)
 		CHECK((bits[i / 8] >> (7 - i % 8) & 1) == (i < n && a[i] > 0));
