@@ -21,10 +21,10 @@
 
 #define TUNE_DIM 32
 #define TUNE_FULL 500000 /* up to so many interactions use all dimensions */
-#define TUNE_EPOCHS 6
+#define TUNE_EPOCHS 5
 #define TUNE_USERS 8000
-#define START_LAMBDA 0.02f
-#define START_ALPHA0 0.2f
+#define SMALL 300000 /* interactions */
+#define LARGE 3000000
 #define WEIGHT_SLOPE 0.12f  /* of a rating's standard score */
 #define WEIGHT_DOUBT 0.998f /* ratings nearly always help a little */
 #define WEIGHT_MOST 5000000 /* interactions: weights cost 8 bytes each */
@@ -75,14 +75,19 @@ auto_dim(const JobInput *in)
 	return in->n > 5000000 ? 128 : 64;
 }
 
+/* where the search starts: published values for data of such a size */
 static void
-ials_config(const JobConfig *in, const JobInput *input, IalsConfig *c)
+ials_config(const JobConfig *config, const JobInput *in, IalsConfig *c)
 {
-	c->dim = in->dim > 0 ? in->dim : auto_dim(input);
-	c->alpha0 = in->alpha0 > 0 ? in->alpha0 : START_ALPHA0;
-	c->lambda = in->regularization > 0 ? in->regularization : START_LAMBDA;
+	c->dim = config->dim > 0 ? config->dim : auto_dim(in);
+	c->alpha0 = in->n > LARGE ? 0.1f : 0.2f;
+	c->lambda = in->n > LARGE ? 0.003f : in->n > SMALL ? 0.008f : 0.02f;
+	if (config->alpha0 > 0)
+		c->alpha0 = config->alpha0;
+	if (config->regularization > 0)
+		c->lambda = config->regularization;
 	c->nu = 1;
-	c->seed = in->seed;
+	c->seed = config->seed;
 }
 
 static bool
@@ -420,7 +425,8 @@ tune(IalsRun *run, IalsConfig *config)
 	st = try_point(run, 0, 0, &best.value);
 	if (st == RS_OK)
 		st = climb(run, 2, &best);
-	if (st == RS_OK)
+	/* the usual values are fine already when no large step helps */
+	if (st == RS_OK && (best.lambda != 0 || best.alpha0 != 0))
 		st = climb(run, 1, &best);
 	run->most_trials = MAX_TRIALS;
 	if (st == RS_OK)

@@ -42,7 +42,7 @@ towers_config(const JobConfig *in, const JobInput *input, UserSoftmaxConfig *c)
 
 	memset(c, 0, sizeof(*c));
 	c->dim = in->dim > 0 ? in->dim : 64;
-	c->epochs = in->epochs > 0 ? in->epochs : best ? 120 : 30;
+	c->epochs = in->epochs > 0 ? in->epochs : best ? 120 : 24;
 	c->batch = 1024;
 	c->positives = 8;
 	c->negatives = in->negatives > 0 ? in->negatives : best ? 4096 : 1024;
