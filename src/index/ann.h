@@ -156,6 +156,16 @@ typedef struct AnnLayout
 	int code_offset;  /* uint8[tail_rows][tail_size] */
 } AnnLayout;
 
+/*
+ * In which buffer a block was last seen: saves the lookup in the buffer
+ * table. Wrong guesses are noticed.
+ */
+typedef struct AnnRecent
+{
+	BlockNumber blocks; /* of buffer */
+	Buffer *buffer;
+} AnnRecent;
+
 /* the static part and the layout, in rd_amcache: one palloc'd piece */
 typedef struct AnnCache
 {
@@ -168,6 +178,8 @@ typedef struct AnnCache
 	int rot_blocks; /* of packed rotation, 0: not rotated */
 	AnnMetricKind metric;
 	float z[ANN_RECALLS];
+	Size last_taken; /* rows that the session's last scan returned */
+	AnnRecent recent;
 	AnnCell *cell;   /* (cells) */
 	float *rotation; /* packed */
 	float *centroid; /* packed, rotated */
@@ -210,6 +222,8 @@ extern ItemPointer ann_tids_of(Page page, const AnnLayout *layout);
 extern AnnCache *ann_cache(Relation index, const AnnMeta *meta);
 extern AnnCache *ann_cache_make(Relation index, const AnnMeta *meta,
 								MemoryContext context);
+/* ReadBuffer by way of where the block was last */
+extern Buffer ann_read(Relation index, AnnRecent *recent, BlockNumber block);
 extern Size ann_static_size(int dim, int cells, bool rotated);
 extern void ann_cell_centroid(const AnnCache *cache, int cell, float *out);
 extern void ann_rotate(const AnnCache *cache, const float *x, float *out);

@@ -79,6 +79,7 @@ ann_cache_make(Relation index, const AnnMeta *meta, MemoryContext context)
 	bool rotated = meta->rotated != 0;
 	Size head = TYPEALIGN(64, sizeof(AnnCache)), size;
 	AnnCache *cache;
+	BlockNumber blocks;
 	char *at;
 
 	if (meta->cells > MaxAllocSize / sizeof(AnnCell) ||
@@ -87,7 +88,9 @@ ann_cache_make(Relation index, const AnnMeta *meta, MemoryContext context)
 	size = ann_static_size(meta->dim, meta->cells, rotated);
 	if (size / BLCKSZ > meta->static_pages)
 		ann_corrupted(index, ANN_META_BLOCK, "Its counts are impossible.");
-	cache = MemoryContextAllocHuge(context, head + 64 + size);
+	blocks = RelationGetNumberOfBlocks(index) + 1;
+	cache = MemoryContextAllocHuge(context,
+								   head + 64 + size + blocks * sizeof(Buffer));
 	memset(cache, 0, sizeof(*cache));
 	at = (char *) TYPEALIGN(64, (char *) cache + head);
 	cache->generation = meta->generation;
@@ -99,6 +102,9 @@ ann_cache_make(Relation index, const AnnMeta *meta, MemoryContext context)
 	cache->rot_blocks = rotated ? (meta->dim + CODE_LANES - 1) / CODE_LANES : 0;
 	memcpy(cache->z, meta->z, sizeof(cache->z));
 	ann_layout(&cache->layout, meta->dim, meta->head, meta->metric == ANN_L2);
+	cache->recent.blocks = blocks;
+	cache->recent.buffer = (Buffer *) (at + size);
+	memset(cache->recent.buffer, 0, blocks * sizeof(Buffer));
 	cache->cell = (AnnCell *) at;
 	cache->rotation = (float *) (at + part_cells(meta->cells));
 	cache->centroid =
@@ -132,6 +138,24 @@ ann_cache(Relation index, const AnnMeta *meta)
 		pfree(index->rd_amcache);
 	index->rd_amcache = cache;
 	return cache;
+}
+
+Buffer
+ann_read(Relation index, AnnRecent *recent, BlockNumber block)
+{
+	Buffer buffer;
+
+	if (block >= recent->blocks)
+		return ReadBuffer(index, block);
+	buffer = recent->buffer[block];
+	if (buffer != InvalidBuffer &&
+		ReadRecentBuffer(pg_relation_locator(index), MAIN_FORKNUM, block,
+						 buffer))
+		return buffer;
+	buffer = ReadBuffer(index, block);
+	/* buffers of temporary tables are negative and not shared: no need */
+	recent->buffer[block] = Max(buffer, InvalidBuffer);
+	return buffer;
 }
 
 void

@@ -45,6 +45,7 @@ typedef struct AnnScan
 	Datum query;  /* in the scan's context */
 	double scale; /* score = -value * scale, but for L2 */
 	double last;  /* value returned last */
+	double taken; /* rows returned */
 
 	AnnCandidate *late; /* held back */
 	Size lates, late_room, late_at;
@@ -84,6 +85,8 @@ annrescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys,
 	if (orderbys != NULL && scan->numberOfOrderBys > 0)
 		memmove(scan->orderByData, orderbys,
 				scan->numberOfOrderBys * sizeof(ScanKeyData));
+	if (so->started)
+		ann_search_end(&so->search, so->taken);
 	so->started = false;
 	MemoryContextReset(so->search.context);
 	so->late = NULL;
@@ -98,6 +101,8 @@ annendscan(IndexScanDesc scan)
 {
 	AnnScan *so = scan->opaque;
 
+	if (so->started)
+		ann_search_end(&so->search, so->taken);
 	if (so->slot != NULL)
 		ExecDropSingleTupleTableSlot(so->slot);
 	if (so->fetch != NULL)
@@ -171,6 +176,7 @@ start(IndexScanDesc scan)
 	s->z = ann_target_factor(&s->meta);
 	so->null_query = (key->sk_flags & SK_ISNULL) != 0;
 	so->last = -INFINITY;
+	so->taken = 0;
 	so->scale = 1;
 	s->unbounded = so->null_query;
 	s->q_norm = s->tiny = 0;
@@ -338,6 +344,7 @@ anngettuple(IndexScanDesc scan, ScanDirection direction)
 		start(scan);
 	if (!next_row(scan, &scan->xs_heaptid))
 		return false;
+	so->taken++;
 	scan->xs_recheck = false;
 	scan->xs_recheckorderby = false;
 	return true;

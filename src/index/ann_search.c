@@ -21,12 +21,16 @@
 #include "index/ann_search.h"
 #include "math/vec.h"
 #include "miscadmin.h"
+#include "port/pg_bitutils.h"
 #include "pg/pg_module.h"
 #include "storage/bufmgr.h"
 #include "utils/memutils.h"
 
 #define FIRST_GOAL 16
 #define GOAL_GROWTH 8
+#define MOST_FIRST_GOAL 1024
+#define NO_TAU (-3e38f) /* above DONE, below every bound */
+#define DONE (-FLT_MAX)
 
 /* room for `more` elements after `used`; contents stay */
 static void *
@@ -182,7 +186,7 @@ ann_search_begin(AnnSearch *s, const float *q, bool rotated)
 	s->lows = s->low_room = s->goal = 0;
 	s->frontier = INFINITY;
 	s->exhausted = false;
-	s->returned = 0;
+	s->recent = &cache->recent;
 	s->q = palloc0(sizeof(float) * wide);
 	if (rotated)
 		memcpy(s->q, q, sizeof(float) * cache->dim);
@@ -230,7 +234,7 @@ push_low(AnnSearch *s, float low)
 static inline float
 tau(const AnnSearch *s)
 {
-	return s->lows < s->goal ? -FLT_MAX : s->low[0];
+	return s->lows < s->goal ? NO_TAU : s->low[0];
 }
 
 static void
@@ -339,27 +343,34 @@ refine_leaf(AnnSearch *s, const AnnCache *cache, Buffer buffer, AnnHead *head,
 	Buffer tail = InvalidBuffer;
 	int open = -1;
 
-	for (int i = 0; i < leaf->rows; i++)
+	for (int from = 0; from < leaf->rows; from += CODE_LANES)
 	{
-		int t = i / layout->tail_rows;
+		uint32 bits = code_at_least(bound + from, tau(s));
 
-		if (bound[i] < tau(s) || bound[i] == -FLT_MAX)
-			continue;
-		if (t != open)
+		for (; bits != 0; bits &= bits - 1)
 		{
-			if (BufferIsValid(tail))
-				UnlockReleaseBuffer(tail);
-			tail = ReadBuffer(s->index, head->tail[t]);
-			LockBuffer(tail, BUFFER_LOCK_SHARE);
-			ann_tail_of(s->index, tail, cache->generation, leaf->block);
-			open = t;
+			int i = from + pg_rightmost_one_pos32(bits);
+			int t = i / layout->tail_rows;
+
+			if (bound[i] < tau(s))
+				continue; /* it has risen meanwhile */
+			if (t != open)
+			{
+				if (BufferIsValid(tail))
+					UnlockReleaseBuffer(tail);
+				tail = ann_read(s->index, s->recent, head->tail[t]);
+				LockBuffer(tail, BUFFER_LOCK_SHARE);
+				ann_tail_of(s->index, tail, cache->generation, leaf->block);
+				open = t;
+			}
+			refine_row(s, layout, BufferGetPage(tail), i % layout->tail_rows,
+					   s->unbounded
+						   ? 0
+						   : level1_score(s, layout, BufferGetPage(buffer), i,
+										  bound[i], terms->slack),
+					   terms->slack);
+			bound[i] = DONE;
 		}
-		refine_row(s, layout, BufferGetPage(tail), i % layout->tail_rows,
-				   s->unbounded ? 0
-								: level1_score(s, layout, BufferGetPage(buffer),
-											   i, bound[i], terms->slack),
-				   terms->slack);
-		bound[i] = -FLT_MAX;
 	}
 	if (BufferIsValid(tail))
 		UnlockReleaseBuffer(tail);
@@ -386,13 +397,13 @@ open_leaf(AnnSearch *s, const AnnCache *cache, BlockNumber block, int cell,
 						   &s->candidate_room, sizeof(AnnCandidate));
 	s->low =
 		reserve(s, s->low, s->lows, layout->rows, &s->low_room, sizeof(float));
-	buffer = ReadBuffer(s->index, block);
+	buffer = ann_read(s->index, s->recent, block);
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	head = ann_head_of(s->index, buffer, layout, cache->generation, cell);
 	leaf = s->leaf + s->leaves++;
 	leaf->block = block;
 	leaf->cell = cell;
-	leaf->rows = head->used;
+	leaf->rows = TYPEALIGN(CODE_LANES, head->used);
 	leaf->at = s->bounds;
 	bound = s->bound + leaf->at;
 	for (int i = 0; i < leaf->rows; i += CODE_LANES)
@@ -408,6 +419,8 @@ open_leaf(AnnSearch *s, const AnnCache *cache, BlockNumber block, int cell,
 			code_block_bounds(&layout->shape, &s->query, codes, terms->base,
 							  bound + i);
 	}
+	for (int i = head->used; i < leaf->rows; i++)
+		bound[i] = DONE;
 	s->bounds += leaf->rows;
 	refine_leaf(s, cache, buffer, head, leaf, terms);
 	next = head->next;
@@ -448,7 +461,7 @@ revisit_leaves(AnnSearch *s, const AnnCache *cache)
 		int any = 0;
 
 		for (int r = 0; r < leaf->rows; r++)
-			any += bound[r] >= least && bound[r] != -FLT_MAX;
+			any += bound[r] >= least;
 		if (any == 0)
 			continue;
 		CHECK_FOR_INTERRUPTS();
@@ -457,7 +470,7 @@ revisit_leaves(AnnSearch *s, const AnnCache *cache)
 		s->candidate = reserve(s, s->candidate, s->candidates, any,
 							   &s->candidate_room, sizeof(AnnCandidate));
 		s->low = reserve(s, s->low, s->lows, any, &s->low_room, sizeof(float));
-		buffer = ReadBuffer(s->index, leaf->block);
+		buffer = ann_read(s->index, s->recent, leaf->block);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		head = ann_head_of(s->index, buffer, &cache->layout, cache->generation,
 						   leaf->cell);
@@ -485,6 +498,28 @@ make_heap(AnnSearch *s)
 		sift_down(c, s->active, i - 1);
 }
 
+/*
+ * What the last scan of this index in this session took, and some more: the
+ * next one is often of the same kind. A wrong guess costs a round.
+ */
+static Size
+first_goal(const AnnCache *cache)
+{
+	Size goal = cache->last_taken + cache->last_taken / 4;
+
+	return Max(FIRST_GOAL, Min(goal, MOST_FIRST_GOAL));
+}
+
+/* the scan ends; taken rows were returned */
+void
+ann_search_end(AnnSearch *s, double taken)
+{
+	AnnCache *cache = s->index->rd_amcache;
+
+	if (cache != NULL)
+		cache->last_taken = (Size) Min(taken, MOST_FIRST_GOAL);
+}
+
 bool
 ann_search_round(AnnSearch *s)
 {
@@ -493,7 +528,8 @@ ann_search_round(AnnSearch *s)
 	if (s->exhausted)
 		return false;
 	cache = ann_cache(s->index, &s->meta);
-	s->goal = s->goal == 0 ? FIRST_GOAL : s->goal * GOAL_GROWTH;
+	s->recent = &cache->recent;
+	s->goal = s->goal == 0 ? first_goal(cache) : s->goal * GOAL_GROWTH;
 	s->low = reserve(s, s->low, 0, Min(s->goal, s->candidates), &s->low_room,
 					 sizeof(float));
 	s->lows = 0;

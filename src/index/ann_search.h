@@ -54,7 +54,8 @@ typedef struct AnnSearch
 	int cells;
 	AnnLeaf *leaf;
 	int leaves, leaf_room;
-	float *bound; /* of the rows of leaves; -FLT_MAX: already a candidate */
+	float *bound; /* of the rows of leaves, 16 by 16; -FLT_MAX: already a
+				   * candidate, or no row */
 	Size bounds, bound_room;
 
 	AnnCandidate *candidate; /* [0, active) a heap, the rest below the
@@ -63,14 +64,15 @@ typedef struct AnnSearch
 	float *low; /* least of the best `goal` lower bounds on top */
 	Size lows, low_room, goal;
 	double frontier;
-	bool exhausted; /* every row is a candidate */
-	double returned;
+	bool exhausted;    /* every row is a candidate */
+	AnnRecent *recent; /* of the cache, within a round */
 } AnnSearch;
 
 /* the factor for the session's recsys.target_recall */
 extern double ann_target_factor(const AnnMeta *meta);
 /* q (dim) in the column's or in rotated coordinates */
 extern void ann_search_begin(AnnSearch *search, const float *q, bool rotated);
+extern void ann_search_end(AnnSearch *search, double taken);
 /* open more; false when nothing was left to open */
 extern bool ann_search_round(AnnSearch *search);
 extern AnnCandidate *ann_search_top(AnnSearch *search);

@@ -211,7 +211,8 @@ ann_train(AnnBuild *build)
 static void
 sample_query(AnnBuild *build, int i, float *q)
 {
-	int dim = build->dim, mixed;
+	int dim = build->dim;
+	const float *x;
 
 	if (build->query != NULL)
 	{
@@ -223,19 +224,17 @@ sample_query(AnnBuild *build, int i, float *q)
 	}
 
 	/*
-	 * A held-out row; for inner products a user is rather like a mixture of
-	 * rows than like one.
+	 * A held-out row. For inner products every other query is a difference
+	 * of two rows, since users lie where no item does: measured, the factors
+	 * that users need are between those of both kinds or close to them.
 	 */
-	mixed = build->metric == ANN_IP ? 1 << (i % 5) : 1;
-	memset(q, 0, sizeof(float) * dim);
-	for (int m = 0; m < mixed; m++)
-	{
-		const float *x =
-			build->sample + (Size) rng_below(&build->rng, build->sampled) * dim;
-
-		for (int j = 0; j < dim; j++)
-			q[j] += x[j] / mixed;
-	}
+	x = build->sample + (Size) rng_below(&build->rng, build->sampled) * dim;
+	memcpy(q, x, sizeof(float) * dim);
+	if (build->metric != ANN_IP || i % 2 == 0)
+		return;
+	x = build->sample + (Size) rng_below(&build->rng, build->sampled) * dim;
+	for (int j = 0; j < dim; j++)
+		q[j] -= x[j];
 }
 
 typedef struct Near
@@ -257,7 +256,6 @@ static int
 best_of_sample(AnnBuild *build, const float *q, Near *best)
 {
 	int dim = build->dim, n = 0;
-	bool mixture = build->metric == ANN_IP;
 
 	for (int i = 0; i < build->sampled; i++)
 	{
@@ -270,7 +268,7 @@ best_of_sample(AnnBuild *build, const float *q, Near *best)
 			CHECK_FOR_INTERRUPTS();
 		if (n == CALIBRATE_TOP && s <= best[n - 1].score)
 			continue;
-		if (!mixture && memcmp(q, x, sizeof(float) * dim) == 0)
+		if (memcmp(q, x, sizeof(float) * dim) == 0)
 			continue;
 		at = n < CALIBRATE_TOP ? n++ : n - 1;
 		for (; at > 0 && best[at - 1].score < s; at--)

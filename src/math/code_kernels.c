@@ -88,9 +88,25 @@ bounds_scalar(const CodeQuery *query, const int32_t *dots, const float *floats,
 	bounds_body(query, dots, floats, l2, base, out);
 }
 
-static const CodeKernels kernels_scalar = {"scalar", head_dots_scalar,
+static inline uint32_t
+at_least_body(const float *bounds, float least)
+{
+	uint32_t bits = 0;
+
+	for (int l = 0; l < CODE_LANES; l++)
+		bits |= (uint32_t) !(bounds[l] < least) << l;
+	return bits;
+}
+
+static uint32_t
+at_least_scalar(const float *bounds, float least)
+{
+	return at_least_body(bounds, least);
+}
+
+static const CodeKernels kernels_scalar = {"scalar",        head_dots_scalar,
 										   tail_dot_scalar, pack_dots_scalar,
-										   bounds_scalar};
+										   bounds_scalar,   at_least_scalar};
 
 #ifdef HAVE_X86
 
@@ -288,11 +304,31 @@ bounds_avx512(const CodeQuery *query, const int32_t *dots, const float *floats,
 	_mm512_storeu_ps(out, s);
 }
 
-static const CodeKernels kernels_avx2 = {"avx2", head_dots_avx2, tail_dot_avx2,
-										 pack_dots_avx2, bounds_avx2};
-static const CodeKernels kernels_avx512 = {"avx512", head_dots_avx512,
+AVX2 static uint32_t
+at_least_avx2(const float *bounds, float least)
+{
+	__m256 t = _mm256_set1_ps(least);
+	int a = _mm256_movemask_ps(
+		_mm256_cmp_ps(_mm256_loadu_ps(bounds), t, _CMP_NLT_UQ));
+	int b = _mm256_movemask_ps(
+		_mm256_cmp_ps(_mm256_loadu_ps(bounds + 8), t, _CMP_NLT_UQ));
+
+	return (uint32_t) a | (uint32_t) b << 8;
+}
+
+AVX512 static uint32_t
+at_least_avx512(const float *bounds, float least)
+{
+	return _mm512_cmp_ps_mask(_mm512_loadu_ps(bounds), _mm512_set1_ps(least),
+							  _CMP_NLT_UQ);
+}
+
+static const CodeKernels kernels_avx2 = {"avx2",        head_dots_avx2,
+										 tail_dot_avx2, pack_dots_avx2,
+										 bounds_avx2,   at_least_avx2};
+static const CodeKernels kernels_avx512 = {"avx512",        head_dots_avx512,
 										   tail_dot_avx512, pack_dots_avx512,
-										   bounds_avx512};
+										   bounds_avx512,   at_least_avx512};
 
 static bool
 have_avx2(void)

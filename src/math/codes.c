@@ -263,6 +263,12 @@ code_tail_dot(const CodeQuery *query, const uint8_t *codes)
 	return code_kernels->tail_dot(query, codes);
 }
 
+uint32_t
+code_at_least(const float *bounds, float least)
+{
+	return code_kernels->at_least(bounds, least);
+}
+
 void
 code_pack_dots(const float *x, const float *packed, int blocks, int dim,
 			   float *out)

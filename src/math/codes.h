@@ -111,6 +111,9 @@ extern int32_t code_head_dot(const CodeShape *shape, const CodeQuery *query,
 							 const uint8_t *block, int lane);
 extern int32_t code_tail_dot(const CodeQuery *query, const uint8_t *codes);
 
+/* which of 16 bounds are not below least, as bits */
+extern uint32_t code_at_least(const float *bounds, float least);
+
 /* scores of x against 16 packed vectors a block: out (blocks, 16) */
 extern void code_pack_dots(const float *x, const float *packed, int blocks,
 						   int dim, float *out);
@@ -130,6 +133,8 @@ typedef struct CodeKernels
 	/* out = base + units * scale * dot + ... ; see code_block_bounds */
 	void (*bounds)(const CodeQuery *query, const int32_t *dots,
 				   const float *floats, bool l2, float base, float *out);
+	/* bit l: bounds[l] is not below least (or no number); 16 bounds */
+	uint32_t (*at_least)(const float *bounds, float least);
 } CodeKernels;
 
 extern const CodeKernels *code_kernels; /* the best of this processor */

@@ -63,6 +63,13 @@
 #define pg_vacuum_delay_point() vacuum_delay_point()
 #endif
 
+/* A relation's file got another name in 16. */
+#if PG_VERSION_NUM >= 160000
+#define pg_relation_locator(rel) ((rel)->rd_locator)
+#else
+#define pg_relation_locator(rel) ((rel)->rd_node)
+#endif
+
 /* Ownership and index entries changed their signatures in 16. */
 #if PG_VERSION_NUM >= 160000
 #define pg_owns_relation(relation, role)                                       \

@@ -229,6 +229,9 @@ check_kernels(void)
 			for (int i = 0; i < 3 * CODE_LANES; i++)
 				most = fmax(most, fabs(x[i] - y[i]));
 			CHECK(most <= dim * FLT_EPSILON * norm * 8 * sqrt(dim) + 1e-43);
+			x[turn % 16] = turn % 3 == 0 ? NAN : x[turn % 16];
+			CHECK(plain->at_least(x, x[5]) == k->at_least(x, x[5]));
+			CHECK(plain->at_least(x, -1) == k->at_least(x, -1));
 			plain->bounds(&q, a, floats, shape.l2, .5f, x);
 			k->bounds(&q, a, floats, shape.l2, .5f, y);
 			for (int i = 0; i < CODE_LANES; i++)
