@@ -92,20 +92,21 @@ typedef struct AnnMeta
 	BlockNumber static_block; /* first page of the static part */
 	uint32 static_pages;
 	uint32 static_crc;
-	BlockNumber log_head;   /* InvalidBlockNumber: no log yet */
-	BlockNumber log_tail;   /* a page near the end of the log, a hint */
-	uint32 log_leaves;      /* leaves of the log */
-	uint32 log_built;       /* of them, made at build for odd rows */
-	uint32 next_generation; /* no page has this number yet */
-	uint32 built_blocks;    /* of the file when this generation was made */
-	uint32 own_blocks;      /* of them, of this generation */
-	uint64 built_rows;      /* rows when this generation was made */
-	uint64 retired_xid;     /* pages of older generations may be used again
+	BlockNumber log_head;     /* InvalidBlockNumber: no log yet */
+	BlockNumber log_tail;     /* a page near the end of the log, a hint */
+	uint32 log_leaves;        /* leaves of the log */
+	uint32 log_built;         /* of them, made at build for odd rows */
+	uint32 next_generation;   /* no page has this number yet */
+	uint32 built_blocks;      /* of the file when this generation was made */
+	uint32 own_blocks;        /* of them, of this generation */
+	uint64 built_rows;        /* rows when this generation was made */
+	uint64 retired_xid;       /* pages of older generations may be used again
 							 * when nobody sees this full xid as running */
-	double log_length;      /* no longer row is in the log, odd ones aside */
-	float z[ANN_RECALLS];   /* factor of a cell's width for each recall */
-	float residual;         /* mean |x - centroid| at build */
-	float code_error;       /* mean error of a full code at build */
+	double log_length;        /* no longer row is in the log, odd ones aside */
+	float z[ANN_RECALLS];     /* factor of a cell's width for each recall */
+	float share[ANN_RECALLS]; /* factor of the tail's term in level 1 */
+	float residual;           /* mean |x - centroid| at build */
+	float code_error;         /* mean error of a full code at build */
 } AnnMeta;
 
 /* a cell in the static part; ranges over its rows, rounded outwards */

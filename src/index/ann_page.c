@@ -12,8 +12,8 @@
 #include "storage/bufmgr.h"
 #include "utils/lsyscache.h"
 
-const float ann_recalls[ANN_RECALLS] = {0.5f,  0.6f,  0.7f,  0.8f,  0.9f,
-										0.95f, 0.97f, 0.98f, 0.99f, 0.995f};
+const float ann_recalls[ANN_RECALLS] = {0.5f, 0.6f,  0.7f,  0.8f,  0.85f,
+										0.9f, 0.95f, 0.98f, 0.99f, 0.995f};
 
 #define PAGE_START MAXALIGN(SizeOfPageHeaderData)
 #define PAGE_END (BLCKSZ - MAXALIGN(sizeof(AnnOpaque)))

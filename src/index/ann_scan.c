@@ -173,7 +173,7 @@ start(IndexScanDesc scan)
 	if (so->fetch == NULL)
 		start_heap(scan);
 	ann_read_meta(s->index, &s->meta);
-	s->z = ann_target_factor(&s->meta);
+	ann_search_target(s);
 	so->null_query = (key->sk_flags & SK_ISNULL) != 0;
 	so->last = -INFINITY;
 	so->taken = 0;

@@ -119,15 +119,19 @@ cell_slack(const AnnSearch *s, double length, double d, double radius)
 		   share * (d + radius) * (d + radius) + s->tiny;
 }
 
-/* the factor for the session's target */
-double
-ann_target_factor(const AnnMeta *meta)
+/* the factors for the session's target */
+void
+ann_search_target(AnnSearch *s)
 {
+	s->z = s->share = 1;
 	if (recsys_target_recall < 1)
 		for (int i = 0; i < ANN_RECALLS; i++)
 			if (recsys_target_recall <= ann_recalls[i])
-				return meta->z[i];
-	return 1;
+			{
+				s->z = s->meta.z[i];
+				s->share = s->meta.share[i];
+				return;
+			}
 }
 
 static void
@@ -167,7 +171,7 @@ list_cells(AnnSearch *s, const AnnCache *cache)
 	s->cell = heap;
 }
 
-/* s->index, context, meta, z, q_norm, tiny and unbounded are set */
+/* s->index, context, meta, z, share, q_norm, tiny and unbounded are set */
 void
 ann_search_begin(AnnSearch *s, const float *q, bool rotated)
 {
@@ -194,7 +198,7 @@ ann_search_begin(AnnSearch *s, const float *q, bool rotated)
 		ann_rotate(cache, q, s->q);
 	code_query_init(&s->query, shape, palloc(code_query_size(shape)));
 	if (!shape->l2)
-		code_query_set(&s->query, shape, s->q, 1);
+		code_query_set(&s->query, shape, s->q, 1, s->share);
 	list_cells(s, cache);
 	MemoryContextSwitchTo(old);
 }
@@ -279,7 +283,7 @@ cell_terms(AnnSearch *s, const AnnCache *cache, int cell)
 			base -= (double) p[i] * p[i];
 		}
 		d = sqrt(-base);
-		code_query_set(&s->query, &cache->layout.shape, p, 2);
+		code_query_set(&s->query, &cache->layout.shape, p, 2, s->share);
 		pfree(p);
 	}
 	else if (!log)

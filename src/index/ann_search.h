@@ -43,6 +43,7 @@ typedef struct AnnSearch
 	MemoryContext context; /* reset at rescan */
 	AnnMeta meta;
 	double z;       /* factor of the cells' width, 1: proven */
+	double share;   /* factor of the tail's term in level 1, 1: proven */
 	bool unbounded; /* the query says nothing: every row must be looked at */
 	float *q;       /* (dim) rotated; of length 1 unless L2 */
 	double q_norm;  /* its length */
@@ -68,8 +69,8 @@ typedef struct AnnSearch
 	AnnRecent *recent; /* of the cache, within a round */
 } AnnSearch;
 
-/* the factor for the session's recsys.target_recall */
-extern double ann_target_factor(const AnnMeta *meta);
+/* z and share for the session's recsys.target_recall */
+extern void ann_search_target(AnnSearch *search);
 /* q (dim) in the column's or in rotated coordinates */
 extern void ann_search_begin(AnnSearch *search, const float *q, bool rotated);
 extern void ann_search_end(AnnSearch *search, double taken);

@@ -87,9 +87,9 @@ count_row(AnnWalk *w, Page head, Page tail, BlockNumber block, uint32 cell,
 	}
 }
 
-/* the best TOP rows of a query by their full codes, at factor z */
+/* the best TOP rows of a query by their full codes */
 static int
-search_top(Stats *s, AnnSearch *search, const float *q, double z,
+search_top(Stats *s, AnnSearch *search, const float *q, bool proven,
 		   ItemPointerData *found)
 {
 	int n = 0, dim = s->walk.cache->dim;
@@ -97,7 +97,10 @@ search_top(Stats *s, AnnSearch *search, const float *q, double z,
 	MemoryContextReset(search->context);
 	search->index = s->walk.index;
 	search->meta = s->walk.meta;
-	search->z = z;
+	if (proven)
+		search->z = search->share = 1;
+	else
+		ann_search_target(search);
 	search->unbounded = false;
 	search->q_norm = sqrt((double) vec_dot(q, q, dim));
 	search->tiny = 0;
@@ -133,9 +136,8 @@ sampled_recall(Stats *s)
 	{
 		const float *q = s->query + (Size) i * s->walk.cache->dim;
 		ItemPointerData want[TOP], got[TOP];
-		int nwant = search_top(s, search, q, 1, want);
-		int ngot =
-			search_top(s, search, q, ann_target_factor(&s->walk.meta), got);
+		int nwant = search_top(s, search, q, true, want);
+		int ngot = search_top(s, search, q, false, got);
 
 		CHECK_FOR_INTERRUPTS();
 		all += nwant;

@@ -313,20 +313,81 @@ needed_factor(AnnBuild *build, const float *q, const float *x, double score,
 }
 
 /*
- * Find for each recall level the factor z that reaches it on sample queries
- * (called when the sample and the centroids are known and the cells'
- * ranges closed). Rotates the sample.
+ * The least share of |w_tail| t by which row x's level-1 bound reaches its
+ * score: the cosine between the tails.
+ */
+static float
+needed_share(AnnBuild *build, const float *q, const float *x, int cell)
+{
+	const float *v = build->centroid + (Size) cell * build->dim;
+	bool l2 = build->metric == ANN_L2;
+	double dot = 0, ww = 0, rr = 0;
+
+	for (int i = build->layout.shape.head; i < build->dim; i++)
+	{
+		double r = x[i] - v[i], w = l2 ? q[i] - v[i] : q[i];
+
+		dot += w * r;
+		ww += w * w;
+		rr += r * r;
+	}
+	return dot > 0 ? (float) (dot / sqrt(ww * rr)) : 0;
+}
+
+/* of n sorted numbers the one that a share of them does not exceed */
+static float
+quantile(const float *sorted, int n, double share)
+{
+	return n > 0 ? sorted[Min(n - 1, (int) ceil(share * (n - 1)))] : 1;
+}
+
+/* factors needed by near pairs of queries and rows; returns their number */
+static int
+needed_factors(AnnBuild *build, float *q, const int32 *owner, float *need,
+			   float *share)
+{
+	int dim = build->dim, n = 0;
+
+	for (int i = 0; i < CALIBRATE_QUERIES; i++)
+	{
+		Near best[CALIBRATE_TOP];
+		int found = best_of_sample(build, q + (Size) i * dim, best);
+
+		for (int k = 0; k < found; k++)
+		{
+			const float *x = build->sample + (Size) best[k].row * dim;
+			int cell = owner[best[k].row];
+
+			need[n] = needed_factor(build, q + (Size) i * dim, x, best[k].score,
+									cell);
+			share[n++] = needed_share(build, q + (Size) i * dim, x, cell);
+		}
+	}
+	qsort(need, n, sizeof(float), compare_float);
+	qsort(share, n, sizeof(float), compare_float);
+	return n;
+}
+
+/*
+ * Find for each recall level the factors that reach it on sample queries
+ * (called when the sample and the centroids are known and the cells' ranges
+ * closed). A row counts as found only if its cell's bound reaches its own
+ * score, while scans open cells down to the score of the last row wanted: so
+ * z errs to the side of recall, which leaves room for what share loses.
+ * Rotates the sample.
  */
 void
 ann_calibrate(AnnBuild *build)
 {
-	int dim = build->dim, n = 0;
-	float *need = palloc(sizeof(float) * CALIBRATE_QUERIES * CALIBRATE_TOP);
+	int dim = build->dim, n;
+	Size pairs = CALIBRATE_QUERIES * CALIBRATE_TOP;
+	float *need = palloc(sizeof(float) * pairs);
+	float *share = palloc(sizeof(float) * pairs);
 	float *q = palloc(sizeof(float) * CALIBRATE_QUERIES * dim);
 	int32 *owner;
 
 	for (int i = 0; i < ANN_RECALLS; i++)
-		build->meta.z[i] = 1;
+		build->meta.z[i] = build->meta.share[i] = 1;
 	if (build->sampled < 2 * CALIBRATE_TOP || build->cells < 2)
 		return;
 	owner =
@@ -338,21 +399,16 @@ ann_calibrate(AnnBuild *build)
 			partition_assign(&build->part, build->sample + (Size) i * dim);
 	rotate_all(build, build->sample, build->sampled);
 	rotate_all(build, q, CALIBRATE_QUERIES);
-	for (int i = 0; i < CALIBRATE_QUERIES; i++)
+	n = needed_factors(build, q, owner, need, share);
+	for (int i = 0; i < ANN_RECALLS; i++)
 	{
-		Near best[CALIBRATE_TOP];
-		int found = best_of_sample(build, q + (Size) i * dim, best);
+		double rare = 1 - ann_recalls[i];
 
-		for (int k = 0; k < found; k++)
-			need[n++] = needed_factor(build, q + (Size) i * dim,
-									  build->sample + (Size) best[k].row * dim,
-									  best[k].score, owner[best[k].row]);
+		build->meta.z[i] = quantile(need, n, ann_recalls[i]);
+		build->meta.share[i] = quantile(share, n, 1 - rare / 4);
 	}
-	qsort(need, n, sizeof(float), compare_float);
-	for (int i = 0; i < ANN_RECALLS && n > 0; i++)
-		build->meta.z[i] =
-			need[Min(n - 1, (int) ceil(ann_recalls[i] * (n - 1)))];
 	pfree(need);
+	pfree(share);
 	pfree(q);
 	pfree(owner);
 }

@@ -168,7 +168,7 @@ quantise(CodeQuery *query, const float *w, int at, int n, int32_t *sum,
 
 void
 code_query_set(CodeQuery *query, const CodeShape *shape, const float *w,
-			   float gain)
+			   float gain, float share)
 {
 	double head = 0, tail = 0, rounding = 0;
 	int n = shape->head;
@@ -181,7 +181,8 @@ code_query_set(CodeQuery *query, const CodeShape *shape, const float *w,
 								 &query->tail_sum, &tail, &rounding));
 	query->head_error = round_up(gain * sqrt(head * n) / 2 * (1 + 1e-6));
 	/* never zero: times an infinite t or e it must be infinite */
-	query->tail_norm = round_up(gain * sqrt(tail) * (1 + 1e-12) + 1e-30);
+	query->tail_norm =
+		round_up(share * gain * sqrt(tail) * (1 + 1e-12) + 1e-30);
 	query->norm = round_up(gain * sqrt(head + tail) * (1 + 1e-12) + 1e-30);
 	query->rounding = round_up(gain * sqrt(rounding) * (1 + 1e-12));
 }

@@ -90,8 +90,9 @@ extern void code_decode(const CodeShape *shape, const CodeRow *row, float *r);
 /* room: code_query_size bytes, kept by the query */
 extern void code_query_init(CodeQuery *query, const CodeShape *shape,
 							void *room);
+/* share: of |w_tail| t in bounds of level 1; 1: proven */
 extern void code_query_set(CodeQuery *query, const CodeShape *shape,
-						   const float *w, float gain);
+						   const float *w, float gain, float share);
 /* what float arithmetic may add to a score, as a share of |q| times |x| */
 extern double code_slack(int dim);
 

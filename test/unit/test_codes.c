@@ -97,7 +97,7 @@ check_block(Rng *rng, const CodeShape *shape, Kind rows, Kind query)
 	fill(rng, query, w, shape->dim);
 	wlen = length(w, shape->dim);
 	code_query_init(&q, shape, room);
-	code_query_set(&q, shape, w, gain);
+	code_query_set(&q, shape, w, gain, 1);
 	for (int l = 0; l < CODE_LANES; l++)
 	{
 		fill(rng, rows, r[l], shape->dim);
@@ -204,7 +204,7 @@ check_kernels(void)
 
 		fill(&rng, turn % KINDS, w, dim);
 		code_query_init(&q, &shape, room);
-		code_query_set(&q, &shape, w, 1);
+		code_query_set(&q, &shape, w, 1, 1);
 		for (size_t i = 0; i < sizeof(block); i++)
 			block[i] = (uint8_t) (turn % 7 == 0 ? 255 : rng_next(&rng));
 		for (int i = 0; i < dim; i++)
