@@ -31,9 +31,9 @@ typedef enum Kind
 static void
 fill(Rng *rng, Kind kind, float *v, int dim)
 {
-	double scale = kind == HUGE_NORMS	? 1e13
+	double scale = kind == HUGE_NORMS   ? 1e13
 				   : kind == TINY_NORMS ? 1e-15
-				   : kind == DENORMAL	? 1e-39
+				   : kind == DENORMAL   ? 1e-39
 										: 1;
 	double one = rng_normal(rng);
 
