@@ -1,0 +1,46 @@
+# A model is trained again and again while it is read: every statement sees
+# one version of the catalog's row and of all tables, whole.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use RecsysTrain;
+use Test::More;
+
+my $node = new_node('swap', "autovacuum = off\n");
+$node->safe_psql('postgres', q{
+	CREATE TABLE a AS SELECT i % 40 AS user_id, i * 7 % 53 AS item_id FROM generate_series(1, 1500) i;
+	CREATE TABLE b AS SELECT i % 50 AS user_id, i * 7 % 59 AS item_id FROM generate_series(1, 1500) i;
+	SELECT recsys_train('a', 'm', preset => 'tfrs', dim => 4, epochs => 1, test_fraction => 0)});
+
+my $script = $node->basedir . '/read.sql';
+append_to_file($script, q{
+SELECT 1 / (SELECT (users, items) IN ((40, 53), (50, 59)) AND (version % 2 = 1) = (users = 40)
+	AND users = (SELECT count(*) FROM m_user) AND items = (SELECT count(*) FROM m_item)
+	FROM recsys_models WHERE model = 'm')::int;
+SELECT 1 / (count(*) = 10)::int FROM recommend(1, 10, 'm', false) r JOIN m_item i ON i.item_id = r.item_id
+	WHERE abs(r.score + (i.embedding <#> (SELECT embedding FROM m_user WHERE user_id = 1))) < 1e-5;
+});
+my $h = start_call($node, q{
+	DO $$ BEGIN
+		FOR i IN 1 .. 50 LOOP
+			PERFORM recsys_train(CASE WHEN i % 2 = 0 THEN 'a' ELSE 'b' END, 'm', preset => 'tfrs',
+				dim => 4, epochs => 1, test_fraction => 0, seed => i);
+			COMMIT;
+		END LOOP;
+	END $$});
+my ($stdout, $stderr) = run_command([
+	'pgbench', '-n', '-c', '2', '-t', '500', '-f', $script,
+	'-h', $node->host, '-p', $node->port, 'postgres' ]);
+unlike($stderr, qr/ERROR|aborted/, 'no reader saw a mixture');
+like($stdout, qr{processed: 1000/1000}, '1,000 reads');
+my ($out, $err) = wait_call($h);
+unlike($err, qr/ERROR/, '50 trainings');
+is($node->safe_psql('postgres', q{SELECT version FROM recsys_models WHERE model = 'm'}),
+	'51', 'of one model');
+ok(leftovers_gone($node), 'nothing is left');
+$node->stop;
+done_testing();
