@@ -1,0 +1,251 @@
+/*
+ * user_softmax_step.c
+ *		One batch of the shared softmax: the users' phase, the items' phase.
+ *
+ * See user_softmax.c for the order in which a team calls them.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "model/user_softmax_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "math/blas.h"
+
+#define ADAM_EPSILON 1e-10f
+
+/*
+ * Adam on one row of parameters x, given g, the gradient with respect to the
+ * unit row h = x / length: the chain rule takes out the part along h.
+ */
+static inline void
+adam_row(float *restrict x, float *restrict m, float *restrict v,
+		 const float *restrict g, const float *restrict h, float length,
+		 int dim, float rate, float root)
+{
+	float along = vec_dot(g, h, dim);
+	float f = 1 / length;
+
+	for (int c = 0; c < dim; c++)
+	{
+		float d = (g[c] - along * h[c]) * f;
+
+		m[c] = USER_SOFTMAX_BETA1 * m[c] + (1 - USER_SOFTMAX_BETA1) * d;
+		v[c] = USER_SOFTMAX_BETA2 * v[c] + (1 - USER_SOFTMAX_BETA2) * d * d;
+		x[c] -= rate * m[c] / (sqrtf(v[c]) * root + ADAM_EPSILON);
+	}
+}
+
+static int
+by_user(const void *a, const void *b, void *arg)
+{
+	const Visit *v = arg;
+	int32_t x = v[*(const int32_t *) a].user;
+	int32_t y = v[*(const int32_t *) b].user;
+
+	if (x != y)
+		return x < y ? -1 : 1;
+	return *(const int32_t *) a - *(const int32_t *) b;
+}
+
+/* this member's visits of the batch as rows, two of one user merged */
+static int
+gather_users(Trainer *t, const Visit *visit, int n)
+{
+	Pair *pair = t->pair + (size_t) t->team->rank * (size_t) t->config->batch *
+							   (size_t) t->config->positives;
+	float *row = t->row + (size_t) t->team->rank * (size_t) t->config->batch *
+							  (size_t) t->dim;
+	int32_t base = t->team->rank * t->config->batch;
+	int n_mine = 0;
+	int n_rows = 0;
+	int32_t n_pairs = 0;
+
+	for (int k = 0; k < n; k++)
+		if (visit[k].user % t->team->size == t->team->rank)
+			t->mine[n_mine++] = k;
+	qsort_r(t->mine, (size_t) n_mine, sizeof(int32_t), by_user, (void *) visit);
+	for (int k = 0; k < n_mine; k++)
+	{
+		const Visit *v = &visit[t->mine[k]];
+
+		if (n_rows == 0 || t->batch_user[n_rows - 1] != v->user)
+		{
+			t->batch_user[n_rows] = v->user;
+			t->weight[n_rows] = 0;
+			t->user_length[n_rows] = user_softmax_unit(
+				row + (size_t) n_rows * (size_t) t->dim,
+				t->users + (size_t) v->user * (size_t) t->dim, t->dim);
+			n_rows++;
+		}
+		t->weight[n_rows - 1] += v->n;
+		for (int p = 0; p < v->n; p++)
+			pair[n_pairs++] =
+				(Pair){t->positive[v->from + p], base + n_rows - 1};
+	}
+	t->n_pairs[t->team->rank] = n_pairs;
+	return n_rows;
+}
+
+/*
+ * Scores of a tile of users against the negatives become weight * softmax /
+ * tau, in place. Returns the loss of the normalisers.
+ */
+static double
+softmax_rows(Trainer *t, int first, int n)
+{
+	double loss = 0;
+	float inverse = 1 / t->config->temperature;
+
+	for (int r = 0; r < n; r++)
+	{
+		float *s = t->score + (size_t) r * (size_t) t->n_neg;
+		float w = (float) t->weight[first + r];
+		/* no cosine exceeds 1, so 1 / tau is a safe shift */
+		float sum = vec_exp_sum(s, t->n_neg, inverse, s);
+		float f = w * inverse / sum;
+
+		for (int j = 0; j < t->n_neg; j++)
+			s[j] *= f;
+		loss += w * (logf(sum / (float) t->n_neg) + inverse);
+	}
+	return loss;
+}
+
+RsStatus
+user_softmax_users(Trainer *t, const Visit *visit, int n,
+				   const int32_t *negative, float rate, float root)
+{
+	int d = t->dim;
+	int rank = t->team->rank;
+	size_t stride = (size_t) t->config->batch * (size_t) d;
+	float *row = t->row + (size_t) rank * stride;
+	float *neg_grad =
+		t->neg_grad + (size_t) rank * (size_t) t->n_neg * (size_t) d;
+	const Pair *pair = t->pair + (size_t) rank * (size_t) t->config->batch *
+									 (size_t) t->config->positives;
+	float inverse = 1 / t->config->temperature;
+	int n_rows = gather_users(t, visit, n);
+	int32_t base = rank * t->config->batch;
+	int32_t p = 0;
+
+	for (int j = 0; j < t->n_neg; j++)
+		t->neg_length[j] =
+			user_softmax_unit(t->neg_unit + (size_t) j * (size_t) d,
+							  t->items + (size_t) negative[j] * (size_t) d, d);
+	if (n_rows == 0)
+		memset(neg_grad, 0, (size_t) t->n_neg * (size_t) d * 4);
+	for (int first = 0; first < n_rows; first += USER_SOFTMAX_TILE)
+	{
+		int m = n_rows - first < USER_SOFTMAX_TILE ? n_rows - first
+												   : USER_SOFTMAX_TILE;
+		float *h = row + (size_t) first * (size_t) d;
+		RsStatus st = team_stopped(t->team);
+
+		if (st != RS_OK)
+			return st;
+		blas.sgemm(false, true, m, t->n_neg, d, inverse, h, d, t->neg_unit, d,
+				   0, t->score, t->n_neg);
+		t->loss[rank] += softmax_rows(t, first, m);
+		blas.sgemm(false, false, m, d, t->n_neg, 1, t->score, t->n_neg,
+				   t->neg_unit, d, 0, t->user_grad, d);
+		blas.sgemm(true, false, t->n_neg, d, m, 1, t->score, t->n_neg, h, d,
+				   first == 0 ? 0 : 1, neg_grad, d);
+		for (; p < t->n_pairs[rank] && pair[p].row - base < first + m; p++)
+		{
+			float unit[1024];
+			float *g = t->user_grad +
+					   (size_t) (pair[p].row - base - first) * (size_t) d;
+
+			user_softmax_unit(unit,
+							  t->items + (size_t) pair[p].item * (size_t) d, d);
+			t->loss[rank] -=
+				inverse *
+				vec_dot(unit, row + (size_t) (pair[p].row - base) * (size_t) d,
+						d);
+			for (int c = 0; c < d; c++)
+				g[c] -= inverse * unit[c];
+		}
+		for (int r = 0; r < m; r++)
+		{
+			size_t at = (size_t) t->batch_user[first + r] * (size_t) d;
+
+			adam_row(t->users + at, t->user_m + at, t->user_v + at,
+					 t->user_grad + (size_t) r * (size_t) d,
+					 h + (size_t) r * (size_t) d, t->user_length[first + r], d,
+					 rate * t->config->user_rate, root);
+		}
+	}
+	return RS_OK;
+}
+
+/* the accumulator of an item, zero when it is new in this batch */
+static float *
+accumulator(Trainer *t, int32_t item)
+{
+	float *acc;
+
+	if (t->stamp[item] != t->now)
+	{
+		t->stamp[item] = t->now;
+		t->acc_of[item] = t->n_acc;
+		t->acc_item[t->n_acc] = item;
+		memset(t->acc + (size_t) t->n_acc * (size_t) t->dim, 0,
+			   (size_t) t->dim * 4);
+		t->n_acc++;
+	}
+	acc = t->acc + (size_t) t->acc_of[item] * (size_t) t->dim;
+	return acc;
+}
+
+void
+user_softmax_items(Trainer *t, const int32_t *negative, float rate, float root)
+{
+	int d = t->dim;
+	int w = t->team->size;
+	float inverse = 1 / t->config->temperature;
+	float unit[1024];
+
+	t->now++;
+	t->n_acc = 0;
+	for (int j = 0; j < t->n_neg; j++)
+		if (negative[j] % w == t->team->rank)
+		{
+			float *acc = accumulator(t, negative[j]);
+
+			for (int m = 0; m < w; m++)
+			{
+				const float *g =
+					t->neg_grad +
+					((size_t) m * (size_t) t->n_neg + (size_t) j) * (size_t) d;
+
+				for (int c = 0; c < d; c++)
+					acc[c] += g[c];
+			}
+		}
+	for (int m = 0; m < w; m++)
+	{
+		const Pair *pair = t->pair + (size_t) m * (size_t) t->config->batch *
+										 (size_t) t->config->positives;
+
+		for (int32_t p = 0; p < t->n_pairs[m]; p++)
+			if (pair[p].item % w == t->team->rank)
+			{
+				float *acc = accumulator(t, pair[p].item);
+				const float *h = t->row + (size_t) pair[p].row * (size_t) d;
+
+				for (int c = 0; c < d; c++)
+					acc[c] -= inverse * h[c];
+			}
+	}
+	for (int32_t a = 0; a < t->n_acc; a++)
+	{
+		size_t at = (size_t) t->acc_item[a] * (size_t) d;
+		float length = user_softmax_unit(unit, t->items + at, d);
+
+		adam_row(t->items + at, t->item_m + at, t->item_v + at,
+				 t->acc + (size_t) a * (size_t) d, unit, length, d, rate, root);
+	}
+}
