@@ -200,11 +200,36 @@ retrieval_report(Retrieval *r, bool exclude_seen, const float *u,
 	return st;
 }
 
+/* why this learner, behind what it says of itself */
+static void
+give_reason(JobShared *job)
+{
+	const JobConfig *config = &job->config;
+	const JobInput *in = &job->input;
+	char *choice = job->output.choice;
+	size_t used = strlen(choice);
+	double share = 100.0 * (double) in->n / in->n_users / in->n_items;
+	const char *why = "the interactions fill much of the matrix or are few";
+
+	if (config->loss != LOSS_AUTO || config->preset == PRESET_TFRS)
+		return;
+	if (in->users.n_rows > 0 || in->items.n_rows > 0)
+		why = "it takes features in closed form";
+	else if (choose(config, in) == LEARNER_TOWERS)
+		why = "the catalogue is large and sparse";
+	else if (in->n > 10000000)
+		why = "it is the quickest for so many interactions";
+	snprintf(choice + used, sizeof(job->output.choice) - used,
+			 "; chosen because %s (%lld interactions, %.2g %% of all pairs)",
+			 why, (long long) in->n, share);
+}
+
 RsStatus
 retrieval_run(Team *team, JobShared *job, Arena *arena, Dataset *ds,
 			  double start)
 {
 	Retrieval r = {team, job, arena, ds, start, NULL};
+	RsStatus st;
 
 	r.flags = arena_alloc(arena, 16, sizeof(int32_t));
 	if (r.flags == NULL)
@@ -212,10 +237,15 @@ retrieval_run(Team *team, JobShared *job, Arena *arena, Dataset *ds,
 	switch (choose(&job->config, &job->input))
 	{
 		case LEARNER_BATCHES:
-			return retrieval_tfrs(&r);
+			st = retrieval_tfrs(&r);
+			break;
 		case LEARNER_TOWERS:
-			return retrieval_towers(&r, "");
+			st = retrieval_towers(&r, "");
+			break;
 		default:
-			return retrieval_ials(&r);
+			st = retrieval_ials(&r);
 	}
+	if (st == RS_OK && team->rank == 0)
+		give_reason(job);
+	return st;
 }
