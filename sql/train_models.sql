@@ -89,7 +89,9 @@ DROP SCHEMA mod1, mod2, mod3;
 -- a table of that name in the way, a model that lost a table
 CREATE TABLE mod_item (x int);
 SELECT try('SELECT recsys_train(''mod_r'', ''mod'')');
-DROP TABLE mod_item;
+ALTER TABLE mod_item RENAME TO mod_param_old;
+SELECT try('SELECT recsys_train(''mod_r'', ''mod'')');
+DROP TABLE mod_param_old;
 SELECT version FROM recsys_train('mod_r', 'mod', dim => 4, epochs => 1);
 DROP TABLE mod_item;
 SELECT model, status FROM recsys_models;

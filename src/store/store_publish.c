@@ -257,12 +257,14 @@ clear_remains(Change *c)
 	CommandCounterIncrement();
 }
 
+/* ours: the table that may have the name, InvalidOid for none */
 static void
-refuse_taken(Oid schema, const char *name, const char *suffix)
+refuse_taken(Oid schema, const char *name, const char *suffix, Oid ours)
 {
 	char *table = psprintf("%s%s", name, suffix);
+	Oid there = get_relname_relid(table, schema);
 
-	if (OidIsValid(get_relname_relid(table, schema)))
+	if (OidIsValid(there) && there != ours)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_TABLE),
 				 errmsg("relation \"%s\" already exists", table),
@@ -273,29 +275,40 @@ refuse_taken(Oid schema, const char *name, const char *suffix)
 						 "the relation.")));
 }
 
-void
-store_check_target(Oid schema, const char *name)
+/* what is published now of a model, or kept of it; all zero when nothing */
+static void
+read_latest(StoreTable table, Oid schema, const char *name, StoreModel *model)
 {
-	Relation rel = table_open(store_table_oid(STORE_MODEL), AccessShareLock);
-	StoreModel model;
+	Relation rel = table_open(store_table_oid(table), AccessShareLock);
 	HeapTuple row;
 
+	memset(model, 0, sizeof(*model));
 	PushActiveSnapshot(GetLatestSnapshot());
 	row = store_row(rel, schema, name, GetActiveSnapshot());
 	if (row != NULL)
-		store_read(row, rel, &model);
+		store_read(row, rel, model);
 	PopActiveSnapshot();
 	table_close(rel, AccessShareLock);
+}
+
+void
+store_check_target(Oid schema, const char *name)
+{
+	StoreModel model;
+	StoreModel old;
+
+	read_latest(STORE_MODEL, schema, name, &model);
+	read_latest(STORE_MODEL_OLD, schema, name, &old);
 	if (!pg_may_create_in(schema, GetUserId()))
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_SCHEMA,
 					   get_namespace_name(schema));
-	if (row == NULL)
-	{
-		refuse_taken(schema, name, "_user");
-		refuse_taken(schema, name, "_item");
-		refuse_taken(schema, name, "_param");
-	}
-	else if (store_tables_exist(&model))
+	refuse_taken(schema, name, "_user", model.user_table);
+	refuse_taken(schema, name, "_item", model.item_table);
+	refuse_taken(schema, name, "_param", model.param_table);
+	refuse_taken(schema, name, "_user_old", old.user_table);
+	refuse_taken(schema, name, "_item_old", old.item_table);
+	refuse_taken(schema, name, "_param_old", old.param_table);
+	if (store_tables_exist(&model))
 		store_check_owner(&model);
 }
 
