@@ -99,6 +99,7 @@ typedef struct GibbsSide
 	float *direction;
 	float *image;
 	float *diagonal;
+	double *group_dot; /* (n_groups) of a product by rows: b^T X^T H X b */
 
 	/* private, the same in every member */
 	float mu[GIBBS_WIDTH];

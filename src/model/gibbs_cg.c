@@ -108,11 +108,16 @@ rows_phase(Gibbs *g, GibbsSide *s, const float *b, bool plain)
 	float *work = (float *) g->scratch;
 	Lanes x[GIBBS_WIDTH];
 	Lanes y[GIBBS_WIDTH];
+	Lanes sum;
+	int done = 0;
 
 	for (int32_t k = g->run->team->rank; k < s->n_groups;
 		 k += g->run->team->size)
 	{
 		const Lanes *h = s->hessian + (size_t) k * lanes_triangle(d);
+
+		if (++done % 64 == 0 && team_stopped(g->run->team) != RS_OK)
+			return;
 
 		for (int l = 0; l < LANES; l++)
 		{
@@ -137,6 +142,12 @@ rows_phase(Gibbs *g, GibbsSide *s, const float *b, bool plain)
 		if (plain)
 			continue;
 		lanes_symmetric_times(d, h, x, y);
+		sum = x[0] * y[0];
+		for (int f = 1; f < d; f++)
+			sum += x[f] * y[f];
+		s->group_dot[k] = 0;
+		for (int l = 0; l < LANES; l++)
+			s->group_dot[k] += sum[l];
 		for (int l = 0; l < LANES && k * LANES + l < s->n; l++)
 		{
 			float *to =
@@ -191,21 +202,6 @@ columns_chunk(const ColumnPhase *p, int c)
 			out[f] += s->set_lambda[set][f] *
 					  p->add[(size_t) k * (size_t) w + (size_t) f];
 	}
-}
-
-MODEL_CLONES static double
-dot(const float *a, const float *b, size_t n)
-{
-	float part[LANES] = {0};
-	double s = 0;
-
-	/* n is a multiple of the width, and so of 8 */
-	for (size_t k = 0; k < n; k += 8)
-		for (int l = 0; l < 8; l++)
-			part[l] += a[k + (size_t) l] * b[k + (size_t) l];
-	for (int l = 0; l < 8; l++)
-		s += part[l];
-	return s;
 }
 
 /* floats of chunk c of a columns' array: [*from, *from + *n) */
@@ -318,8 +314,66 @@ product(Gibbs *g, GibbsSide *s, const float *x)
 	if ((st = team_barrier(team)) != RS_OK)
 		return st;
 	for (int c = team->rank; c < RANK_CHUNKS; c += team->size)
+	{
 		columns_chunk(&p, c);
+		if (team_stopped(team) != RS_OK)
+			break;
+	}
 	return RS_OK;
+}
+
+/* x and residual after a step of length a; returns r M^-1 r */
+MODEL_CLONES static double
+step_chunk(GibbsSide *s, size_t from, size_t n, float a)
+{
+	float part[8] = {0};
+	double sum = 0;
+
+	for (size_t k = from; k < from + n; k += 8)
+		for (size_t l = 0; l < 8; l++)
+		{
+			float r = s->residual[k + l] - a * s->image[k + l];
+
+			s->beta[k + l] += a * s->direction[k + l];
+			s->residual[k + l] = r;
+			part[l] += r * r * s->diagonal[k + l];
+		}
+	for (int l = 0; l < 8; l++)
+		sum += part[l];
+	return sum;
+}
+
+/* the next direction p; returns p^T lambda p */
+MODEL_CLONES static double
+turn_chunk(const Gibbs *g, GibbsSide *s, int c, float b)
+{
+	double sum = 0;
+	int64_t from;
+	int64_t to;
+	int set = 0;
+
+	gibbs_chunk(s->n_cols, c, &from, &to);
+	for (int64_t k = from; k < to; k++)
+	{
+		size_t at = (size_t) k * (size_t) g->width;
+		float part[8] = {0};
+		const float *lambda;
+
+		set = gibbs_set_of(s, (int32_t) k, set);
+		lambda = s->set_lambda[set];
+		for (int f = 0; f < g->width; f += 8)
+			for (int l = 0; l < 8; l++)
+			{
+				size_t e = at + (size_t) (f + l);
+				float p = s->diagonal[e] * s->residual[e] + b * s->direction[e];
+
+				s->direction[e] = p;
+				part[l] += lambda[f + l] * p * p;
+			}
+		for (int l = 0; l < 8; l++)
+			sum += part[l];
+	}
+	return sum;
 }
 
 /* start from the beta of the sweep before: residual, direction, r M^-1 r */
@@ -346,14 +400,16 @@ start(Gibbs *g, GibbsSide *s, double *rz, double *bb)
 		chunk_floats(g, s, c, &from, &n);
 		for (size_t k = from; k < from + n; k++)
 		{
-			float b = s->residual[k];
+			float r = s->residual[k];
 
-			size += (double) b * b * s->diagonal[k];
-			s->residual[k] = b - s->image[k];
-			s->direction[k] = s->diagonal[k] * s->residual[k];
-			scaled += (double) s->residual[k] * s->direction[k];
+			size += (double) r * r * s->diagonal[k];
+			r -= s->image[k];
+			s->residual[k] = r;
+			s->direction[k] = 0;
+			scaled += (double) r * r * s->diagonal[k];
 		}
 		*chunk_sum(g, c, 0) = scaled;
+		*chunk_sum(g, c, 1) = turn_chunk(g, s, c, 0);
 		*chunk_sum(g, c, 2) = size;
 	}
 	if ((st = team_barrier(team)) != RS_OK)
@@ -363,71 +419,50 @@ start(Gibbs *g, GibbsSide *s, double *rz, double *bb)
 	return RS_OK;
 }
 
-/* x and residual after a step of length a; returns r M^-1 r */
-MODEL_CLONES static double
-step_chunk(GibbsSide *s, size_t from, size_t n, float a)
+/* p^T K p: what the rows gave, and what turn_chunk gave */
+static double
+curvature(const Gibbs *g, const GibbsSide *s)
 {
-	float part[8] = {0};
-	double sum = 0;
+	double sum = sum_chunks(g, 1);
 
-	for (size_t k = from; k < from + n; k += 8)
-		for (size_t l = 0; l < 8; l++)
-		{
-			float r = s->residual[k + l] - a * s->image[k + l];
-
-			s->beta[k + l] += a * s->direction[k + l];
-			s->residual[k + l] = r;
-			part[l] += r * r * s->diagonal[k + l];
-		}
-	for (int l = 0; l < 8; l++)
-		sum += part[l];
+	for (int32_t k = 0; k < s->n_groups; k++)
+		sum += s->group_dot[k];
 	return sum;
-}
-
-MODEL_CLONES static void
-turn_chunk(GibbsSide *s, size_t from, size_t n, float b)
-{
-	for (size_t k = from; k < from + n; k++)
-		s->direction[k] = s->diagonal[k] * s->residual[k] + b * s->direction[k];
 }
 
 static RsStatus
 step(Gibbs *g, GibbsSide *s, double *rz)
 {
+	ColumnPhase p = {g, s, s->row_work, s->image, s->direction, false};
 	Team *team = g->run->team;
 	double before = *rz;
 	double pq;
 	float a;
 	float b;
-	size_t from;
-	size_t n;
 	RsStatus st;
 
-	if ((st = product(g, s, s->direction)) != RS_OK)
-		return st;
-	for (int c = team->rank; c < RANK_CHUNKS; c += team->size)
-	{
-		chunk_floats(g, s, c, &from, &n);
-		*chunk_sum(g, c, 1) = dot(s->direction + from, s->image + from, n);
-	}
+	rows_phase(g, s, s->direction, false);
 	if ((st = team_barrier(team)) != RS_OK)
 		return st;
-	pq = sum_chunks(g, 1);
+	pq = curvature(g, s);
 	a = pq > 0 ? (float) (before / pq) : 0;
 	for (int c = team->rank; c < RANK_CHUNKS; c += team->size)
 	{
+		size_t from;
+		size_t n;
+
+		columns_chunk(&p, c);
 		chunk_floats(g, s, c, &from, &n);
 		*chunk_sum(g, c, 0) = step_chunk(s, from, n, a);
+		if (team_stopped(team) != RS_OK)
+			break;
 	}
 	if ((st = team_barrier(team)) != RS_OK)
 		return st;
 	*rz = sum_chunks(g, 0);
 	b = before > 0 ? (float) (*rz / before) : 0;
 	for (int c = team->rank; c < RANK_CHUNKS; c += team->size)
-	{
-		chunk_floats(g, s, c, &from, &n);
-		turn_chunk(s, from, n, b);
-	}
+		*chunk_sum(g, c, 1) = turn_chunk(g, s, c, b);
 	return team_barrier(team);
 }
 

@@ -253,6 +253,7 @@ see_rows(Gibbs *g, GibbsSide *s)
 {
 	Scratch w = scratch_of(g);
 	int d = g->full;
+	int done = 0;
 
 	for (int32_t k = g->run->team->rank; k < s->n_groups;
 		 k += g->run->team->size)
@@ -265,7 +266,7 @@ see_rows(Gibbs *g, GibbsSide *s)
 		lanes_cholesky(d, lower);
 		if (s->n_cols > 0)
 			integrate_group(g, s, k, &w);
-		if ((k & 15) == 0 && team_stopped(g->run->team) != RS_OK)
+		if (++done % 8 == 0 && team_stopped(g->run->team) != RS_OK)
 			break;
 	}
 }
@@ -309,12 +310,13 @@ static void
 draw_rows(Gibbs *g, GibbsSide *s)
 {
 	Scratch w = scratch_of(g);
+	int done = 0;
 
 	for (int32_t k = g->run->team->rank; k < s->n_groups;
 		 k += g->run->team->size)
 	{
 		draw_group(g, s, k, &w);
-		if ((k & 63) == 0 && team_stopped(g->run->team) != RS_OK)
+		if (++done % 64 == 0 && team_stopped(g->run->team) != RS_OK)
 			break;
 	}
 }

@@ -142,7 +142,8 @@ layout_side(GibbsTrain *t, Arena *arena, GibbsSide *s, int32_t n)
 	s->direction = arena_alloc(arena, cols * w, sizeof(float));
 	s->image = arena_alloc(arena, cols * w, sizeof(float));
 	s->diagonal = arena_alloc(arena, cols * w, sizeof(float));
-	return s->diagonal != NULL;
+	s->group_dot = arena_alloc(arena, groups, sizeof(double));
+	return s->diagonal != NULL && s->group_dot != NULL;
 }
 
 static void
