@@ -52,8 +52,7 @@ rank_batch_get(const RankBatches *b, int k, RankBatch *batch)
 
 /* rank 0: row[0], row[1] hold user and item of each row, shuffled */
 static RsStatus
-shuffle_rows(RankBatches *b, const RankRun *run, bool binary, double shift,
-			 double scale)
+shuffle_rows(RankBatches *b, const RankRun *run, double shift, double scale)
 {
 	const Dataset *ds = run->ds;
 	int64_t *perm = math_alloc_array((size_t) b->n, sizeof(int64_t));
@@ -68,11 +67,10 @@ shuffle_rows(RankBatches *b, const RankRun *run, bool binary, double shift,
 		for (int64_t r = ds->user_ptr[u]; r < rank_user_end(run, u); r++)
 		{
 			int64_t at = perm[k++];
-			double y = ds->rating[r];
 
 			b->row[0][at] = u;
 			b->row[1][at] = ds->item[r];
-			b->target[at] = binary ? y > 0 : (float) ((y - shift) / scale);
+			b->target[at] = (float) ((rank_target(run, r) - shift) / scale);
 		}
 	math_release(perm);
 	return RS_OK;
@@ -140,15 +138,14 @@ number_batches(RankBatches *b, RankRun *run)
 }
 
 RsStatus
-rank_batches_build(RankBatches *b, RankRun *run, bool binary, double shift,
-				   double scale)
+rank_batches_build(RankBatches *b, RankRun *run, double shift, double scale)
 {
 	RsStatus st = RS_OK;
 
 	b->n = rank_n_train(run);
 	b->n_batches = (int) ((b->n + b->size - 1) / b->size);
 	if (run->team->rank == 0)
-		st = shuffle_rows(b, run, binary, shift, scale);
+		st = shuffle_rows(b, run, shift, scale);
 	if (st != RS_OK)
 		team_stop(run->team, st);
 	if ((st = team_barrier(run->team)) != RS_OK)

@@ -46,9 +46,9 @@ typedef struct RankBatches
 /* allocate for at most n rows; a dry arena measures */
 extern bool rank_batches_layout(RankBatches *b, Arena *arena, int64_t n,
 								int size);
-/* target = (rating - shift) / scale, or rating > 0 when binary */
-extern RsStatus rank_batches_build(RankBatches *b, RankRun *run, bool binary,
-								   double shift, double scale);
+/* target = (rank_target - shift) / scale */
+extern RsStatus rank_batches_build(RankBatches *b, RankRun *run, double shift,
+								   double scale);
 extern void rank_batch_get(const RankBatches *b, int k, RankBatch *batch);
 
 /* this member's local numbers [*from, *to): about equal numbers of rows */

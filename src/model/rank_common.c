@@ -32,7 +32,8 @@ rank_common_size(const JobInput *input)
 {
 	return arena_need((size_t) input->n_users, sizeof(float)) +
 		   arena_need((size_t) input->n_items, sizeof(float)) +
-		   arena_need(RANK_CHUNKS * 4, sizeof(double));
+		   arena_need(RANK_CHUNKS * 4, sizeof(double)) +
+		   arena_need(2 * RANK_BINS, sizeof(int64_t));
 }
 
 RsStatus
@@ -44,9 +45,22 @@ rank_common_init(RankRun *run, RankBias *bias)
 	bias->user = arena_alloc(run->arena, (size_t) ds->n_users, sizeof(float));
 	bias->item = arena_alloc(run->arena, (size_t) ds->n_items, sizeof(float));
 	run->chunk = arena_alloc(run->arena, RANK_CHUNKS * 4, sizeof(double));
-	return bias->user != NULL && bias->item != NULL && run->chunk != NULL
+	run->bins = arena_alloc(run->arena, 2 * RANK_BINS, sizeof(int64_t));
+	return bias->user != NULL && bias->item != NULL && run->chunk != NULL &&
+				   run->bins != NULL
 			   ? RS_OK
 			   : RS_NO_MEMORY;
+}
+
+float
+rank_target(const RankRun *run, int64_t r)
+{
+	const JobConfig *config = &run->job->config;
+	float y = run->ds->rating[r];
+
+	if (!run->binary)
+		return y;
+	return config->positive_kind == 1 ? y >= config->positive_min : y > 0;
 }
 
 int64_t
@@ -81,7 +95,7 @@ rating_range(const RankRun *run, RankBias *bias)
 	for (int32_t u = 0; u < ds->n_users; u++)
 		for (int64_t r = ds->user_ptr[u]; r < rank_user_end(run, u); r++)
 		{
-			float y = ds->rating[r];
+			float y = rank_target(run, r);
 
 			/* divided first: huge ratings must not overflow */
 			mean += (double) y / (double) n;
@@ -100,7 +114,7 @@ bias_fit_items(const RankRun *run, RankBias *bias, double *sum)
 	for (int32_t u = 0; u < ds->n_users; u++)
 		for (int64_t r = ds->user_ptr[u]; r < rank_user_end(run, u); r++)
 		{
-			sum[2 * ds->item[r]] += ds->rating[r] - bias->mean;
+			sum[2 * ds->item[r]] += rank_target(run, r) - bias->mean;
 			sum[2 * ds->item[r] + 1] += 1;
 		}
 	for (int32_t i = 0; i < ds->n_items; i++)
@@ -118,7 +132,7 @@ bias_fit_users(const RankRun *run, RankBias *bias)
 		double s = 0;
 
 		for (int64_t r = ds->user_ptr[u]; r < end; r++)
-			s += ds->rating[r] - bias->mean - bias->item[ds->item[r]];
+			s += rank_target(run, r) - bias->mean - bias->item[ds->item[r]];
 		bias->user[u] =
 			(float) (s / ((double) (end - ds->user_ptr[u]) + DAMP_USER));
 	}
@@ -155,6 +169,38 @@ rank_bias_predict(void *arg, int32_t user, int32_t item)
 	return y > bias->high ? bias->high : y;
 }
 
+/* the log loss of one row; counted for the area under the curve as well */
+static double
+count_binary(RankRun *run, double p, bool positive)
+{
+	int bin = (int) (fmin(fmax(p, 0), 1) * (RANK_BINS - 1));
+	double q = fmin(fmax(p, 1e-7), 1 - 1e-7);
+
+	__atomic_fetch_add(&run->bins[positive * RANK_BINS + bin], 1,
+					   __ATOMIC_RELAXED);
+	return -log(positive ? q : 1 - q);
+}
+
+/* pairs in the right order, ties half; 0.5 when one class is missing */
+static double
+area_under_curve(const RankRun *run)
+{
+	double below = 0;
+	double right = 0;
+	double positives = 0;
+
+	for (int b = 0; b < RANK_BINS; b++)
+	{
+		double negative = (double) run->bins[b];
+		double positive = (double) run->bins[RANK_BINS + b];
+
+		right += positive * (below + 0.5 * negative);
+		below += negative;
+		positives += positive;
+	}
+	return positives * below > 0 ? right / (positives * below) : 0.5;
+}
+
 /* sums over the held-out rows of the users of chunk c */
 static void
 error_chunk(RankRun *run, RankPredict predict, void *arg, int c)
@@ -169,12 +215,12 @@ error_chunk(RankRun *run, RankPredict predict, void *arg, int c)
 		for (int64_t r = ds->user_end[u]; r < ds->user_ptr[u + 1]; r++)
 		{
 			double p = predict(arg, u, ds->item[r]);
-			double y = ds->rating[r];
-			double q = fmin(fmax(p, 1e-7), 1 - 1e-7);
+			double y = rank_target(run, r);
 
 			sum[0] += (p - y) * (p - y);
 			sum[1] += fabs(p - y);
-			sum[2] -= y > 0 ? log(q) : log(1 - q);
+			if (run->binary)
+				sum[2] += count_binary(run, p, y > 0);
 			sum[3] += 1;
 		}
 }
@@ -185,6 +231,10 @@ rank_error(RankRun *run, RankPredict predict, void *arg, RankError *error)
 	double sum[4] = {0};
 	RsStatus st;
 
+	if (run->team->rank == 0)
+		memset(run->bins, 0, sizeof(int64_t) * 2 * RANK_BINS);
+	if ((st = team_barrier(run->team)) != RS_OK)
+		return st;
 	for (int c = run->team->rank; c < RANK_CHUNKS; c += run->team->size)
 	{
 		error_chunk(run, predict, arg, c);
@@ -200,6 +250,7 @@ rank_error(RankRun *run, RankPredict predict, void *arg, RankError *error)
 	error->rmse = sum[3] > 0 ? sqrt(sum[0] / sum[3]) : NAN;
 	error->mae = sum[3] > 0 ? sum[1] / sum[3] : NAN;
 	error->log_loss = sum[3] > 0 ? sum[2] / sum[3] : NAN;
+	error->auc = run->binary ? area_under_curve(run) : NAN;
 	return team_barrier(run->team);
 }
 

@@ -11,7 +11,8 @@
 #include "model/job.h"
 #include "model/predict.h"
 
-#define RANK_CHUNKS 64 /* parts of a sum; fixed, so teams do not matter */
+#define RANK_BINS 65536 /* of probabilities, for the area under the curve */
+#define RANK_CHUNKS 64  /* parts of a sum; fixed, so teams do not matter */
 
 /* one ranking stage; a private copy in every member */
 typedef struct RankRun
@@ -20,11 +21,13 @@ typedef struct RankRun
 	JobShared *job;
 	Arena *arena;
 	const Dataset *ds;
-	double started; /* rank_clock at the start */
-	bool all;       /* train on held-out rows as well */
-	bool quick;     /* only for the metrics, another run follows */
-	int best_epoch; /* of the run before, 0: none */
-	double *chunk;  /* (RANK_CHUNKS, 4) shared */
+	double started;  /* rank_clock at the start */
+	bool all;        /* train on held-out rows as well */
+	bool quick;      /* only for the metrics, another run follows */
+	int best_epoch;  /* of the run before, 0: none */
+	bool binary;     /* targets are 1 for positives and 0 */
+	double *chunk;   /* (RANK_CHUNKS, 4) shared */
+	int64_t *bins;   /* (2, RANK_BINS) held-out rows by prediction, shared */
 	int first_param; /* those before it are the retrieval stage's */
 } RankRun;
 
@@ -34,7 +37,8 @@ typedef struct RankError
 	int64_t n;
 	double rmse;
 	double mae;
-	double log_loss; /* of probabilities; NaN when there are none */
+	double log_loss; /* of probabilities, when targets are binary */
+	double auc;      /* area under the ROC curve, likewise */
 } RankError;
 
 /* damped means: rating ~ mean + user[u] + item[i] (Koren 2008) */
@@ -61,6 +65,8 @@ rank_user_end(const RankRun *run, int32_t u)
 }
 
 extern int64_t rank_n_train(const RankRun *run);
+/* what row r is to be predicted as */
+extern float rank_target(const RankRun *run, int64_t r);
 /* standard deviation of the training ratings, 1 when they are all equal */
 extern double rank_deviation(const RankRun *run, double mean);
 

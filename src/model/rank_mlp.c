@@ -476,7 +476,7 @@ held_chunk(MlpTrain *t, const RankBias *bias, int chunk)
 			memcpy(x, t->vectors + (size_t) u * dim, sizeof(float) * dim);
 			memcpy(x + dim, items + (size_t) ds->item[r] * dim,
 				   sizeof(float) * dim);
-			y[n++] = ds->rating[r];
+			y[n++] = rank_target(t->run, r);
 			if (n == t->plan.tile)
 			{
 				loss += held_loss(t, bias, n, y);
@@ -694,8 +694,7 @@ rank_mlp_run(RankRun *run, RankBias *bias)
 		}
 		if (run->team->rank == 0)
 			init_vectors(&t);
-		st = rank_batches_build(&t.batches, run, t.plan.mlp.binary, t.shift,
-								t.scale);
+		st = rank_batches_build(&t.batches, run, t.shift, t.scale);
 	}
 	if (st == RS_OK)
 		st = train_epochs(&t, bias);

@@ -79,8 +79,11 @@ add_metrics(RankRun *run, RankBias *bias)
 	if ((st = rank_error(run, rank_bias_predict, bias, &base)) != RS_OK ||
 		(st = rank_output_error(run, &ours)) != RS_OK)
 		return st;
-	if (run->job->config.ranking_loss == LOSS_BINARY)
+	if (run->binary)
+	{
+		rank_add_metric(run, "auc", ours.auc, base.auc);
 		rank_add_metric(run, "log_loss", ours.log_loss, base.log_loss);
+	}
 	else
 	{
 		rank_add_metric(run, "rmse", ours.rmse, base.rmse);
@@ -179,6 +182,7 @@ ranking_run(Team *team, JobShared *job, Arena *arena, const Dataset *ds)
 				   .job = job,
 				   .arena = arena,
 				   .ds = ds,
+				   .binary = job->config.ranking_loss == LOSS_BINARY,
 				   .started = rank_clock(),
 				   .first_param = job->output.n_params};
 	RankBias bias;

@@ -134,6 +134,49 @@ test_degenerate(JobLoss loss)
 	test_free(&x);
 }
 
+/* clicks: probabilities; a threshold on ratings gives the same targets */
+static void
+test_binary(void)
+{
+	TestRatings x = test_ratings(100, 120, 5000, 14, true);
+	JobConfig c = test_config();
+	JobShared *stars;
+	JobShared *clicks;
+	bool good = true;
+
+	c.ranking_loss = LOSS_BINARY;
+	c.valid_fraction = 0.2f;
+	c.dim = 8;
+	c.epochs = 30;
+	c.batch_size = 256;
+	c.n_hidden = 1;
+	c.hidden[0] = 16;
+	c.positive_kind = 1;
+	c.positive_min = 4;
+	stars = test_job(&x, &c, 2);
+	for (int64_t r = 0; r < x.n; r++)
+		x.rating[r] = x.rating[r] >= 4;
+	c.positive_kind = 0;
+	clicks = test_job(&x, &c, 1);
+	CHECK(test_run(stars) == RS_OK);
+	CHECK(test_run(clicks) == RS_OK);
+	CHECK(test_same_output(stars, clicks));
+	CHECK(test_metric(clicks, "auc", false) > 0.75);
+	CHECK(test_metric(clicks, "auc", true) > 0.6);
+	CHECK(test_metric(clicks, "log_loss", false) < 0.6);
+	for (int32_t u = 0; u < 100; u++)
+		for (int32_t i = 0; i < 120; i++)
+		{
+			float y = test_predict(clicks, u, i);
+
+			good = good && y >= 0 && y <= 1;
+		}
+	CHECK(good);
+	free(stars);
+	free(clicks);
+	test_free(&x);
+}
+
 static void
 test_refused(void)
 {
@@ -185,6 +228,7 @@ main(void)
 	test_degenerate(LOSS_ORDINAL);
 	test_degenerate(LOSS_MSE);
 	test_degenerate(LOSS_SGD);
+	test_binary();
 	test_refused();
 	test_cancelled();
 	return check_summary();
