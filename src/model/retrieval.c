@@ -18,6 +18,13 @@ typedef enum Learner
 	LEARNER_TOWERS
 } Learner;
 
+/* interactions that the towers get through in minutes */
+static int64_t
+most_for_towers(const JobConfig *config)
+{
+	return config->preset == PRESET_BEST ? 20000000 : 4000000;
+}
+
 /*
  * The closed form is best where items have many interactions each, and it
  * is the only one that is quick with tens of millions of them. On large
@@ -44,7 +51,8 @@ choose(const JobConfig *config, const JobInput *in)
 	/* only the closed form knows features */
 	if (in->users.n_rows > 0 || in->items.n_rows > 0)
 		return LEARNER_IALS;
-	return in->n >= 300000 && in->n <= 10000000 && density < 0.005
+	return in->n >= 300000 && in->n <= most_for_towers(config) &&
+				   density < 0.005
 			   ? LEARNER_TOWERS
 			   : LEARNER_IALS;
 }
@@ -217,7 +225,7 @@ give_reason(JobShared *job)
 		why = "it takes features in closed form";
 	else if (choose(config, in) == LEARNER_TOWERS)
 		why = "the catalogue is large and sparse";
-	else if (in->n > 10000000)
+	else if (in->n > most_for_towers(config))
 		why = "it is the quickest for so many interactions";
 	snprintf(choice + used, sizeof(job->output.choice) - used,
 			 "; chosen because %s (%lld interactions, %.2g %% of all pairs)",

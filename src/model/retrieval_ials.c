@@ -275,6 +275,7 @@ train(IalsRun *run, int epochs, bool all, bool log)
 	Retrieval *r = run->r;
 	double value = 0;
 	double ndcg = 0;
+	int32_t late;
 
 	sides(run, all, &users, &items);
 	for (int e = 1; e <= epochs && st == RS_OK; e++)
@@ -282,6 +283,12 @@ train(IalsRun *run, int epochs, bool all, bool log)
 		if (r->team->rank == 0)
 			r->job->progress.epoch = e;
 		st = epoch(run, &users, &items);
+		if (st == RS_OK && r->job->config.max_seconds > 0)
+		{
+			late = retrieval_late(r);
+			if ((st = retrieval_agree(r, &late)) == RS_OK && late)
+				epochs = e;
+		}
 		if (!log || st != RS_OK)
 			continue;
 		if (!all && r->ds->n_held > 0)
@@ -350,8 +357,9 @@ climb(IalsRun *run, int step, Trial *best)
 	static const int moves[6][2] = {{-1, 0}, {0, -1}, {1, 0},
 									{0, 1},  {1, -1}, {-1, 1}};
 	bool better = true;
+	int32_t late = 0;
 
-	while (better)
+	while (better && !late)
 	{
 		Trial from = *best;
 
@@ -370,8 +378,14 @@ climb(IalsRun *run, int step, Trial *best)
 				*best = (Trial){l, a, value};
 				better = true;
 			}
+			if (run->r->job->config.max_seconds > 0)
+			{
+				late = retrieval_late(run->r);
+				if ((st = retrieval_agree(run->r, &late)) != RS_OK)
+					return st;
+			}
 			/* a clear gain is followed at once */
-			if (better && value > from.value * 1.03)
+			if (late || (better && value > from.value * 1.03))
 				break;
 		}
 	}

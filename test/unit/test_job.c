@@ -341,9 +341,34 @@ test_cancel(void)
 	free_data(&d);
 }
 
+/* a bound of the time gives a model, only an earlier one */
+static void
+test_time(void)
+{
+	Data d = make_data(4000, 3000, 60, 7, 0);
+
+	for (int loss = LOSS_SOFTMAX; loss <= LOSS_IALS; loss++)
+	{
+		JobConfig c = default_config();
+		JobShared *job;
+
+		c.loss = (JobLoss) loss;
+		c.epochs = 500;
+		c.refit = 0;
+		c.max_seconds = 0.05;
+		job = make_job(&d, &c, 2);
+		CHECK(run(job, 2, -1, NULL) == RS_OK);
+		CHECK(finite_vectors(job) && job->output.epochs <= 500);
+		CHECK(job->n_log < 20);
+		free(job);
+	}
+	free_data(&d);
+}
+
 int
 main(void)
 {
+	test_time();
 	test_learners();
 	test_bytes();
 	test_odd_data();
