@@ -97,7 +97,7 @@ choose_work()
 sync_sources()
 {
 	local dir=$1 parts="Makefile recsys.control recsys--1.0.sql src sql
-		expected test .clang-format" part f
+		expected test README.md .clang-format" part f
 
 	mkdir -p "$dir"
 	(
