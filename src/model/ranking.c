@@ -14,7 +14,8 @@
 #include "model/rank_sgd.h"
 
 #define RANK_GREATEST 1e30f
-#define SGD_FROM 8000000 /* ratings */
+#define SGD_RATINGS 8000000
+#define SGD_ROWS 300000 /* users and items */
 
 static JobLoss
 choose(const JobConfig *config, const JobInput *input)
@@ -23,8 +24,10 @@ choose(const JobConfig *config, const JobInput *input)
 		return config->ranking_loss;
 	if (config->preset == PRESET_TFRS)
 		return LOSS_MSE;
-	/* Gibbs sampling there would take more than some ten minutes */
-	if (input->n > SGD_FROM && config->preset != PRESET_BEST)
+	/* beyond, Gibbs sampling would take many minutes or gigabytes */
+	if (config->preset != PRESET_BEST &&
+		(input->n > SGD_RATINGS ||
+		 (int64_t) input->n_users + input->n_items > SGD_ROWS))
 		return LOSS_SGD;
 	return LOSS_ORDINAL;
 }
