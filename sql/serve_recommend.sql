@@ -115,6 +115,18 @@ SELECT count(*) FROM recommend(2, 10, exclude_seen => false);
 DELETE FROM ratings WHERE u = 2 AND i = 30;
 SELECT item_id FROM recommend(2, 10);
 
+-- other indexes of the ratings, none, and children of the table
+DROP INDEX ratings_u_idx;
+CREATE INDEX ON ratings (u) WHERE i > 10;
+SELECT array_agg(item_id ORDER BY rank) FROM recommend(1, 10);
+CREATE INDEX ON ratings (u, i DESC);
+SELECT array_agg(item_id ORDER BY rank) FROM recommend(1, 10);
+SELECT array_agg("user" ORDER BY rank) FROM recommend_users(10, 10);
+CREATE TABLE more () INHERITS (ratings);
+INSERT INTO more VALUES (1, 60);
+SELECT array_agg(item_id ORDER BY rank) FROM recommend(1, 10);
+DROP TABLE more;
+
 -- changes of the tables show at once, and rollback takes them back
 BEGIN;
 DELETE FROM default_item WHERE item_id = 60;

@@ -14,6 +14,7 @@
 
 #include "postgres.h"
 
+#include "access/skey.h"
 #include "fmgr.h"
 #include "executor/spi.h"
 #include "utils/rel.h"
@@ -160,6 +161,9 @@ extern int32 serve_map_find(const ServeMap *map, Datum key);
 /* functions in serve_table.c */
 extern void serve_table_open(ServeTable *table, const StoreModel *model,
 							 bool item, int columns);
+/* equality with the first column of a btree */
+extern void serve_table_scan_key(ScanKey scan_key, Relation index,
+								 const ServeKeyType *key_type, Datum key);
 extern void serve_table_open_params(ServeTable *table, const StoreModel *model);
 extern void serve_table_close(ServeTable *table);
 /*
@@ -255,6 +259,12 @@ extern int serve_scan_top(const ServePack *pack, const float *query,
 /* rows taken, with exact scores, best first, equal ones by key */
 extern ServeHit *serve_scan_finish(const ServePack *pack, const float *query,
 								   bool cosine, const TopK *top);
+
+/* functions in serve_seen_index.c */
+/* the same into map, by an index; false when that cannot be */
+extern bool serve_seen_by_index(const StoreModel *model, bool of_item,
+								const ServeKeyType *type, Datum key,
+								ServeMap *map);
 
 /* functions in serve_recommend.c */
 /* the best rows for a vector, from the cache or by SQL */

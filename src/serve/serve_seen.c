@@ -17,6 +17,7 @@
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 
 #include "serve/serve.h"
 
@@ -76,17 +77,21 @@ check_column(const StoreModel *model, const char *column)
 			psprintf("permission denied for table %s", get_rel_name(relid)));
 }
 
-char *
-serve_seen_table(const StoreModel *model)
+static void
+check_ratings(const StoreModel *model)
 {
-	char *table = serve_table_name(model->ratings);
-
-	if (table == NULL)
+	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(model->ratings)))
 		refuse_ratings(model, ERRCODE_UNDEFINED_TABLE,
 					   "the ratings table does not exist any more");
 	check_column(model, NameStr(model->user_col));
 	check_column(model, NameStr(model->item_col));
-	return table;
+}
+
+char *
+serve_seen_table(const StoreModel *model)
+{
+	check_ratings(model);
+	return serve_table_name(model->ratings);
 }
 
 static char *
@@ -168,6 +173,9 @@ serve_seen(const StoreModel *model, bool of_item, Datum key)
 	serve_key_init(&key_type, of_item ? model->item_type : model->user_type);
 	serve_key_init(&map_type, of_item ? model->user_type : model->item_type);
 	map = serve_map_new(&map_type, 128);
+	check_ratings(model);
+	if (serve_seen_by_index(model, of_item, &key_type, key, map))
+		return map;
 	value = serve_key_native(&key_type, key);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");

@@ -219,18 +219,19 @@ open_key_index(ServeTable *table)
 	return NULL;
 }
 
-static void
-init_scan_key(ScanKey scan_key, ServeTable *table, Relation index, Datum key)
+void
+serve_table_scan_key(ScanKey scan_key, Relation index,
+					 const ServeKeyType *key_type, Datum key)
 {
 	Oid type = index->rd_opcintype[0];
 	Oid eq = get_opfamily_member(index->rd_opfamily[0], type, type,
 								 BTEqualStrategyNumber);
 
 	if (!OidIsValid(eq))
-		elog(ERROR, "no equality operator in the index of the primary key");
+		elog(ERROR, "no equality operator in an index");
 	ScanKeyEntryInitialize(scan_key, 0, 1, BTEqualStrategyNumber, InvalidOid,
 						   index->rd_indcollation[0], get_opcode(eq),
-						   serve_key_native(&table->key, key));
+						   serve_key_native(key_type, key));
 }
 
 /* a copy that does not point into a page */
@@ -255,7 +256,7 @@ fetch_by_index(ServeTable *table, Relation index, Datum key, Vector **vector)
 	TupleTableSlot *slot = table_slot_create(table->rel, NULL);
 	bool found;
 
-	init_scan_key(&scan_key, table, index, key);
+	serve_table_scan_key(&scan_key, index, &table->key, key);
 	scan = pg_index_beginscan(table->rel, index, GetActiveSnapshot(), 1);
 	index_rescan(scan, &scan_key, 1, NULL, 0);
 	found = index_getnext_slot(scan, ForwardScanDirection, slot);
