@@ -15,6 +15,7 @@
 #include "nodes/pathnodes.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
+#include "pg/pg_compat.h"
 #include "utils/float.h"
 #include "utils/selfuncs.h"
 #include "utils/spccache.h"
@@ -40,6 +41,7 @@ anncostestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 		*startup = *total = get_float8_infinity();
 		*selectivity = 0;
 		*pages = 0;
+		pg_disable_path(&path->path);
 		return;
 	}
 	get_tablespace_page_costs(info->reltablespace, NULL, &page_cost);

@@ -63,6 +63,16 @@
 #define pg_vacuum_delay_point() vacuum_delay_point()
 #endif
 
+/*
+ * A path that must never be taken: since 18 the planner compares the number
+ * of disabled nodes before costs, and enable_seqscan = off makes one.
+ */
+#if PG_VERSION_NUM >= 180000
+#define pg_disable_path(path) ((path)->disabled_nodes = 2)
+#else
+#define pg_disable_path(path) ((void) (path))
+#endif
+
 /* A relation's file got another name in 16. */
 #if PG_VERSION_NUM >= 160000
 #define pg_relation_locator(rel) ((rel)->rd_locator)
@@ -92,12 +102,5 @@
  * GSSAPI and its headers are not there.
  */
 extern bool pq_check_connection(void);
-
-/* Whether the caller analyzes is an argument since 18. */
-#if PG_VERSION_NUM >= 180000
-#define pg_vacuum_delay_point() vacuum_delay_point(false)
-#else
-#define pg_vacuum_delay_point() vacuum_delay_point()
-#endif
 
 #endif

@@ -44,20 +44,29 @@ typedef struct Fill
 	int n;
 } Fill;
 
-/* the index that will be built anew gets no entries */
+/*
+ * The index that will be built anew gets no entries: it leaves the list,
+ * since executors of 17 and later bear no gap in it.
+ */
 static void
 skip_own_index(Fill *fill, Oid index)
 {
-	for (int i = 0; i < fill->result->ri_NumIndices; i++)
-	{
-		Relation *desc = &fill->result->ri_IndexRelationDescs[i];
+	ResultRelInfo *result = fill->result;
+	int kept = 0;
 
-		if (*desc != NULL && RelationGetRelid(*desc) == index)
+	for (int i = 0; i < result->ri_NumIndices; i++)
+	{
+		Relation desc = result->ri_IndexRelationDescs[i];
+
+		if (RelationGetRelid(desc) == index)
 		{
-			index_close(*desc, NoLock);
-			*desc = NULL;
+			index_close(desc, NoLock);
+			continue;
 		}
+		result->ri_IndexRelationDescs[kept] = desc;
+		result->ri_IndexRelationInfo[kept++] = result->ri_IndexRelationInfo[i];
 	}
+	result->ri_NumIndices = kept;
 }
 
 static void
