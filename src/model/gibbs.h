@@ -153,6 +153,8 @@ extern RsStatus gibbs_draw_noise(Gibbs *g);
 /* gibbs_ordinal.c */
 extern RsStatus gibbs_draw_latent(Gibbs *g);
 extern size_t gibbs_ordinal_scratch(void);
+/* rank 0, after a sweep: minus the mean log likelihood of the ratings */
+extern double gibbs_ordinal_loss(const Gibbs *g);
 extern void gibbs_init_cuts(Gibbs *g, const int64_t *count);
 
 static inline double

@@ -258,6 +258,31 @@ draw_cuts(Gibbs *g)
 	}
 }
 
+double
+gibbs_ordinal_loss(const Gibbs *g)
+{
+	double sum = 0;
+	double total = 0;
+
+	for (int y = 0; y < g->n_levels; y++)
+		for (int k = 0; k < CELLS; k++)
+		{
+			double count = g->histogram[(size_t) y * CELLS + (size_t) k];
+			double root;
+			double x;
+
+			if (count == 0)
+				continue;
+			root = root_of(k / GIBBS_BINS);
+			x = BIN_LOW + (k % GIBBS_BINS + 0.5) * BIN_STEP;
+			total += count;
+			sum -= count * log(fmax(cdf(root * (g->cut[y + 1] - x)) -
+										cdf(root * (g->cut[y] - x)),
+									1e-12));
+		}
+	return total > 0 ? sum / total : 0;
+}
+
 size_t
 gibbs_ordinal_scratch(void)
 {

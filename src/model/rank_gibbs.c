@@ -235,19 +235,21 @@ report(GibbsTrain *t, int k)
 {
 	JobShared *job = t->run->job;
 	double seconds = rank_clock() - t->run->started;
-	double noise = t->g.ordinal ? 1 : t->scale / sqrt(t->g.alpha);
-	int every = t->plan.sweeps / 20;
+	int every = t->plan.sweeps / 20 > 0 ? t->plan.sweeps / 20 : 1;
 
 	if (t->run->team->rank != 0)
 		return;
 	job->progress.epoch = k;
 	job->progress.epochs = t->plan.sweeps;
-	job->progress.loss = noise;
 	job->progress.rate =
 		k * (double) rank_n_train(t->run) / (seconds > 0 ? seconds : 1);
 	job->output.epochs = k;
-	if (every < 1 || k % every == 0)
-		job_log(job, "ranking", k, noise, "", 0, seconds);
+	if (k % every != 0)
+		return;
+	/* minus the log likelihood, or the deviation of the noise */
+	job->progress.loss =
+		t->g.ordinal ? gibbs_ordinal_loss(&t->g) : t->scale / sqrt(t->g.alpha);
+	job_log(job, "ranking", k, job->progress.loss, "", 0, seconds);
 }
 
 /* rank 0 looks at the clock, so that all members stop at the same sweep */
@@ -324,8 +326,9 @@ rank_gibbs_run(RankRun *run, RankBias *bias)
 	t->run = g->run = run;
 	g->seed = run->job->config.seed;
 	gibbs_plan(&t->plan, &run->job->config, &run->job->input);
+	/* enough for metrics that are hardly worse than the final model's */
 	if (run->quick && t->plan.sweeps > 60)
-		t->plan.sweeps = t->plan.sweeps / 3 > 60 ? t->plan.sweeps / 3 : 60;
+		t->plan.sweeps = t->plan.sweeps / 5 > 60 ? t->plan.sweeps / 5 : 60;
 	g->ordinal = t->plan.ordinal;
 	g->noise_shape[0] = 40;
 	g->noise_shape[1] = 30;
