@@ -199,6 +199,7 @@ extern int ann_choose_head(int dim);
 extern void ann_page_init(Page page, AnnPageKind kind, uint32 generation);
 pg_noreturn extern void ann_corrupted(Relation index, BlockNumber block,
 									  const char *what);
+extern Buffer ann_read_stored(Relation index, BlockNumber block);
 extern void ann_check_page(Relation index, Buffer buffer, AnnPageKind kind,
 						   uint32 generation);
 extern void ann_read_meta(Relation index, AnnMeta *meta);

@@ -57,7 +57,7 @@ read_static(Relation index, const AnnMeta *meta, char *to, Size size)
 			ann_corrupted(index, ANN_META_BLOCK,
 						  "The static part is shorter than it must be.");
 		CHECK_FOR_INTERRUPTS();
-		buffer = ReadBuffer(index, block);
+		buffer = ann_read_stored(index, block);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		ann_check_page(index, buffer, ANN_PAGE_STATIC, meta->generation);
 		memcpy(to + done, PageGetContents(BufferGetPage(buffer)), part);
@@ -146,7 +146,7 @@ ann_read(Relation index, AnnRecent *recent, BlockNumber block)
 	Buffer buffer;
 
 	if (block >= recent->blocks)
-		return ReadBuffer(index, block);
+		return ann_read_stored(index, block);
 	buffer = recent->buffer[block];
 	if (buffer != InvalidBuffer &&
 		ReadRecentBuffer(pg_relation_locator(index), MAIN_FORKNUM, block,

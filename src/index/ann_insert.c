@@ -160,7 +160,7 @@ put_row(Inserter *in, Buffer head_buffer, int slot)
 		tail_buffer = new_page(in->index, in->meta.generation);
 	else
 	{
-		tail_buffer = ReadBuffer(in->index, head->tail[t]);
+		tail_buffer = ann_read_stored(in->index, head->tail[t]);
 		LockBuffer(tail_buffer, BUFFER_LOCK_EXCLUSIVE);
 		ann_tail_of(in->index, tail_buffer, in->meta.generation, block);
 	}
@@ -194,7 +194,7 @@ dead_slot(Inserter *in, Buffer head_buffer)
 
 	for (int t = 0; found < 0 && t * layout->tail_rows < head->used; t++)
 	{
-		Buffer buffer = ReadBuffer(in->index, head->tail[t]);
+		Buffer buffer = ann_read_stored(in->index, head->tail[t]);
 		int first = t * layout->tail_rows;
 		ItemPointer tids;
 
@@ -260,7 +260,7 @@ insert_into_chain(Inserter *in, BlockNumber block, uint32 cell)
 
 	for (;;)
 	{
-		Buffer buffer = ReadBuffer(in->index, block);
+		Buffer buffer = ann_read_stored(in->index, block);
 		AnnHead *head;
 		BlockNumber next;
 		int slot = -1;

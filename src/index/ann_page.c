@@ -108,6 +108,15 @@ ann_corrupted(Relation index, BlockNumber block, const char *what)
 					errdetail("%s", what), errhint("REINDEX the index.")));
 }
 
+/* a block whose number was read from a page and may be nonsense */
+Buffer
+ann_read_stored(Relation index, BlockNumber block)
+{
+	if (block == ANN_META_BLOCK || block >= RelationGetNumberOfBlocks(index))
+		ann_corrupted(index, block, "A page leads to a block past the end.");
+	return ReadBuffer(index, block);
+}
+
 void
 ann_check_page(Relation index, Buffer buffer, AnnPageKind kind,
 			   uint32 generation)

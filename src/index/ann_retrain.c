@@ -64,7 +64,7 @@ list_leaf(Retrain *r, BlockNumber block, uint32 cell)
 {
 	Relation index = r->build.index;
 	const AnnLayout *layout = &r->build.layout;
-	Buffer buffer = ReadBuffer(index, block);
+	Buffer buffer = ann_read_stored(index, block);
 	AnnHead *head;
 	BlockNumber next;
 
@@ -72,7 +72,7 @@ list_leaf(Retrain *r, BlockNumber block, uint32 cell)
 	head = ann_head_of(index, buffer, layout, r->old.generation, cell);
 	for (int t = 0; t * layout->tail_rows < head->used; t++)
 	{
-		Buffer tail = ReadBuffer(index, head->tail[t]);
+		Buffer tail = ann_read_stored(index, head->tail[t]);
 		int used = Min(head->used - t * layout->tail_rows, layout->tail_rows);
 		ItemPointer tids;
 

@@ -59,8 +59,7 @@ clean_tail(Vacuum *v, Buffer head_buffer, int t, uint16 *gone)
 {
 	AnnHead *head = (AnnHead *) PageGetContents(BufferGetPage(head_buffer));
 	int used = Min(head->used - t * v->layout.tail_rows, v->layout.tail_rows);
-	Buffer buffer = ReadBufferExtended(v->index, MAIN_FORKNUM, head->tail[t],
-									   RBM_NORMAL, v->strategy);
+	Buffer buffer = ann_read_stored(v->index, head->tail[t]);
 	GenericXLogState *state;
 	ItemPointer tids;
 	int n;
