@@ -57,6 +57,7 @@ typedef struct AnnScan
 	TupleTableSlot *slot;
 	IndexInfo *info; /* of an expression index, else NULL */
 	EState *estate;
+	BlockNumber heap_blocks; /* of the table, when last looked */
 } AnnScan;
 
 IndexScanDesc
@@ -215,6 +216,27 @@ indexed_value(IndexScanDesc scan, bool *isnull)
 	return values[0];
 }
 
+/* A damaged row pointer is told as such, not as a missing file of the table. */
+static void
+check_pointer(IndexScanDesc scan, ItemPointer tid)
+{
+	AnnScan *so = scan->opaque;
+	BlockNumber block = ItemPointerGetBlockNumberNoCheck(tid);
+
+	if (likely(block < so->heap_blocks))
+		return;
+	so->heap_blocks = RelationGetNumberOfBlocks(scan->heapRelation);
+	if (block >= so->heap_blocks)
+		ereport(ERROR,
+				(errcode(ERRCODE_INDEX_CORRUPTED),
+				 errmsg("index \"%s\" points to block %u of table \"%s\", "
+						"which has %u",
+						RelationGetRelationName(scan->indexRelation), block,
+						RelationGetRelationName(scan->heapRelation),
+						so->heap_blocks),
+				 errhint("REINDEX the index.")));
+}
+
 /* the operator's value of a row; false: the snapshot does not see it */
 static bool
 exact_value(IndexScanDesc scan, ItemPointer tid, double *value)
@@ -226,6 +248,7 @@ exact_value(IndexScanDesc scan, ItemPointer tid, double *value)
 	Pointer mine;
 
 	*value = 0;
+	check_pointer(scan, tid);
 	if (so->null_query)
 		return true;
 	if (!table_index_fetch_tuple(so->fetch, &at, scan->xs_snapshot, so->slot,
