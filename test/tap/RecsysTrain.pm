@@ -11,7 +11,7 @@ use PostgreSQL::Test::Utils;
 use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(new_node long_call start_call wait_call wait_until workers_of
-  leftovers_gone in_phase digest);
+  leftovers_gone in_phase digest comes_back);
 
 # a node whose dynamic shared memory can be counted as files
 sub new_node
@@ -78,6 +78,17 @@ sub wait_until
 		usleep(5_000);
 	}
 	return $test->() ? 1 : 0;
+}
+
+# The server answers again after a crash. Nothing is written to psql: one that
+# is refused at once would break the pipe, and the test with it.
+sub comes_back
+{
+	my ($node) = @_;
+	my $connection = $node->connstr('postgres');
+	return wait_until(60, sub {
+		system("psql -XAtq -d '$connection' -c 'SELECT 1' >/dev/null 2>&1 </dev/null") == 0;
+	});
 }
 
 # processes of trainings below a node's postmaster

@@ -33,7 +33,7 @@ for my $phase ('reading', 'retrieval')
 	kill 'KILL', $workers[1];
 	($out, $err) = wait_call($call);
 	like($err, qr/57P02|server closed|connection/, "kill -9 of a worker in $phase ends the session");
-	$node->poll_query_until('postgres', 'SELECT true') or die 'did not come back';
+	comes_back($node) or die 'did not come back';
 	ok(leftovers_gone($node, 5), 'workers are gone');
 	is(digest($node, 'default'), $before, 'the model is whole');
 	is($node->safe_psql('postgres', q{SELECT count(*) FROM recsys_progress}), '0',
@@ -60,7 +60,7 @@ $node->poll_query_until('postgres',
 my $leader = $node->safe_psql('postgres', 'SELECT pid FROM recsys_progress');
 kill 'KILL', $leader;
 ($out, $err) = wait_call($call);
-$node->poll_query_until('postgres', 'SELECT true') or die 'did not come back';
+comes_back($node) or die 'did not come back';
 is(digest($node, 'default'), $before, 'kill -9 while publishing: the model is whole');
 is($node->safe_psql('postgres', q{SELECT version FROM recsys_models}), '2', 'and its row');
 ok(leftovers_gone($node, 5), 'nothing is left');
