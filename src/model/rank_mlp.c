@@ -17,7 +17,7 @@
  * Tiles do not depend on the team, nor does any order of summation, so a
  * training gives the same bytes for any number of members.
  */
-#include "model/rank_mlp.h"
+#include "model/rank_mlp_int.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -26,55 +26,8 @@
 #include "math/blas.h"
 #include "math/hooks.h"
 #include "math/rng.h"
-#include "model/mlp.h"
-#include "model/rank_batch.h"
 
-#define MAX_TILE 1024
 #define ADAGRAD_START 0.1f
-#define ADAGRAD_EPSILON 1e-7f
-
-typedef struct MlpPlan
-{
-	int dim; /* of a user's and of an item's vector */
-	Mlp mlp;
-	int batch;
-	int tile;    /* rows of a tile */
-	int n_tiles; /* of a full batch */
-	int epochs;
-	int patience; /* 0: none */
-	JobOptimizer optimizer;
-	float rate;
-	bool scaled; /* targets are standardised while training */
-} MlpPlan;
-
-typedef struct MlpTrain
-{
-	RankRun *run;
-	MlpPlan plan;
-	RankBatches batches;
-	double shift; /* target = (rating - shift) / scale */
-	double scale;
-
-	/* shared; users and items lie one behind the other in "vectors" */
-	float *vectors; /* (n_users + n_items, dim) */
-	float *params;  /* (n_params) */
-	float *vectors_state;
-	float *params_state;
-	float *vectors_best;
-	float *params_best;
-	float *part;      /* (2 batch, h1) user and item parts of z0 */
-	float *z0;        /* (batch, h1), then the gradient by it */
-	float *sum;       /* (2 batch, h1) gradient by the parts */
-	float *grad_row;  /* (2 batch, dim) gradient by the vectors */
-	float *grad;      /* (n_params) */
-	float *grad_tile; /* (n_tiles, n_params - tail) */
-	double *loss;     /* (n_tiles) */
-
-	/* private */
-	float *gather; /* (2 batch, dim) */
-	float *scratch;
-	int step; /* for Adam */
-} MlpTrain;
 
 static bool
 is_binary(const JobConfig *config)
@@ -100,7 +53,7 @@ plan_make(MlpPlan *plan, const JobConfig *config, const JobInput *input)
 		plan->batch = (int) input->n;
 	plan->tile = (plan->batch + 15) / 16;
 	plan->tile = plan->tile < 64 ? 64 : plan->tile;
-	plan->tile = plan->tile > MAX_TILE ? MAX_TILE : plan->tile;
+	plan->tile = plan->tile > RANK_MLP_TILE ? RANK_MLP_TILE : plan->tile;
 	plan->n_tiles = (plan->batch + plan->tile - 1) / plan->tile;
 	plan->epochs = config->epochs > 0 ? config->epochs : tfrs ? 3 : 50;
 	plan->patience = config->patience >= 0 ? config->patience : tfrs ? 0 : 5;
@@ -166,244 +119,6 @@ rank_mlp_size(const JobConfig *config, const JobInput *input, int workers)
 	return dry.used + params + 64 * (JOB_MAX_PARAMS + 4);
 }
 
-/* ---- the phases of a batch ---- */
-
-/* part (n, h1) = rows of the vectors listed in ids, times half of kernel 0 */
-static void
-multiply_parts(MlpTrain *t, const RankBatch *b)
-{
-	int dim = t->plan.dim;
-	int h1 = t->plan.mlp.width[1];
-
-	for (int side = 0; side < 2; side++)
-	{
-		const RankGroup *g = &b->side[side];
-		const float *base =
-			t->vectors + (size_t) side * (size_t) t->run->ds->n_users * dim;
-		float *part = t->part + (size_t) side * (size_t) t->plan.batch * h1;
-		const float *kernel = t->params + (size_t) side * dim * h1;
-		int64_t from;
-		int64_t to;
-
-		team_range(t->run->team, g->n, &from, &to);
-		if (from == to)
-			continue;
-		for (int64_t k = from; k < to; k++)
-			memcpy(t->gather + (k - from) * dim, base + (size_t) g->id[k] * dim,
-				   sizeof(float) * (size_t) dim);
-		blas.sgemm(false, false, (int) (to - from), h1, dim, 1, t->gather, dim,
-				   kernel, h1, 0, part + from * h1, h1);
-	}
-}
-
-static void
-run_tile(MlpTrain *t, const RankBatch *b, int tile)
-{
-	const Mlp *mlp = &t->plan.mlp;
-	int h1 = mlp->width[1];
-	int from = tile * t->plan.tile;
-	int to = from + t->plan.tile < b->n ? from + t->plan.tile : b->n;
-	float *z0 = t->z0 + (size_t) from * h1;
-	const float *items = t->part + (size_t) t->plan.batch * h1;
-
-	for (int r = from; r < to; r++)
-	{
-		const float *x = t->part + (size_t) b->side[0].local[r] * h1;
-		const float *y = items + (size_t) b->side[1].local[r] * h1;
-		float *z = t->z0 + (size_t) r * h1;
-
-		for (int j = 0; j < h1; j++)
-			z[j] = x[j] + y[j];
-	}
-	t->loss[tile] = mlp_tile(
-		mlp, t->params, to - from, z0, b->target + from, 1 / (float) b->n,
-		t->grad_tile + (size_t) tile * (mlp->n_params - mlp->tail), t->scratch);
-}
-
-/* sum of the gradients by z0 over the rows of each distinct user and item */
-static void
-sum_parts(MlpTrain *t, const RankBatch *b)
-{
-	int h1 = t->plan.mlp.width[1];
-
-	for (int side = 0; side < 2; side++)
-	{
-		const RankGroup *g = &b->side[side];
-		float *sums = t->sum + (size_t) side * (size_t) t->plan.batch * h1;
-		int from;
-		int to;
-
-		rank_group_part(g, b->n, t->run->team, &from, &to);
-		for (int k = from; k < to; k++)
-		{
-			float *s = sums + (size_t) k * h1;
-
-			memset(s, 0, sizeof(float) * (size_t) h1);
-			for (int32_t e = g->ptr[k]; e < g->ptr[k + 1]; e++)
-			{
-				const float *z = t->z0 + (size_t) g->row[e] * h1;
-
-				for (int j = 0; j < h1; j++)
-					s[j] += z[j];
-			}
-		}
-	}
-}
-
-/* kernel 0's gradient by columns, the vectors' gradient by rows */
-static void
-backward_parts(MlpTrain *t, const RankBatch *b)
-{
-	int dim = t->plan.dim;
-	int h1 = t->plan.mlp.width[1];
-	int64_t from;
-	int64_t to;
-
-	for (int side = 0; side < 2; side++)
-	{
-		const RankGroup *g = &b->side[side];
-		const float *base =
-			t->vectors + (size_t) side * (size_t) t->run->ds->n_users * dim;
-		const float *sum = t->sum + (size_t) side * (size_t) t->plan.batch * h1;
-		float *rows =
-			t->grad_row + (size_t) side * (size_t) t->plan.batch * dim;
-		size_t kernel = (size_t) side * dim * h1;
-
-		/* 32 columns at a time, whatever the team: the same products */
-		for (int k = 0; k < g->n; k++)
-			memcpy(t->gather + (size_t) k * dim, base + (size_t) g->id[k] * dim,
-				   sizeof(float) * dim);
-		for (int c = 32 * t->run->team->rank; c < h1;
-			 c += 32 * t->run->team->size)
-			blas.sgemm(true, false, dim, h1 - c < 32 ? h1 - c : 32, g->n, 1,
-					   t->gather, dim, sum + c, h1, 0, t->grad + kernel + c,
-					   h1);
-		team_range(t->run->team, g->n, &from, &to);
-		if (from < to)
-			blas.sgemm(false, true, (int) (to - from), dim, h1, 1,
-					   sum + from * h1, h1, t->params + kernel, h1, 0,
-					   rows + from * dim, dim);
-	}
-}
-
-static void
-optimizer_step(const MlpTrain *t, float *w, const float *g, float *state,
-			   size_t n)
-{
-	float rate = t->plan.rate;
-
-	if (t->plan.optimizer == OPTIMIZER_SGD)
-	{
-		for (size_t k = 0; k < n; k++)
-			w[k] -= rate * g[k];
-	}
-	else if (t->plan.optimizer == OPTIMIZER_ADAGRAD)
-	{
-		for (size_t k = 0; k < n; k++)
-		{
-			state[k] += g[k] * g[k];
-			w[k] -= rate * g[k] / sqrtf(state[k] + ADAGRAD_EPSILON);
-		}
-	}
-	else
-	{
-		/* Adam; rows without a gradient stay as they are */
-		float c1 = 1 - powf(0.9f, (float) t->step);
-		float c2 = 1 - powf(0.999f, (float) t->step);
-
-		for (size_t k = 0; k < n; k++)
-		{
-			float *m = &state[2 * k];
-
-			m[0] += 0.1f * (g[k] - m[0]);
-			m[1] += 0.001f * (g[k] * g[k] - m[1]);
-			w[k] -= rate * (m[0] / c1) / (sqrtf(m[1] / c2) + 1e-7f);
-		}
-	}
-}
-
-static void
-update(MlpTrain *t, const RankBatch *b)
-{
-	const Mlp *mlp = &t->plan.mlp;
-	size_t dim = (size_t) t->plan.dim;
-	size_t tail = mlp->n_params - mlp->tail;
-	size_t width = t->plan.optimizer == OPTIMIZER_ADAM ? 2 : 1;
-	int tiles = (b->n + t->plan.tile - 1) / t->plan.tile;
-	int64_t from;
-	int64_t to;
-
-	team_range(t->run->team, (int64_t) mlp->n_params, &from, &to);
-	for (int64_t k = from; k < to; k++)
-		if ((size_t) k >= mlp->tail)
-		{
-			float s = 0;
-
-			for (int i = 0; i < tiles; i++)
-				s += t->grad_tile[(size_t) i * tail + (size_t) k - mlp->tail];
-			t->grad[k] = s;
-		}
-	optimizer_step(t, t->params + from, t->grad + from,
-				   t->params_state + width * (size_t) from,
-				   (size_t) (to - from));
-	for (int side = 0; side < 2; side++)
-	{
-		const RankGroup *g = &b->side[side];
-		size_t base =
-			side == 0 ? 0 : (size_t) t->run->ds->n_users * (size_t) dim;
-		const float *rows =
-			t->grad_row + (size_t) side * (size_t) t->plan.batch * dim;
-
-		team_range(t->run->team, g->n, &from, &to);
-		for (int64_t k = from; k < to; k++)
-		{
-			size_t at = base + (size_t) g->id[k] * dim;
-
-			optimizer_step(t, t->vectors + at, rows + (size_t) k * dim,
-						   t->vectors_state + width * at, dim);
-		}
-	}
-}
-
-/* adds the batch's loss to *loss */
-static RsStatus
-train_batch(MlpTrain *t, const RankBatch *b, double *loss)
-{
-	Team *team = t->run->team;
-	int tiles = (b->n + t->plan.tile - 1) / t->plan.tile;
-	double sum = 0;
-	RsStatus st;
-
-	t->step++;
-	multiply_parts(t, b);
-	if ((st = team_barrier(team)) != RS_OK)
-		return st;
-	for (int tile = team->rank; tile < tiles; tile += team->size)
-	{
-		run_tile(t, b, tile);
-		if (team_stopped(team) != RS_OK)
-			break;
-	}
-	if ((st = team_barrier(team)) != RS_OK)
-		return st;
-	for (int tile = 0; tile < tiles; tile++)
-		sum += t->loss[tile];
-	if (!isfinite(sum))
-	{
-		team_stop(team, RS_DIVERGED);
-		return RS_DIVERGED;
-	}
-	*loss += sum;
-	sum_parts(t, b);
-	if ((st = team_barrier(team)) != RS_OK)
-		return st;
-	backward_parts(t, b);
-	if ((st = team_barrier(team)) != RS_OK)
-		return st;
-	update(t, b);
-	return team_barrier(team);
-}
-
 /* ---- start, validation, output ---- */
 
 static void
@@ -464,7 +179,7 @@ held_chunk(MlpTrain *t, const RankBias *bias, int chunk)
 	int32_t to = (int32_t) ((int64_t) ds->n_users * (chunk + 1) / RANK_CHUNKS);
 	size_t dim = (size_t) t->plan.dim;
 	const float *items = t->vectors + (size_t) ds->n_users * dim;
-	float y[MAX_TILE];
+	float y[RANK_MLP_TILE];
 	double loss = 0;
 	int n = 0;
 
@@ -565,7 +280,7 @@ train_epochs(MlpTrain *t, const RankBias *bias)
 			RankBatch b;
 
 			rank_batch_get(&t->batches, k, &b);
-			if ((st = train_batch(t, &b, &loss)) != RS_OK)
+			if ((st = rank_mlp_step(t, &b, &loss)) != RS_OK)
 				return st;
 		}
 		if (watch && t->plan.patience > 0)
@@ -665,11 +380,11 @@ static bool
 alloc_private(MlpTrain *t)
 {
 	size_t batch = (size_t) t->plan.batch;
-	size_t rows = 2 * (batch > MAX_TILE ? batch : MAX_TILE);
+	size_t rows = 2 * (batch > RANK_MLP_TILE ? batch : RANK_MLP_TILE);
 
 	t->gather = math_alloc_array(rows * (size_t) t->plan.dim, sizeof(float));
 	t->scratch = math_alloc_array(
-		mlp_scratch(&t->plan.mlp, t->plan.tile) + MAX_TILE, sizeof(float));
+		mlp_scratch(&t->plan.mlp, t->plan.tile) + RANK_MLP_TILE, sizeof(float));
 	return t->gather != NULL && t->scratch != NULL;
 }
 
