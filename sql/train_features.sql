@@ -35,7 +35,7 @@ SELECT try('users => ''fea_u'', items => ''fea_i'''), sound();
 SELECT c, try(format('users => ''fea_u'', user_features => %L', c)), sound() FROM unnest(ARRAY['{age}', '{gender}', '{mood}', '{member}', '{zip}', '{same}', '{age,zip,gender}']) c;
 SELECT c, try(format('items => ''fea_i'', item_features => %L', c)), sound() FROM unnest(ARRAY['{genres}', '{year}', '{added}', '{text_vector}', '{code}', '{genres,text_vector,year}']) c;
 SET client_min_messages = notice;
-SELECT try('users => ''fea_u'', items => ''pg_am''');
+SELECT try('users => ''fea_u'', items => ''pg_settings''');
 SET client_min_messages = warning;
 
 -- wrong
@@ -43,7 +43,7 @@ SELECT try('users => ''fea_u'', user_features => ''{nothing}''');
 SELECT try('users => ''fea_u'', user_features => ''{place}''');
 SELECT try('users => ''fea_u'', user_features => ''{age,age}''');
 SELECT try('users => ''fea_u'', user_features => ''{NULL}''');
-SELECT try('users => ''pg_am''');
+SELECT try('users => ''pg_settings''');
 CREATE TABLE fea_w AS SELECT user_id::text, age FROM fea_u;
 SELECT try('users => ''fea_w''');
 CREATE TABLE fea_v AS SELECT id, CASE WHEN id % 2 = 0 THEN '[1,2]' ELSE '[1,2,3]' END::vector AS v FROM fea_i;

@@ -11,7 +11,12 @@ SELECT users, items FROM recsys_train('guess_a', stages => '{retrieval}', preset
 SELECT time_col FROM recsys_model WHERE name = 'default';
 -- a usual name is taken before that
 SELECT users, items FROM recsys_train('guess_b', stages => '{retrieval}', preset => 'tfrs');
+-- else the only column with a usual word in its name
+CREATE TABLE guess_d AS SELECT i % 30 AS shop_customer_no, i * 7 % 53 AS "ProductSku", i AS amount FROM generate_series(1, 900) i;
+SELECT users, items FROM recsys_train('guess_d', stages => '{retrieval}', preset => 'tfrs');
+ALTER TABLE guess_d ADD product_no int;
+SELECT recsys_train('guess_d');
 SELECT recsys_train('guess_c');
 SELECT recsys_train('guess_c', user_col => 'x');
 SELECT recsys_drop('default');
-DROP TABLE guess_a, guess_b, guess_c;
+DROP TABLE guess_a, guess_b, guess_c, guess_d;

@@ -63,6 +63,8 @@ extern void store_get(const char *name, StoreModel *model);
  */
 extern const char *const store_user_names[];
 extern const char *const store_item_names[];
+extern const char *const store_user_words[];
+extern const char *const store_item_words[];
 extern const char *const store_rating_names[];
 extern int store_count_names(const char *const *names);
 

@@ -17,6 +17,14 @@ const char *const store_item_names[] = {
 	"article_id", "song_id", "track_id",    "business_id", "film_id",
 	"isbn",       "asin",    "movie_title", "title",       "content_id",
 	NULL};
+/* a column whose name contains one of these, when it is the only one */
+const char *const store_user_words[] = {
+	"user",   "customer", "member",   "client", "visitor",    "buyer",
+	"reader", "viewer",   "listener", "player", "subscriber", NULL};
+const char *const store_item_words[] = {
+	"item",   "product", "sku",  "movie",  "film",    "book",
+	"song",   "track",   "isbn", "video",  "artist",  "album",
+	"recipe", "article", "game", "course", "podcast", NULL};
 const char *const store_rating_names[] = {"rating", "ratings", "stars",
 										  "score",  "rate",    NULL};
 

@@ -3,7 +3,8 @@
  *		Which columns of the rating table are users, items, ratings, times.
  *
  * Names that were not given are guessed from lists of usual names, best
- * first; a NOTICE says which were taken. Types are checked here.
+ * first, then by a word that only one column's name contains; a NOTICE says
+ * which were taken. Types are checked here.
  */
 #include "postgres.h"
 
@@ -13,6 +14,7 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
+#include "utils/formatting.h"
 #include "utils/lsyscache.h"
 #include "utils/pg_locale.h"
 #include "utils/rel.h"
@@ -154,13 +156,49 @@ is_any_type(Oid type)
 	return true;
 }
 
+static bool
+contains_word(const char *name, const char *const *words)
+{
+	char *lower = asc_tolower(name, strlen(name));
+	bool found = false;
+
+	for (; *words != NULL && !found; words++)
+		found = strstr(lower, *words) != NULL;
+	pfree(lower);
+	return found;
+}
+
+/* the only column of a key's type whose name contains one of the words */
+static bool
+guess_only_word(const TrainArgs *args, TupleDesc desc, const char *const *words,
+				NameData *found)
+{
+	int n = 0;
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && is_key_type(getBaseType(att->atttypid)) &&
+			!taken(args, NameStr(att->attname)) &&
+			contains_word(NameStr(att->attname), words) && n++ == 0)
+			*found = att->attname;
+	}
+	if (n != 1)
+		memset(found, 0, sizeof(*found));
+	return n == 1;
+}
+
 /* a column that has the name but not the type is refused for its type */
 static bool
-guess_key(const TrainArgs *args, TupleDesc desc, const char *const *words,
-		  int n_words, NameData *found)
+guess_key(const TrainArgs *args, TupleDesc desc, const char *const *names,
+		  const char *const *words, NameData *found)
 {
-	return guess(args, desc, words, n_words, is_key_type, found) ||
-		   guess(args, desc, words, n_words, is_any_type, found);
+	int n_names = store_count_names(names);
+
+	return guess(args, desc, names, n_names, is_key_type, found) ||
+		   guess(args, desc, names, n_names, is_any_type, found) ||
+		   guess_only_word(args, desc, words, found);
 }
 
 /* whatever it is called, when it is the only column of timestamps */
@@ -208,15 +246,15 @@ train_columns_guess(TrainArgs *args, bool rating_given, bool time_given)
 	initStringInfo(&notice);
 	if (NameStr(args->user_col)[0] == '\0')
 	{
-		if (!guess_key(args, desc, store_user_names,
-					   store_count_names(store_user_names), &args->user_col))
+		if (!guess_key(args, desc, store_user_names, store_user_words,
+					   &args->user_col))
 			no_guess(args, "user", "user_col");
 		say(&notice, "users from column", &args->user_col);
 	}
 	if (NameStr(args->item_col)[0] == '\0')
 	{
-		if (!guess_key(args, desc, store_item_names,
-					   store_count_names(store_item_names), &args->item_col))
+		if (!guess_key(args, desc, store_item_names, store_item_words,
+					   &args->item_col))
 			no_guess(args, "item", "item_col");
 		say(&notice, "items from column", &args->item_col);
 	}

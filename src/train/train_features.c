@@ -13,7 +13,9 @@
 #include <math.h>
 
 #include "access/htup_details.h"
+#include "access/sysattr.h"
 #include "access/table.h"
+#include "catalog/pg_constraint.h"
 #include "catalog/pg_type.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
@@ -149,16 +151,33 @@ check_key(Oid table, const char *name, const TrainKeys *keys)
 						format_type_be(keys->type))));
 }
 
-/* called as in the ratings, or as usual, or id */
+/* the only column of the primary key, NULL without one */
+static const char *
+primary_key(Oid table)
+{
+	Oid constraint;
+	Bitmapset *columns = get_primary_key_attnos(table, true, &constraint);
+	int column;
+
+	if (!bms_get_singleton_member(columns, &column))
+		return NULL;
+	return get_attname(table, column + FirstLowInvalidHeapAttributeNumber,
+					   false);
+}
+
+/* called as in the ratings, or the primary key, or called as usual, or id */
 static const char *
 find_key(Oid table, const char *name, bool users)
 {
 	static const char *const usual[2][6] = {
 		{"item_id", "itemid", "movie_id", "product_id", "item", "id"},
 		{"user_id", "userid", "customer_id", "user", "uid", "id"}};
+	const char *primary;
 
 	if (get_attnum(table, name) > 0)
 		return name;
+	if ((primary = primary_key(table)) != NULL)
+		return primary;
 	for (int i = 0; i < 6; i++)
 		if (get_attnum(table, usual[users ? 1 : 0][i]) > 0)
 			return usual[users ? 1 : 0][i];
@@ -166,8 +185,8 @@ find_key(Oid table, const char *name, bool users)
 		ERROR,
 		(errcode(ERRCODE_UNDEFINED_COLUMN),
 		 errmsg("could not find the key column of \"%s\"", get_rel_name(table)),
-		 errhint("Its key must be called \"%s\", as in the ratings, or "
-				 "\"id\".",
+		 errhint("Make it the table's primary key, or call it \"%s\" as in "
+				 "the ratings.",
 				 name)));
 }
 
