@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "math/vec.h"
+
 #define VL 4
 #define MR 4
 #define FN(name) name##_plain
@@ -47,10 +49,10 @@
 #pragma GCC pop_options
 #endif
 
-DenseOps dense = {
-	"plain",    softmax_plain, rank_plain,         dot_plain,
-	axpy_plain, scale_plain,   pack_columns_plain, pack_rows_plain,
-	gram_plain, solve_plain,   adagrad_plain,      adam_plain};
+DenseOps dense = {"plain",     softmax_plain,      rank_plain,
+				  scale_plain, pack_columns_plain, pack_rows_plain,
+				  gram_plain,  solve_plain,        adagrad_plain,
+				  adam_plain};
 
 int
 dense_init(int level)

@@ -2,7 +2,8 @@
  * dense.h
  *		Kernels of the learners over rows of small float32 matrices.
  *
- * What BLAS does not have, or is slow at for matrices of 16 to 512 columns.
+ * What BLAS does not have, or is slow at for matrices of 16 to 512 columns;
+ *		inner products and sums of rows are in vec.h.
  * Each kernel is written once, in dense_body.h, over vectors of 4, 8 or 16
  * floats, and compiled for plain x86-64 (or any other processor), AVX2 and
  * AVX-512; dense_init picks by what the processor has. Results of one
@@ -24,9 +25,6 @@ typedef struct DenseOps
 	float (*softmax)(float *s, const float *w, int n, float *max);
 	/* entries of s that are > x, and that are == x before place at */
 	int (*rank)(const float *s, int n, float x, int at);
-	float (*dot)(const float *a, const float *b, int n);
-	/* y += a x */
-	void (*axpy)(float a, const float *x, float *y, int n);
 	/* y *= a */
 	void (*scale)(float a, float *y, int n);
 	/*

@@ -142,38 +142,6 @@ FN(rank)(const float *s, int n, float x, int at)
 	return count;
 }
 
-static float
-FN(dot)(const float *a, const float *b, int n)
-{
-	VF s0 = {0};
-	VF s1 = {0};
-	float tail = 0;
-	int j;
-
-	for (j = 0; j + 2 * VL <= n; j += 2 * VL)
-	{
-		s0 += FN(load)(a + j) * FN(load)(b + j);
-		s1 += FN(load)(a + j + VL) * FN(load)(b + j + VL);
-	}
-	for (; j + VL <= n; j += VL)
-		s0 += FN(load)(a + j) * FN(load)(b + j);
-	for (; j < n; j++)
-		tail += a[j] * b[j];
-	return FN(sum)(s0 + s1) + tail;
-}
-
-static void
-FN(axpy)(float a, const float *x, float *y, int n)
-{
-	VF va = FN(splat)(a);
-	int j;
-
-	for (j = 0; j + VL <= n; j += VL)
-		FN(store)(y + j, FN(load)(y + j) + va * FN(load)(x + j));
-	for (; j < n; j++)
-		y[j] += a * x[j];
-}
-
 static void
 FN(scale)(float a, float *y, int n)
 {
@@ -374,7 +342,7 @@ FN(solve)(float *a, int n, int lda, float *b)
 	{
 		const float *row = a + (size_t) i * (size_t) lda;
 
-		b[i] = (row[n] - FN(dot)(row + i + 1, b + i + 1, n - i - 1)) * row[i];
+		b[i] = (row[n] - vec_dot(row + i + 1, b + i + 1, n - i - 1)) * row[i];
 	}
 	return true;
 }
@@ -401,10 +369,9 @@ FN(adam)(float *w, float *m, float *v, const float *g, int n, float step,
 	}
 }
 
-static const DenseOps FN(ops) = {FN_NAME,          FN(softmax),   FN(rank),
-								 FN(dot),          FN(axpy),      FN(scale),
-								 FN(pack_columns), FN(pack_rows), FN(gram),
-								 FN(solve),        FN(adagrad),   FN(adam)};
+static const DenseOps FN(ops) = {
+	FN_NAME,       FN(softmax), FN(rank),  FN(scale),   FN(pack_columns),
+	FN(pack_rows), FN(gram),    FN(solve), FN(adagrad), FN(adam)};
 
 #undef VF
 #undef VI

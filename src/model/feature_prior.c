@@ -10,7 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "math/dense.h"
+#include "math/vec.h"
 
 #define STEPS 15
 #define RIDGE 60.0 /* in mean weights of a row */
@@ -81,7 +81,7 @@ times(const Team *team, const FeaturePrior *fp, int ld, float *x, float *out)
 
 		memcpy(o, row_of(x, fp->n_cols - 1, ld), sizeof(float) * (size_t) ld);
 		for (int64_t k = fp->ptr[r]; k < fp->ptr[r + 1]; k++)
-			dense.axpy(fp->val[k], row_of(x, fp->col[k], ld), o, ld);
+			vec_axpy(fp->val[k], row_of(x, fp->col[k], ld), o, ld);
 	}
 }
 
@@ -102,10 +102,10 @@ times_transposed(Team *team, const FeaturePrior *fp, int ld, const float *x,
 
 		for (int64_t k = fp->ptr[r]; k < fp->ptr[r + 1]; k++)
 			if (fp->col[k] >= from && fp->col[k] < to)
-				dense.axpy(fp->weight[r] * fp->val[k], in,
-						   row_of(out, fp->col[k], ld), ld);
+				vec_axpy(fp->weight[r] * fp->val[k], in,
+						 row_of(out, fp->col[k], ld), ld);
 		if (to == fp->n_cols)
-			dense.axpy(fp->weight[r], in, row_of(out, fp->n_cols - 1, ld), ld);
+			vec_axpy(fp->weight[r], in, row_of(out, fp->n_cols - 1, ld), ld);
 		if ((r & 1023) == 0 && team_stopped(team) != RS_OK)
 			return team_stopped(team);
 	}
@@ -209,8 +209,8 @@ step(Team *team, FeaturePrior *fp, int ld, double ridge, double *now,
 	if ((st = times_transposed(team, fp, ld, fp->y, fp->q)) != RS_OK)
 		return st;
 	team_range(team, fp->n_cols, &from, &to);
-	dense.axpy((float) ridge, row_of(fp->p, from, ld), row_of(fp->q, from, ld),
-			   (int) (to - from) * ld);
+	vec_axpy((float) ridge, row_of(fp->p, from, ld), row_of(fp->q, from, ld),
+			 (int) (to - from) * ld);
 	if ((st = team_barrier(team)) != RS_OK)
 		return st;
 	if (team->rank == 0)

@@ -13,6 +13,7 @@
 
 #include "math/dense.h"
 #include "math/hooks.h"
+#include "math/vec.h"
 
 #define ROW_BLOCK 64 /* source rows packed at a time for the d x d system */
 
@@ -98,8 +99,8 @@ solve_narrow(IalsRow *row, const int32_t *index, int n, const float *root,
 	for (int i = 0; i < n; i++)
 	{
 		dot += (double) row->t[i] * row->y[i];
-		dense.axpy(root != NULL ? row->y[i] * root[i] : row->y[i],
-				   row->source + (size_t) index[i] * (size_t) ld, row->z, ld);
+		vec_axpy(root != NULL ? row->y[i] * root[i] : row->y[i],
+				 row->source + (size_t) index[i] * (size_t) ld, row->z, ld);
 	}
 	for (int k = 0; k < ld; k++)
 		out[k] += row->d_inv[k] * row->d_inv[k] * row->z[k];
@@ -128,8 +129,8 @@ solve_wide(IalsRow *row, const int32_t *index, int n, const float *root,
 		dense.gram(row->x, m, ld, row->a, lda);
 		for (int k = 0; k < m; k++)
 		{
-			dense.axpy(row->t[i + k], row->x + (size_t) k * (size_t) ld, row->z,
-					   ld);
+			vec_axpy(row->t[i + k], row->x + (size_t) k * (size_t) ld, row->z,
+					 ld);
 			dot += (double) row->t[i + k] * row->t[i + k];
 		}
 	}
@@ -194,8 +195,8 @@ ials_row_solve(IalsRow *row, int32_t r)
 	{
 		row->t[i] = 1;
 		if (row->side->prior != NULL)
-			row->t[i] -= dense.dot(
-				out, row->source + (size_t) index[i] * (size_t) ld, ld);
+			row->t[i] -=
+				vec_dot(out, row->source + (size_t) index[i] * (size_t) ld, ld);
 		if (root != NULL)
 		{
 			root[i] = sqrtf(weight[data->ptr[r] + i]);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "math/dense.h"
+#include "math/vec.h"
 #include "model/retrieval_int.h"
 
 #define HALVINGS 3
@@ -76,7 +77,7 @@ copy_rows(const Batches *b, const float *from, int64_t n, float *to)
 	memcpy(to + first * d, from + first * d,
 		   sizeof(float) * (size_t) (last - first) * (size_t) d);
 	for (int64_t r = first; b->config.normalize && r < last; r++)
-		dense.scale(1 / (sqrtf(dense.dot(to + r * d, to + r * d, d)) + 1e-12f),
+		dense.scale(1 / (sqrtf(vec_dot(to + r * d, to + r * d, d)) + 1e-12f),
 					to + r * d, d);
 }
 

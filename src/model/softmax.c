@@ -19,6 +19,7 @@
 #include "math/dense.h"
 #include "math/hooks.h"
 #include "math/rng.h"
+#include "math/vec.h"
 
 #define TILE_FLOATS (512 * 1024) /* of a score matrix: stays in cache */
 #define STREAM_ITEM (1ULL << 40) /* of initial values, beyond any user */
@@ -262,7 +263,7 @@ update_row(const Softmax *sm, float *w, float *const *state, size_t at,
 	switch (c->optimizer)
 	{
 		case OPTIMIZER_SGD:
-			dense.axpy(-c->lr, grad, w + at, c->dim);
+			vec_axpy(-c->lr, grad, w + at, c->dim);
 			break;
 		case OPTIMIZER_ADAM:
 			step = c->lr * (float) (sqrt(1 - pow(0.999, (double) sm->step)) /
@@ -301,7 +302,7 @@ update_items(Softmax *sm, const Team *team)
 		float *grad = sm->dc + (size_t) j * d;
 
 		for (int m = 1; m < team->size; m++)
-			dense.axpy(1, grad + (size_t) m * stride, grad, (int) d);
+			vec_axpy(1, grad + (size_t) m * stride, grad, (int) d);
 		update_row(sm, sm->v, sm->v_state, (size_t) sm->own.cand[j] * d, grad);
 	}
 }

@@ -11,6 +11,7 @@
 
 #include "math/blas.h"
 #include "math/dense.h"
+#include "math/vec.h"
 #include "model/softmax.h"
 
 #define MAX_FLOP 4e8
@@ -39,7 +40,7 @@ gather(float *to, float *norms, const float *matrix, const int32_t *rows, int n,
 		memcpy(out, from, sizeof(float) * (size_t) dim);
 		if (norms == NULL)
 			continue;
-		norms[r] = sqrtf(dense.dot(from, from, dim)) + 1e-12f;
+		norms[r] = sqrtf(vec_dot(from, from, dim)) + 1e-12f;
 		dense.scale(1 / norms[r], out, dim);
 	}
 }
@@ -53,7 +54,7 @@ project(float *grad, const float *unit, const float *norms, int n, int dim)
 		float *g = grad + (size_t) r * (size_t) dim;
 		const float *x = unit + (size_t) r * (size_t) dim;
 
-		dense.axpy(-dense.dot(g, x, dim), x, g, dim);
+		vec_axpy(-vec_dot(g, x, dim), x, g, dim);
 		dense.scale(1 / norms[r], g, dim);
 	}
 }
