@@ -40,7 +40,7 @@ gibbs_plan(GibbsPlan *p, const JobConfig *config, const JobInput *input)
 		p->rank = GIBBS_MAX_DIM;
 	/* of ratings without levels it turns into the Gaussian model */
 	p->ordinal = config->ranking_loss != LOSS_GIBBS;
-	p->implicit[0] = p->implicit[1] = true;
+	p->implicit[0] = p->implicit[1] = config->implicit != 0;
 	p->given[0] = input->users.n_cols > 0;
 	p->given[1] = input->items.n_cols > 0;
 }

@@ -94,10 +94,12 @@ typedef struct JobConfig
 	float alpha0;         /* iALS: weight of unobserved pairs */
 	float min_rating;     /* clamp of predictions; NAN: from the data */
 	float max_rating;
-	int logq;          /* 1: logQ correction, 0: not, -1: auto */
-	int accidental;    /* 1: remove accidental hits, 0: not, -1: auto */
-	int normalize;     /* 1: cosine towers, 0: not, -1: auto */
-	int refit;         /* 1: after validation train on all rows; -1: auto */
+	int logq;       /* 1: logQ correction, 0: not, -1: auto */
+	int accidental; /* 1: remove accidental hits, 0: not, -1: auto */
+	int normalize;  /* 1: cosine towers, 0: not, -1: auto */
+	int refit;      /* 1: after validation train on all rows; -1: auto */
+	int implicit;   /* Gibbs: 1: what a user rated is a feature of him, and who
+				   * rated an item one of it; 0: not; -1: auto, yes */
 	int positive_kind; /* 0: all rows, 1: rating >= positive_min */
 	float positive_min;
 	double max_seconds; /* wall clock bound, 0: none */

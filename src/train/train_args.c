@@ -331,7 +331,7 @@ config_args(FunctionCallInfo fcinfo, TrainArgs *args)
 	c->temperature = c->regularization = c->alpha0 = NAN;
 	c->min_rating = c->max_rating = c->positive_min = NAN;
 	c->negatives = c->patience = -1;
-	c->logq = c->accidental = c->normalize = c->refit = -1;
+	c->logq = c->accidental = c->normalize = c->refit = c->implicit = -1;
 	positive_arg(fcinfo, args, c);
 	stages_arg(fcinfo, args, c);
 	train_options_apply(PG_GETARG_JSONB_P(ARG_OPTIONS), c);

@@ -75,6 +75,7 @@ static const Option options_known[] = {
 	{"remove_accidental", OPTION_SWITCH, AT(accidental), 0, 0, NULL},
 	{"normalize", OPTION_SWITCH, AT(normalize), 0, 0, NULL},
 	{"refit", OPTION_SWITCH, AT(refit), 0, 0, NULL},
+	{"implicit", OPTION_SWITCH, AT(implicit), 0, 0, NULL},
 	{"optimizer", OPTION_WORD, AT(optimizer), 0, 0, optimizers},
 	{"loss", OPTION_WORD, AT(loss), 0, 0, losses},
 	{"ranking_loss", OPTION_WORD, AT(ranking_loss), 0, 0, ranking_losses},

@@ -236,6 +236,8 @@ set(JobConfig *c, int *workers, const char *arg)
 		c->regularization = (float) x;
 	else if (KEY("refit"))
 		c->refit = (int) x;
+	else if (KEY("implicit"))
+		c->implicit = (int) x;
 	else if (KEY("patience"))
 		c->patience = (int) x;
 	else if (KEY("preset"))
@@ -286,7 +288,7 @@ test_error(JobShared *job, const File *test, double seconds)
 		se += (y - test->rating[r]) * (y - test->rating[r]);
 		ae += fabs(y - test->rating[r]);
 	}
-	printf("seconds %.3f cpu %.3f dim %d test_rmse %.4f test_mae %.4f", seconds,
+	printf("seconds %.3f cpu %.3f dim %d test_rmse %.5f test_mae %.4f", seconds,
 		   (double) clock() / CLOCKS_PER_SEC, p.user_dim,
 		   sqrt(se / (double) test->n), ae / (double) test->n);
 	for (int m = 0; m < out->n_metrics; m++)
@@ -304,6 +306,7 @@ main(int argc, char **argv)
 						.patience = -1,
 						.seed = 42,
 						.refit = -1,
+						.implicit = -1,
 						.valid_fraction = 0,
 						.learning_rate = NAN,
 						.regularization = NAN,

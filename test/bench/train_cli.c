@@ -81,6 +81,7 @@ set_option(JobConfig *c, const char *arg)
 	INT(accidental);
 	INT(normalize);
 	INT(refit);
+	INT(implicit);
 	INT(positive_kind);
 	INT(positive_min);
 	INT(max_seconds);
@@ -188,7 +189,7 @@ main(int argc, char **argv)
 	empty.config.seed = 42;
 	empty.config.negatives = empty.config.patience = -1;
 	empty.config.logq = empty.config.accidental = -1;
-	empty.config.normalize = empty.config.refit = -1;
+	empty.config.normalize = empty.config.refit = empty.config.implicit = -1;
 	empty.config.valid_fraction = empty.config.learning_rate = NAN;
 	empty.config.temperature = empty.config.regularization = NAN;
 	empty.config.alpha0 = NAN;

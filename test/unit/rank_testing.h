@@ -48,7 +48,7 @@ test_config(void)
 	JobConfig c = {0};
 
 	c.ranking = true;
-	c.n_hidden = c.patience = c.refit = -1;
+	c.n_hidden = c.patience = c.refit = c.implicit = -1;
 	c.seed = 42;
 	c.learning_rate = c.regularization = NAN;
 	c.min_rating = c.max_rating = NAN;

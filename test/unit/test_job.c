@@ -66,7 +66,7 @@ default_config(void)
 	memset(&c, 0, sizeof(c));
 	c.retrieval = true;
 	c.n_hidden = c.negatives = c.patience = -1;
-	c.logq = c.accidental = c.normalize = c.refit = -1;
+	c.logq = c.accidental = c.normalize = c.refit = c.implicit = -1;
 	c.seed = 42;
 	c.valid_fraction = c.learning_rate = c.temperature = NAN;
 	c.regularization = c.alpha0 = c.min_rating = c.max_rating = NAN;
