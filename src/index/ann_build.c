@@ -2,8 +2,9 @@
  * ann_build.c
  *		CREATE INDEX: sample, find cells, encode and sort all rows, write.
  *
- * Memory: half of maintenance_work_mem for the sample, half for the sort; the static part (centroids) comes on top and is
- * about 2 % of the index.
+ * Memory: half of maintenance_work_mem for the sample, half for the sorts of
+ * all participants; the static part (centroids) comes on top and is about
+ * 2 % of the index.
  */
 #include "postgres.h"
 
@@ -20,13 +21,11 @@
 #include "index/ann_build.h"
 #include "math/vec.h"
 #include "miscadmin.h"
+#include "optimizer/optimizer.h"
 #include "pgstat.h"
 #include "utils/backend_progress.h"
 #include "utils/memutils.h"
 #include "utils/sampling.h"
-
-#define SAMPLE_MAX 200000
-#define SAMPLE_MIN 256
 
 static void
 phase(int64 number)
@@ -60,11 +59,6 @@ ann_build_init(AnnBuild *build, Relation index)
 	build->meta.next_generation = 2;
 	build->meta.static_block = InvalidBlockNumber;
 	build->meta.log_head = build->meta.log_tail = InvalidBlockNumber;
-	build->sample_room = (int) Min(
-		SAMPLE_MAX,
-		Max(build->memory / 2 / (sizeof(float) * build->dim + 24), SAMPLE_MIN));
-	build->sample = MemoryContextAllocHuge(
-		build->context, sizeof(float) * (Size) build->sample_room * build->dim);
 }
 
 static void
@@ -103,7 +97,7 @@ sample_heap(AnnBuild *build, Relation heap, IndexInfo *info)
 }
 
 void
-ann_build_begin_sort(AnnBuild *build)
+ann_build_begin_sort(AnnBuild *build, Size memory, SortCoordinate coordinate)
 {
 	AttrNumber attribute = 1;
 	Oid operator= Int8LessOperator;
@@ -120,7 +114,30 @@ ann_build_begin_sort(AnnBuild *build)
 	SET_VARSIZE(build->payload, payload);
 	build->sort = tuplesort_begin_heap(
 		desc, 1, &attribute, &operator, & collation, &nulls_first,
-		(int) Max(build->memory / 2048, 64), NULL, TUPLESORT_NONE);
+		(int) Max(memory / 1024, 64), coordinate, TUPLESORT_NONE);
+}
+
+void
+ann_build_end_sort(AnnBuild *build)
+{
+	tuplesort_end(build->sort);
+	ExecDropSingleTupleTableSlot(build->slot);
+	ExecDropSingleTupleTableSlot(build->sorted);
+	pfree(build->payload);
+	build->sort = NULL;
+}
+
+/*
+ * By cell, then by TID: unique, so that pages do not depend on who encoded a
+ * row. A cell's number takes 20 bits (the sample has fewer rows), the
+ * offset 11 (more than a page of the heap has).
+ */
+static int64
+sort_key(uint32 cell, ItemPointer tid)
+{
+	return ((int64) cell << ANN_SORT_SHIFT) |
+		   ((int64) ItemPointerGetBlockNumber(tid) << 11) |
+		   (ItemPointerGetOffsetNumber(tid) & 0x7ff);
 }
 
 /* ranges of cell c take in a row: x rotated, r = x - centroid */
@@ -153,7 +170,7 @@ sort_row(AnnBuild *build, uint32 cell, ItemPointer tid)
 
 	ann_write_payload(build, VARDATA(build->payload), tid);
 	ExecClearTuple(slot);
-	slot->tts_values[0] = Int64GetDatum(((int64) cell << 32) | build->serial++);
+	slot->tts_values[0] = Int64GetDatum(sort_key(cell, tid));
 	slot->tts_values[1] = PointerGetDatum(build->payload);
 	slot->tts_isnull[0] = slot->tts_isnull[1] = false;
 	ExecStoreVirtualTuple(slot);
@@ -206,6 +223,27 @@ build_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 		ann_build_row(state, tid, values[0]);
 }
 
+double
+ann_build_rows(AnnBuild *build, Relation heap, IndexInfo *info,
+			   TableScanDesc scan)
+{
+	/* in workers, progress is reported nowhere */
+	return table_index_build_scan(heap, build->index, info, true, true,
+								  build_callback, build, scan);
+}
+
+void
+ann_cell_merge(AnnCell *cell, const AnnCell *other)
+{
+	cell->rows += other->rows;
+	cell->along_min = Min(cell->along_min, other->along_min);
+	cell->along_max = Max(cell->along_max, other->along_max);
+	cell->across = Max(cell->across, other->across);
+	cell->length = Max(cell->length, other->length);
+	cell->r_min = Min(cell->r_min, other->r_min);
+	cell->r_max = Max(cell->r_max, other->r_max);
+}
+
 /* round every range outwards by more than float32 sums may err */
 void
 ann_build_close_cells(AnnBuild *build)
@@ -233,6 +271,41 @@ ann_build_close_cells(AnnBuild *build)
 	}
 }
 
+/*
+ * All rows of the heap into the sort, by a team when workers can be had; then
+ * that is returned and holds what is sorted.
+ */
+static AnnTeam *
+begin_rows(AnnBuild *build, Relation heap, IndexInfo *info, double *tuples)
+{
+	int workers = pg_index_build_workers(heap, build->index, info);
+	AnnTeam *team = NULL;
+
+	if (workers > 0)
+		team = ann_team_begin(build, heap, info, workers);
+	if (team != NULL)
+		*tuples = ann_team_run(team, build, heap, info);
+	else
+	{
+		ann_build_begin_sort(build, build->memory / 2, NULL);
+		*tuples = ann_build_rows(build, heap, info, NULL);
+	}
+	return team;
+}
+
+static void
+write_index(AnnBuild *build)
+{
+	Relation index = build->index;
+
+	ann_write_meta(build, MAIN_FORKNUM);
+	ann_write_all(build, ANN_META_BLOCK + 1, false);
+	ann_write_meta(build, MAIN_FORKNUM);
+	if (RelationNeedsWAL(index))
+		log_newpage_range(index, MAIN_FORKNUM, 0,
+						  RelationGetNumberOfBlocks(index), true);
+}
+
 IndexBuildResult *
 annbuild(Relation heap, Relation index, IndexInfo *info)
 {
@@ -241,34 +314,29 @@ annbuild(Relation heap, Relation index, IndexInfo *info)
 		CurrentMemoryContext, "ann build", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	AnnBuild *build = palloc(sizeof(AnnBuild));
+	AnnTeam *team;
 
 	ann_build_init(build, index);
 	if (RelationGetNumberOfBlocks(index) != 0)
 		elog(ERROR, "index \"%s\" already contains data",
 			 RelationGetRelationName(index));
 	phase(ANN_PHASE_SAMPLE);
+	ann_train_begin(build);
 	sample_heap(build, heap, info);
 	phase(ANN_PHASE_TRAIN);
 	ann_train(build);
 	phase(ANN_PHASE_ENCODE);
-	ann_build_begin_sort(build);
-	result->heap_tuples = table_index_build_scan(heap, index, info, true, true,
-												 build_callback, build, NULL);
+	team = begin_rows(build, heap, info, &result->heap_tuples);
 	phase(ANN_PHASE_SORT);
 	tuplesort_performsort(build->sort);
 	ann_build_close_cells(build);
 	ann_calibrate(build);
 	phase(ANN_PHASE_WRITE);
-	ann_write_meta(build, MAIN_FORKNUM);
-	ann_write_all(build, ANN_META_BLOCK + 1, false);
-	ann_write_meta(build, MAIN_FORKNUM);
-	if (RelationNeedsWAL(index))
-		log_newpage_range(index, MAIN_FORKNUM, 0,
-						  RelationGetNumberOfBlocks(index), true);
+	write_index(build);
 	result->index_tuples = build->rows;
-	tuplesort_end(build->sort);
-	ExecDropSingleTupleTableSlot(build->slot);
-	ExecDropSingleTupleTableSlot(build->sorted);
+	ann_build_end_sort(build);
+	if (team != NULL)
+		ann_team_end(team);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return result;

@@ -3,19 +3,24 @@
  *		How an index is made, by CREATE INDEX or again by a retrain: what
  *		ann_build.c, ann_train.c, ann_write.c and ann_retrain.c share.
  *
- * A build goes: sample rows (ann_train_sample), find cells and rotation
- * (ann_train), then every row (ann_build_row) into a sort by cell, then
- * pages in that order and the static part (ann_write_all).
+ * A build goes: sample rows (ann_train_offer), find cells and rotation
+ * (ann_train), then every row (ann_build_row) into a sort by cell, perhaps by
+ * several processes (ann_team_run), then pages in that order and the static
+ * part (ann_write_all).
  */
 #ifndef RECSYS_ANN_BUILD_H
 #define RECSYS_ANN_BUILD_H
 
 #include "postgres.h"
 
+#include "access/tableam.h"
 #include "index/ann.h"
 #include "math/partition.h"
 #include "math/rng.h"
 #include "utils/tuplesort.h"
+
+/* bits of a sort key below the cell's number */
+#define ANN_SORT_SHIFT 43
 
 typedef struct AnnBuild
 {
@@ -54,21 +59,47 @@ typedef struct AnnBuild
 	double rows;
 	double residual_sum;
 	double error_sum;
-	uint32 serial;
 } AnnBuild;
 
+/* parallel workers that encode and sort beside the leader */
+typedef struct AnnTeam AnnTeam;
+
 /* ann_train.c */
+extern void ann_train_begin(AnnBuild *build); /* room for the sample */
 extern void ann_train_offer(AnnBuild *build, Datum value);
 extern void ann_train(AnnBuild *build);
+/* ranges of all cells, empty; cells and centroids are there */
+extern void ann_train_begin_cells(AnnBuild *build);
 extern void ann_calibrate(AnnBuild *build);
+extern Size ann_rotation_size(const AnnBuild *build); /* bytes; 0: none */
+extern Size ann_centroids_size(const AnnBuild *build);
 
 /* ann_build.c */
 extern void ann_build_init(AnnBuild *build, Relation index);
-extern void ann_build_begin_sort(AnnBuild *build);
+/* memory in bytes; coordinate: NULL when no team sorts */
+extern void ann_build_begin_sort(AnnBuild *build, Size memory,
+								 SortCoordinate coordinate);
+extern void ann_build_end_sort(AnnBuild *build);
+/* all rows of the heap, or of a parallel scan what falls to us, into the
+ * sort; returns the number of the heap's rows */
+extern double ann_build_rows(AnnBuild *build, Relation heap, IndexInfo *info,
+							 TableScanDesc scan);
 extern void ann_build_row(AnnBuild *build, ItemPointer tid, Datum value);
 /* a row without bounds: every scan looks at it */
 extern void ann_build_odd_row(AnnBuild *build, ItemPointer tid);
+/* widen a cell's ranges by those of another set of its rows */
+extern void ann_cell_merge(AnnCell *cell, const AnnCell *other);
 extern void ann_build_close_cells(AnnBuild *build);
+
+/* ann_parallel.c: in this order, with tuplesort_performsort and the writing
+ * of pages between the last two */
+/* NULL: no worker could be had */
+extern AnnTeam *ann_team_begin(AnnBuild *build, Relation heap, IndexInfo *info,
+							   int workers);
+/* returns the number of the heap's rows */
+extern double ann_team_run(AnnTeam *team, AnnBuild *build, Relation heap,
+						   IndexInfo *info);
+extern void ann_team_end(AnnTeam *team);
 
 /* ann_write.c */
 extern Size ann_payload_size(const AnnLayout *layout);

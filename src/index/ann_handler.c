@@ -64,6 +64,7 @@ recsys_annhandler(PG_FUNCTION_ARGS)
 	am->amoptionalkey = true;
 	am->amusemaintenanceworkmem = false;
 	am->amparallelvacuumoptions = VACUUM_OPTION_PARALLEL_BULKDEL;
+	pg_am_builds_parallel(am);
 	am->amkeytype = InvalidOid;
 
 	am->ambuild = annbuild;

@@ -221,7 +221,7 @@ train_and_sort(Retrain *r)
 	}
 	build->total = (double) build->seen * step;
 	ann_train(build);
-	ann_build_begin_sort(build);
+	ann_build_begin_sort(build, build->memory / 2, NULL);
 	for (Size i = 0; i < r->tids; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -294,9 +294,7 @@ retrain_locked(Retrain *r, uint32 generation)
 	ann_write_all(build, RelationGetNumberOfBlocks(build->index),
 				  RelationNeedsWAL(build->index));
 	switch_over(r);
-	tuplesort_end(build->sort);
-	ExecDropSingleTupleTableSlot(build->slot);
-	ExecDropSingleTupleTableSlot(build->sorted);
+	ann_build_end_sort(build);
 	return true;
 }
 
@@ -316,6 +314,7 @@ ann_retrain(Relation index, Relation heap, uint32 generation, bool wait)
 	old = MemoryContextSwitchTo(context);
 	r = palloc0(sizeof(Retrain));
 	ann_build_init(&r->build, index);
+	ann_train_begin(&r->build);
 	r->heap = heap;
 	r->limit = Max(r->build.memory, TIDS_LEAST);
 	done = retrain_locked(r, generation);

@@ -13,11 +13,24 @@
 #include "pg/pg_hooks.h"
 #include "utils/memutils.h"
 
+#define SAMPLE_MAX 200000
+#define SAMPLE_MIN 256
 #define ROTATE_MAX_DIM 512
 #define MOMENT_ROWS 20000 /* rows whose residuals make the rotation */
 #define CALIBRATE_QUERIES 256
 #define CALIBRATE_TOP 10
 #define MIN_SAMPLE 12 /* sampled rows that make a cell */
+
+void
+ann_train_begin(AnnBuild *build)
+{
+	Size row = sizeof(float) * build->dim + 24;
+
+	build->sample_room =
+		(int) Min(SAMPLE_MAX, Max(build->memory / 2 / row, SAMPLE_MIN));
+	build->sample = MemoryContextAllocHuge(
+		build->context, sizeof(float) * (Size) build->sample_room * build->dim);
+}
 
 /* one more row for the sample, by reservoir sampling */
 void
@@ -55,6 +68,23 @@ target_rows(const AnnBuild *build)
 	return (int) Max(Min(target, 4096), Min(build->layout.rows, 176));
 }
 
+/* a little more than the rows, since kernels write whole registers */
+Size
+ann_centroids_size(const AnnBuild *build)
+{
+	return sizeof(float) * ((Size) build->cells * build->dim + CODE_LANES);
+}
+
+Size
+ann_rotation_size(const AnnBuild *build)
+{
+	int blocks = (build->dim + CODE_LANES - 1) / CODE_LANES;
+
+	return build->rotation == NULL
+			   ? 0
+			   : sizeof(float) * CODE_LANES * (Size) build->dim * blocks;
+}
+
 /* centroids as means of the sample's rows; owner (sampled): their cells */
 static void
 find_centroids(AnnBuild *build, int32 *owner)
@@ -62,10 +92,9 @@ find_centroids(AnnBuild *build, int32 *owner)
 	int dim = build->dim;
 	int32 *count = palloc0(sizeof(int32) * build->cells);
 
-	build->centroid = MemoryContextAllocHuge(
-		build->context,
-		sizeof(float) * (Size) build->cells * dim + CODE_LANES * sizeof(float));
-	memset(build->centroid, 0, sizeof(float) * (Size) build->cells * dim);
+	build->centroid =
+		MemoryContextAllocHuge(build->context, ann_centroids_size(build));
+	memset(build->centroid, 0, ann_centroids_size(build));
 	for (int i = 0; i < build->sampled; i++)
 	{
 		const float *x = build->sample + (Size) i * dim;
@@ -169,6 +198,23 @@ rotate_all(AnnBuild *build, float *v, int n)
 }
 
 void
+ann_train_begin_cells(AnnBuild *build)
+{
+	build->cell = MemoryContextAllocHuge(
+		build->context, sizeof(AnnCell) * (Size) (build->cells + 1));
+	memset(build->cell, 0, sizeof(AnnCell) * (Size) (build->cells + 1));
+	for (int c = 0; c < build->cells; c++)
+	{
+		const float *v = build->centroid + (Size) c * build->dim;
+
+		build->cell[c].first = InvalidBlockNumber;
+		build->cell[c].norm = sqrtf(vec_dot(v, v, build->dim));
+		build->cell[c].along_min = build->cell[c].r_min = INFINITY;
+		build->cell[c].along_max = -INFINITY;
+	}
+}
+
+void
 ann_train(AnnBuild *build)
 {
 	MemoryContext old = MemoryContextSwitchTo(build->context);
@@ -191,18 +237,7 @@ ann_train(AnnBuild *build)
 	find_centroids(build, owner);
 	find_rotation(build, owner);
 	rotate_all(build, build->centroid, build->cells);
-	build->cell = MemoryContextAllocHuge(
-		build->context, sizeof(AnnCell) * (Size) (build->cells + 1));
-	memset(build->cell, 0, sizeof(AnnCell) * (Size) (build->cells + 1));
-	for (int c = 0; c < build->cells; c++)
-	{
-		const float *v = build->centroid + (Size) c * build->dim;
-
-		build->cell[c].first = InvalidBlockNumber;
-		build->cell[c].norm = sqrtf(vec_dot(v, v, build->dim));
-		build->cell[c].along_min = build->cell[c].r_min = INFINITY;
-		build->cell[c].along_max = -INFINITY;
-	}
+	ann_train_begin_cells(build);
 	pfree(owner);
 	MemoryContextSwitchTo(old);
 }

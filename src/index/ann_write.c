@@ -188,7 +188,7 @@ write_leaves(Writer *w)
 		AnnRow row;
 
 		read_payload(VARDATA_ANY(data), &row);
-		add_row(w, (uint32) (key >> 32), &row);
+		add_row(w, (uint32) (key >> ANN_SORT_SHIFT), &row);
 	}
 	close_leaf(w, false);
 }

@@ -333,8 +333,80 @@ partition_assign(const Partition *part, const float *x)
 void
 partition_free(Partition *part)
 {
-	for (int i = 0; i < part->nodes; i++)
+	for (int i = 0; i < part->nodes && !part->mapped; i++)
 		math_release(part->node[i].packed);
 	math_release(part->node);
 	part->node = NULL;
+}
+
+/*
+ * The saved form: the struct, the nodes, then the centres of those nodes
+ * that have any, in the order of the nodes; each part of whole 64 bytes.
+ */
+static size_t
+whole_lines(size_t bytes)
+{
+	return (bytes + 63) & ~(size_t) 63;
+}
+
+static size_t
+centres_size(const Partition *part)
+{
+	return whole_lines(sizeof(float) * CODE_LANES * (size_t) part->dim);
+}
+
+size_t
+partition_size(const Partition *part)
+{
+	size_t bytes = whole_lines(sizeof(*part)) +
+				   whole_lines(sizeof(PartitionNode) * (size_t) part->nodes);
+
+	for (int i = 0; i < part->nodes; i++)
+		if (part->node[i].packed != NULL)
+			bytes += centres_size(part);
+	return bytes;
+}
+
+void
+partition_save(const Partition *part, void *to)
+{
+	char *at = to;
+
+	memcpy(at, part, sizeof(*part));
+	at += whole_lines(sizeof(*part));
+	memcpy(at, part->node, sizeof(PartitionNode) * (size_t) part->nodes);
+	at += whole_lines(sizeof(PartitionNode) * (size_t) part->nodes);
+	for (int i = 0; i < part->nodes; i++)
+		if (part->node[i].packed != NULL)
+		{
+			memcpy(at, part->node[i].packed,
+				   sizeof(float) * CODE_LANES * (size_t) part->dim);
+			at += centres_size(part);
+		}
+}
+
+RsStatus
+partition_load(Partition *part, const void *from)
+{
+	const char *at = from;
+	size_t nodes;
+
+	memcpy(part, at, sizeof(*part));
+	at += whole_lines(sizeof(*part));
+	nodes = sizeof(PartitionNode) * (size_t) part->nodes;
+	part->mapped = true;
+	part->room = part->nodes;
+	part->node = math_alloc_array(part->nodes, sizeof(PartitionNode));
+	if (part->node == NULL)
+		return RS_NO_MEMORY;
+	memcpy(part->node, at, nodes);
+	at += whole_lines(nodes);
+	/* pointers of the process that saved only tell which nodes have centres */
+	for (int i = 0; i < part->nodes; i++)
+		if (part->node[i].packed != NULL)
+		{
+			part->node[i].packed = (float *) at;
+			at += centres_size(part);
+		}
+	return RS_OK;
 }

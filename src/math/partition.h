@@ -11,6 +11,7 @@
 #define RECSYS_PARTITION_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "math/status.h"
@@ -33,6 +34,7 @@ typedef struct Partition
 	int nodes;
 	int room;
 	int cells;
+	bool mapped;         /* packed centres belong to somebody else */
 	PartitionNode *node; /* 0 is the root */
 } Partition;
 
@@ -51,5 +53,11 @@ extern RsStatus partition_train(Partition *part, const float *x, int n, int dim,
 /* the cell of x (dim) */
 extern int partition_assign(const Partition *part, const float *x);
 extern void partition_free(Partition *part);
+
+/* a partition as one piece of memory that another process can map */
+extern size_t partition_size(const Partition *part);
+extern void partition_save(const Partition *part, void *to);
+/* from: as saved, stays in use (centres lie in it), multiple of 64 */
+extern RsStatus partition_load(Partition *part, const void *from);
 
 #endif

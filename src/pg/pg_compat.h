@@ -73,6 +73,16 @@
 #define pg_disable_path(path) ((void) (path))
 #endif
 
+/* Who counts the workers of an index build: since 17 the server. */
+#if PG_VERSION_NUM >= 170000
+#define pg_am_builds_parallel(am) ((am)->amcanbuildparallel = true)
+#define pg_index_build_workers(heap, index, info) ((info)->ii_ParallelWorkers)
+#else
+#define pg_am_builds_parallel(am) ((void) (am))
+#define pg_index_build_workers(heap, index, info)                              \
+	plan_create_index_workers(RelationGetRelid(heap), RelationGetRelid(index))
+#endif
+
 /* A relation's file got another name in 16. */
 #if PG_VERSION_NUM >= 160000
 #define pg_relation_locator(rel) ((rel)->rd_locator)

@@ -11,6 +11,31 @@
 #include "math/partition.h"
 #include "math/rng.h"
 
+/* what was saved and loaded assigns every row alike */
+static void
+check_saved(const Partition *part, const float *x, int n)
+{
+	size_t size = partition_size(part);
+	char *room = aligned_alloc(64, size + 64);
+	Partition copy;
+	int differ = 0;
+
+	memset(room + size, 77, 64);
+	partition_save(part, room);
+	for (int i = 0; i < 64; i++)
+		CHECK(room[size + i] == 77);
+	CHECK(partition_load(&copy, room) == RS_OK);
+	for (int i = 0; i < n; i++)
+	{
+		const float *v = x + (size_t) i * part->dim;
+
+		differ += partition_assign(part, v) != partition_assign(&copy, v);
+	}
+	CHECK(differ == 0);
+	partition_free(&copy);
+	free(room);
+}
+
 static void
 check_data(const float *x, int n, int dim, bool by_norm, int target, int most)
 {
@@ -38,6 +63,7 @@ check_data(const float *x, int n, int dim, bool by_norm, int target, int most)
 	}
 	CHECK(total == n);
 	CHECK(most == 0 || largest <= most);
+	check_saved(&part, x, n);
 	partition_free(&part);
 }
 
