@@ -343,7 +343,7 @@ CREATE FUNCTION recsys_index_stats(index regclass,
 	OUT cells int, OUT mean_cell float8, OUT largest_cell float8,
 	OUT log_rows bigint, OUT pages bigint, OUT file_pages bigint,
 	OUT code_bytes int, OUT drift float8, OUT generation int,
-	OUT sampled_recall float8, OUT advice text)
+	OUT sampled_recall float8, OUT sample_queries int, OUT advice text)
 	AS 'MODULE_PATHNAME' LANGUAGE C STRICT PARALLEL UNSAFE;
 
 -----------------------------------------------------------------------------

@@ -22,6 +22,17 @@ END $$;
 SELECT users, items > 20000 AS many FROM recsys_train('idx_r', 'idx', preset => 'tfrs', dim => 8, epochs => 1, test_fraction => 0);
 SELECT * FROM indexes();
 SELECT same_answer();
+-- calibrated on the users' embeddings; after REINDEX and by hand as well
+SELECT sample_queries FROM recsys_index_stats('idx_item_ann');
+REINDEX INDEX idx_item_ann;
+SELECT sample_queries FROM recsys_index_stats('idx_item_ann');
+CREATE INDEX idx_items_of_users ON idx_user USING ann (embedding vector_ip_ops);
+SELECT sample_queries > 100 AS items FROM recsys_index_stats('idx_items_of_users');
+DROP INDEX idx_items_of_users;
+CREATE TABLE idx_copy AS SELECT * FROM idx_item;
+CREATE INDEX idx_of_copy ON idx_copy USING ann (embedding vector_ip_ops);
+SELECT sample_queries FROM recsys_index_stats('idx_of_copy');
+DROP TABLE idx_copy;
 SET enable_seqscan = off;
 EXPLAIN (COSTS OFF) SELECT item_id FROM idx_item ORDER BY embedding <#> '[1,2,3,4,5,6,7,8]' LIMIT 5;
 RESET enable_seqscan;

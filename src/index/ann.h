@@ -107,6 +107,8 @@ typedef struct AnnMeta
 	float share[ANN_RECALLS]; /* factor of the tail's term in level 1 */
 	float residual;           /* mean |x - centroid| at build */
 	float code_error;         /* mean error of a full code at build */
+	uint32 queries;           /* sample queries of the calibration; 0: it was
+							 * made on rows of the table itself */
 } AnnMeta;
 
 /* a cell in the static part; ranges over its rows, rounded outwards */
@@ -241,6 +243,14 @@ extern bool ann_prepare(AnnMetricKind metric, const float *x, int dim,
 						float *out);
 extern const float *ann_datum(Datum value, int dim, Pointer *copy);
 extern void ann_encode_odd(const CodeShape *shape, CodeRow *row);
+
+/* ann_queries.c */
+/*
+ * The table, and its column, whose vectors will be asked for in an index on a
+ * column of heap; InvalidOid when not known. NULL, or set by a layer above.
+ */
+typedef Oid (*AnnQuerySource)(Oid heap, AttrNumber indexed, AttrNumber *column);
+extern AnnQuerySource ann_query_source;
 
 /* ann_build.c */
 extern IndexBuildResult *annbuild(Relation heap, Relation index,

@@ -323,6 +323,7 @@ annbuild(Relation heap, Relation index, IndexInfo *info)
 	phase(ANN_PHASE_SAMPLE);
 	ann_train_begin(build);
 	sample_heap(build, heap, info);
+	ann_sample_queries(build, heap, info);
 	phase(ANN_PHASE_TRAIN);
 	ann_train(build);
 	phase(ANN_PHASE_ENCODE);

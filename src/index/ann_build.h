@@ -91,6 +91,9 @@ extern void ann_build_odd_row(AnnBuild *build, ItemPointer tid);
 extern void ann_cell_merge(AnnCell *cell, const AnnCell *other);
 extern void ann_build_close_cells(AnnBuild *build);
 
+/* ann_queries.c: fills build->query when a layer above knows who asks */
+extern void ann_sample_queries(AnnBuild *build, Relation heap, IndexInfo *info);
+
 /* ann_parallel.c: in this order, with tuplesort_performsort and the writing
  * of pages between the last two */
 /* NULL: no worker could be had */

@@ -220,6 +220,7 @@ train_and_sort(Retrain *r)
 			ann_train_offer(build, value);
 	}
 	build->total = (double) build->seen * step;
+	ann_sample_queries(build, r->heap, r->info);
 	ann_train(build);
 	ann_build_begin_sort(build, build->memory / 2, NULL);
 	for (Size i = 0; i < r->tids; i++)

@@ -27,7 +27,7 @@ PG_FUNCTION_INFO_V1(recsys_index_stats);
 #define LOG_SHARE 0.1 /* of the rows in the log: too many */
 #define DRIFT_LIMIT 1.3
 #define DEAD_SHARE 0.3
-#define COLUMNS 15
+#define COLUMNS 16
 
 typedef struct Stats
 {
@@ -194,6 +194,7 @@ stats_row(Stats *s, FunctionCallInfo fcinfo, double log_rows, double largest)
 	values[n++] = Float8GetDatum(drift);
 	values[n++] = Int32GetDatum(w->meta.generation);
 	values[n++] = Float8GetDatum(sampled_recall(s));
+	values[n++] = Int32GetDatum(w->meta.queries);
 	values[n++] = CStringGetTextDatum(advice(log_rows / rows, drift, dead));
 	Assert(n == COLUMNS);
 	return HeapTupleGetDatum(

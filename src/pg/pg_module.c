@@ -1,6 +1,6 @@
 /*
  * pg_module.c
- *		Loading of recsys.so: magic block, settings, hooks of pure C.
+ *		The module: magic block, settings, hooks of pure C.
  */
 #include "postgres.h"
 
@@ -20,10 +20,8 @@ int recsys_cache_size = 64 * 1024;
 int recsys_max_workers = 2;
 int recsys_max_train_time = 0;
 
-void _PG_init(void);
-
 void
-_PG_init(void)
+pg_module_init(void)
 {
 	DefineCustomRealVariable(
 		"recsys.target_recall",

@@ -11,4 +11,7 @@ extern int recsys_cache_size;       /* kB, packed items cached in a backend */
 extern int recsys_max_workers;      /* compute workers of one training */
 extern int recsys_max_train_time;   /* s, 0: no limit */
 
+/* called once, when recsys.so is loaded */
+extern void pg_module_init(void);
+
 #endif

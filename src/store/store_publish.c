@@ -339,9 +339,11 @@ store_publish(const StorePublish *p)
 	store_prepare_tables(p, c.row != NULL ? &c.model : NULL, &next);
 	store_fill_tables(p, &next);
 	CommandCounterIncrement();
-	store_build_indexes(&next);
 	row = form_row(c.rel, p, &next);
 	replace_row(c.rel, c.row, row);
+	/* the row first: an index of the model looks there who will ask it */
+	CommandCounterIncrement();
+	store_build_indexes(&next);
 	write_log(p, next.version);
 	change_end(&c);
 	return next.version;
