@@ -410,13 +410,13 @@ SELECT pg_catalog.pg_extension_config_dump('recsys_model', '');
 SELECT pg_catalog.pg_extension_config_dump('recsys_model_old', '');
 SELECT pg_catalog.pg_extension_config_dump('recsys_log', '');
 
--- Like pg_class, the list says that models exist, not what is in them; and
--- pg_dump of a database's owner reads it.
 -- on the tables of every model: a change makes sessions drop what they cache
 CREATE FUNCTION recsys_model_changed() RETURNS pg_catalog.trigger
 	AS 'MODULE_PATHNAME', 'recsys_model_changed'
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
+-- Like pg_class, the list says that models exist, not what is in them; and
+-- pg_dump of a database's owner reads it.
 GRANT SELECT ON recsys_model, recsys_model_old, recsys_log TO PUBLIC;
 
 -----------------------------------------------------------------------------
@@ -438,6 +438,10 @@ CREATE TYPE recsys_training AS (
 	baseline pg_catalog.jsonb
 );
 
+-- PUBLIC may call it: it acts with the caller's rights alone (SELECT on the
+-- ratings, CREATE in the schema), and what one training may take is bounded
+-- by settings that superusers change. A DBA who wants it otherwise revokes
+-- EXECUTE from PUBLIC; pg_dump keeps that.
 CREATE FUNCTION recsys_train(
 	ratings pg_catalog.regclass,
 	model pg_catalog.text DEFAULT 'default',
@@ -482,7 +486,11 @@ CREATE FUNCTION recsys_drop(model pg_catalog.text)
 CREATE VIEW recsys_models WITH (security_invoker) AS
 	SELECT coalesce(s.nspname, m.schema) AS schema, m.name AS model,
 		m.version, m.trained_at,
-		CASE WHEN c.oid IS NULL THEN 'broken' ELSE 'ready' END AS status,
+		CASE WHEN c.oid IS NULL OR NOT EXISTS (SELECT FROM pg_catalog.pg_class u
+				WHERE u.oid OPERATOR(pg_catalog.=) m.user_table)
+			OR NOT EXISTS (SELECT FROM pg_catalog.pg_class p
+				WHERE p.oid OPERATOR(pg_catalog.=) m.param_table)
+			THEN 'broken' ELSE 'ready' END AS status,
 		c.relowner::pg_catalog.regrole AS owner,
 		m.ratings, m.stages, m.dim, m.users, m.items, m.interactions,
 		m.epochs, m.seconds, m.metrics, m.baseline, m.choice, m.config,
@@ -594,7 +602,8 @@ CREATE FUNCTION similar_users(user_id text, k integer DEFAULT 10,
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
 
 -- The ranking stage's answer. Somebody or something that the model does not
--- know is taken for an average one.
+-- know is taken for an average one. For rank_items write ARRAY[...] or a
+-- cast: '{1,2}' alone could be bigint[] or text[].
 CREATE FUNCTION predict(user_id bigint, item_id bigint,
 	model name DEFAULT NULL) RETURNS double precision
 	AS 'MODULE_PATHNAME', 'recsys_predict'
@@ -619,6 +628,18 @@ CREATE FUNCTION rank_items(user_id bigint, items bigint[],
 	model name DEFAULT NULL, OUT rank integer, OUT item_id bigint,
 	OUT item text, OUT score double precision) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_rank_items'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
+
+CREATE FUNCTION rank_items(user_id bigint, items text[],
+	model name DEFAULT NULL, OUT rank integer, OUT item_id bigint,
+	OUT item text, OUT score double precision) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'recsys_rank_items_int_text'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
+
+CREATE FUNCTION rank_items(user_id text, items bigint[],
+	model name DEFAULT NULL, OUT rank integer, OUT item_id bigint,
+	OUT item text, OUT score double precision) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'recsys_rank_items_text_int'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
 
 CREATE FUNCTION rank_items(user_id text, items text[],

@@ -33,11 +33,14 @@ SELECT predict(2, 10, 'default'), predict(user_id => 2, item_id => 10);
 -- of items [1/3,0.5,0.75]
 SELECT predict(99, 10), predict(3, 10), predict(99999999999, 10);
 SELECT round(predict(1, 99)::numeric, 4), round(predict(99, 99)::numeric, 4);
-SELECT * FROM rank_items(1, '{10,20,30}');
-SELECT * FROM rank_items('1', '{30,20,99,20,99999999999}');
-SELECT * FROM rank_items(1, ARRAY[10, 20]);
-SELECT * FROM rank_items(1, '{}');
-SELECT * FROM rank_items(1, '{{10,20},{30,10}}') WHERE rank < 3;
+SELECT * FROM rank_items(1, ARRAY[10, 20, 30]);
+SELECT * FROM rank_items('1', '{30,20,99,20,99999999999}'::text[]);
+SELECT * FROM rank_items(1, '{10,20}'::bigint[]);
+-- a user by number and items by text, and the other way round
+SELECT * FROM rank_items(1, ARRAY['10', '20']);
+SELECT * FROM rank_items('1'::text, ARRAY[10, 20]);
+SELECT * FROM rank_items(1, '{}'::int[]);
+SELECT * FROM rank_items(1, '{{10,20},{30,10}}'::int[]) WHERE rank < 3;
 SELECT i.item_id, predict(2, i.item_id) FROM default_item i ORDER BY 2 DESC, 1;
 -- means as parameters come before the means of what is stored
 INSERT INTO default_param VALUES ('user_mean', '{3}', '{0,0,4}'),
@@ -83,7 +86,7 @@ INSERT INTO mlp_param VALUES ('kernel_0', '{2,2}', '{1,-1,1,-1}'),
 SELECT register('mlp', 2, 'text', 'text');
 SELECT predict('a', 'x', 'mlp'), predict('a', 'y', 'mlp'),
 	predict('b', 'y', 'mlp'), predict('c', 'z', 'mlp');
-SELECT * FROM rank_items('b', '{x,y,z}', 'mlp');
+SELECT * FROM rank_items('b', ARRAY['x', 'y', 'z'], 'mlp');
 DELETE FROM mlp_param WHERE name = 'bias_1';
 SELECT predict('a', 'x', 'mlp');
 UPDATE mlp_user SET ranking = NULL;
@@ -101,8 +104,8 @@ SELECT predict(1, NULL::bigint);
 SELECT predict(1, 1, 'no_such_model');
 SELECT predict('a', 'b');
 SELECT * FROM rank_items(1, NULL::bigint[]);
-SELECT * FROM rank_items(1, '{1,NULL}');
-SELECT * FROM rank_items(NULL::text, '{a}');
+SELECT * FROM rank_items(1, ARRAY[1, NULL]);
+SELECT * FROM rank_items(NULL::text, ARRAY['a']);
 UPDATE recsys_model SET ranking = 0 WHERE name = 'mlp';
 SELECT predict('a', 'x', 'mlp');
 UPDATE recsys_model SET ranking = 17 WHERE name = 'mlp';

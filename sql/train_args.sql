@@ -70,8 +70,8 @@ SELECT train('preset => NULL');
 SELECT train('split => ''tim''');
 SELECT train('time_col => '''', split => ''time''');
 SELECT train('wait => NULL');
-SELECT n, train(format('positive => %L', n)) FROM unnest(ARRAY['', 'rating', 'rating >= x', '>= 4 OR true', 'rating >= nan', 'note >= 4']) n;
-SELECT n, train(format('epochs => 1, stages => ''{retrieval}'', positive => %L', n)) FROM unnest(ARRAY['rating >= 4', '>3', ' 3.5 ', 'rating>4']) n;
+SELECT n, train(format('positive => %L', n)) FROM unnest(ARRAY['', 'rating', 'rating >= x', '>= 4 OR true', 'rating >= nan', 'note >= 4', 'rating => 4', 'rating >== 4', '4); DROP TABLE x; --']) n;
+SELECT n, train(format('epochs => 1, stages => ''{retrieval}'', positive => %L', n)) FROM unnest(ARRAY['rating >= 4', '>3', ' 3.5 ', 'rating>4', 'rating < 3', '<=2', 'rating=5', 'rating <> 3', '!= 3']) n;
 SELECT train('rating_col => '''', positive => ''>= 4''');
 
 -- options

@@ -98,6 +98,8 @@ SELECT model, status FROM recsys_models;
 SELECT try('SELECT recsys_rollback(''mod'')');
 SELECT version FROM recsys_train('mod_r', 'mod', dim => 4, epochs => 1);
 DROP TABLE mod_item;
+SELECT try('SELECT * FROM recommend(1, 10, ''mod'')');
+SELECT try('SELECT user_embedding(1, ''mod'')');
 SELECT recsys_drop('mod');
 SELECT count(*) FROM pg_class WHERE relname ~ '^mod_(user|item|param)';
 

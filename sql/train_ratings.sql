@@ -70,6 +70,11 @@ UPDATE rat_val SET ts = '-Infinity' WHERE user_id > 20;
 UPDATE rat_val SET ts = NULL WHERE user_id = 15;
 SELECT train('rat_val');
 
+-- repeated pairs: each of them counts in the tutorial, else the last
+CREATE TABLE rat_rep AS SELECT * FROM rat UNION ALL SELECT user_id, item_id, 6 - rating, ts + 1 FROM rat WHERE user_id < 10;
+SELECT train('rat_rep');
+SELECT try($$recsys_train('rat_rep', 'rat_m', preset => 'tfrs', epochs => 1, test_fraction => 0)$$);
+
 -- too little
 CREATE TABLE rat_none AS SELECT * FROM rat_val LIMIT 0;
 SELECT train('rat_none');
@@ -99,6 +104,11 @@ INSERT INTO rat_part SELECT * FROM rat;
 CREATE TEMPORARY TABLE rat_temp AS SELECT * FROM rat;
 SELECT train('rat_view'), train('rat_mat'), train('rat_part'), train('rat_temp');
 SELECT ratings FROM recsys_models WHERE model = 'rat_m';
+-- seen items of a temporary table are known as long as it is there
+SELECT count(*) FROM recommend(1, 100, 'rat_m') r JOIN rat_temp t ON t.user_id = 1 AND t.item_id = r.item_id;
+SELECT count(*) FROM recommend(1, 100, 'rat_m', exclude_seen => false) r JOIN rat_temp t ON t.user_id = 1 AND t.item_id = r.item_id;
+DROP TABLE rat_temp;
+SELECT try('recommend(1, 100, ''rat_m'')');
 CREATE TABLE "Rat ""x"" é" AS SELECT user_id AS "User Id", item_id AS "it""em", rating AS "Select", ts FROM rat;
 SELECT try($$recsys_train('"Rat ""x"" é"', 'Mo "d" ël', user_col => 'User Id', item_col => 'it"em', rating_col => 'Select', epochs => 1, dim => 4)$$);
 SELECT relname FROM pg_class WHERE relname LIKE 'Mo %' AND relkind = 'r' ORDER BY 1;

@@ -2,7 +2,7 @@
  * status.h
  *		What a pure C function says about how it ended.
  *
- * src/math and src/model never include postgres.h and never ereport: they
+ * src/math and src/model know nothing of the server and raise no errors: they
  * return one of these, and src/pg turns it into an error with an SQLSTATE.
  */
 #ifndef RECSYS_STATUS_H

@@ -57,8 +57,6 @@ dataset_size(const JobInput *in, const DatasetOptions *opt)
 		size += arena_need(n, sizeof(float));
 	if (opt->times && in->time != 0)
 		size += arena_need(n, sizeof(double));
-	if (opt->keep_counts)
-		size += arena_need(n, sizeof(int32_t));
 	if (opt->rows)
 		size += arena_need(n, sizeof(int64_t));
 	return size;
@@ -75,8 +73,9 @@ dataset_scratch(const JobInput *in)
 static bool
 is_positive(const Build *b, int64_t r)
 {
-	return b->opt->positive_kind == 0 || b->rating == NULL ||
-		   b->rating[r] >= b->opt->positive_min;
+	return b->rating == NULL ||
+		   job_is_positive(b->opt->positive_kind, b->opt->positive_value,
+						   b->rating[r]);
 }
 
 /* users (or items) of this member: as many rows as the others have */
@@ -200,13 +199,13 @@ sort_keys(Key *k, int64_t n)
 	}
 }
 
-/* sort the rows of one user in place; returns how many items are distinct */
+/* sort the rows of one user in place; returns how many of them are kept */
 static int32_t
 sort_user(Build *b, int32_t u, Key *keys)
 {
 	int64_t n = b->ptr[u + 1] - b->ptr[u];
 	int64_t *source = b->source + b->ptr[u];
-	int32_t distinct = 0;
+	int32_t kept = 0;
 
 	for (int64_t i = 0; i < n; i++)
 	{
@@ -219,9 +218,9 @@ sort_user(Build *b, int32_t u, Key *keys)
 	for (int64_t i = 0; i < n; i++)
 	{
 		source[i] = keys[i].source;
-		distinct += i == 0 || keys[i].item != keys[i - 1].item;
+		kept += b->opt->repeats || i == 0 || keys[i].item != keys[i - 1].item;
 	}
-	return distinct;
+	return kept;
 }
 
 static RsStatus
@@ -261,7 +260,7 @@ write_users(Build *b, int32_t from, int32_t to)
 		for (int64_t i = b->ptr[u]; i < b->ptr[u + 1]; i++)
 		{
 			int64_t r = b->source[i];
-			bool fresh = b->item[r] != last;
+			bool fresh = b->opt->repeats || b->item[r] != last;
 
 			/* a later row of the same pair overwrites the earlier one */
 			out += fresh;
@@ -270,8 +269,6 @@ write_users(Build *b, int32_t from, int32_t to)
 				ds->rating[out] = b->rating[r];
 			if (ds->time != NULL)
 				ds->time[out] = b->time[r];
-			if (ds->count != NULL)
-				ds->count[out] = fresh ? 1 : ds->count[out] + 1;
 		}
 	}
 }
@@ -331,14 +328,11 @@ alloc_lists(Arena *arena, const JobInput *in, const DatasetOptions *opt,
 		ds->rating = arena_alloc(arena, n, sizeof(float));
 	if (opt->times && in->time != 0)
 		ds->time = arena_alloc(arena, n, sizeof(double));
-	if (opt->keep_counts)
-		ds->count = arena_alloc(arena, n, sizeof(int32_t));
 	if (opt->rows)
 		ds->row = arena_alloc(arena, n, sizeof(int64_t));
 	return ds->item != NULL && ds->user != NULL &&
 		   (ds->rating != NULL || !opt->ratings || in->rating == 0) &&
 		   (ds->time != NULL || !opt->times || in->time == 0) &&
-		   (ds->count != NULL || !opt->keep_counts) &&
 		   (ds->row != NULL || !opt->rows);
 }
 

@@ -5,7 +5,8 @@
  * dataset_build turns the rows of a JobInput, which come in any order and
  * with duplicates, into two compressed lists: by user with items ascending,
  * and by item with users ascending. The order of the input rows does not
- * matter, except where rows of one (user, item) have equal times.
+ * matter, except where rows of one (user, item) have equal times. Of such
+ * rows the last counts, or with DatasetOptions.repeats each of them.
  *
  * A split (split.h) moves the held-out interactions of each user behind the
  * training ones, without copying:
@@ -33,7 +34,7 @@ typedef struct Dataset
 	int32_t n_users;
 	int32_t n_items;
 	int64_t n;            /* interactions, duplicates resolved */
-	int64_t n_duplicates; /* rows that were dropped or merged */
+	int64_t n_duplicates; /* rows that were dropped */
 	int64_t n_filtered;   /* rows that were no positives */
 	int64_t n_held;       /* of n: held out by a split */
 
@@ -42,7 +43,6 @@ typedef struct Dataset
 	int32_t *item;     /* (n) */
 	float *rating;     /* (n), NULL: implicit feedback */
 	double *time;      /* (n), NULL: none */
-	int32_t *count;    /* (n) multiplicity, NULL: each pair once */
 
 	int64_t *item_ptr; /* (n_items + 1) */
 	int64_t *item_end; /* (n_items) end of the training part */
@@ -62,12 +62,12 @@ typedef struct DatasetSide
 
 typedef struct DatasetOptions
 {
-	bool keep_counts;  /* merge duplicates into count instead of dropping */
-	bool ratings;      /* want rating[] when the input has it */
-	bool times;        /* want time[] when the input has it */
-	bool rows;         /* want row[] */
-	int positive_kind; /* as in JobConfig */
-	float positive_min;
+	bool repeats; /* keep every row, however often the pair occurs */
+	bool ratings; /* want rating[] when the input has it */
+	bool times;   /* want time[] when the input has it */
+	bool rows;    /* want row[] */
+	JobPositive positive_kind; /* as in JobConfig */
+	float positive_value;
 } DatasetOptions;
 
 /* arena bytes that dataset_build keeps, and needs on top while it runs */

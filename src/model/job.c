@@ -24,7 +24,7 @@ static bool
 dataset_options(const JobConfig *config, const JobInput *in,
 				DatasetOptions *opt)
 {
-	bool filtered = config->positive_kind != 0 && in->rating != 0;
+	bool filtered = config->positive_kind != POSITIVE_ALL && in->rating != 0;
 	bool shared = config->ranking && !filtered;
 
 	memset(opt, 0, sizeof(*opt));
@@ -36,10 +36,11 @@ dataset_options(const JobConfig *config, const JobInput *in,
 }
 
 static void
-ranking_options(DatasetOptions *opt)
+ranking_options(const JobConfig *config, DatasetOptions *opt)
 {
 	memset(opt, 0, sizeof(*opt));
 	opt->ratings = opt->times = opt->rows = true;
+	opt->repeats = config->preset == PRESET_TFRS;
 }
 
 size_t
@@ -55,7 +56,7 @@ job_arena_size(const JobConfig *config, const JobInput *input, int workers)
 	size += arena_need((size_t) input->n_items, sizeof(int32_t)) +
 			arena_need((size_t) input->n_users, sizeof(int32_t));
 	dataset_options(config, input, &opt);
-	ranking_options(&rank_opt);
+	ranking_options(config, &rank_opt);
 	size += dataset_size(input, &opt);
 	if (config->retrieval)
 		stage = retrieval_arena_size(config, input, workers);
@@ -140,7 +141,7 @@ run_ranking(Team *team, JobShared *job, Arena *arena, Dataset *ds, bool own)
 
 	if (own)
 	{
-		ranking_options(&opt);
+		ranking_options(&job->config, &opt);
 		st = dataset_build(team, arena, job, &opt, ds);
 		if (st == RS_OK)
 			st = split(team, &job->config, ds);

@@ -66,6 +66,40 @@ typedef enum JobSplit
 	SPLIT_LAST    /* each user's newest interaction */
 } JobSplit;
 
+/* how a rating is compared to tell interest; all rows are of interest by 0 */
+typedef enum JobPositive
+{
+	POSITIVE_ALL,
+	POSITIVE_GE,
+	POSITIVE_GT,
+	POSITIVE_LE,
+	POSITIVE_LT,
+	POSITIVE_EQ,
+	POSITIVE_NE
+} JobPositive;
+
+static inline bool
+job_is_positive(JobPositive kind, float value, float rating)
+{
+	switch (kind)
+	{
+		case POSITIVE_GE:
+			return rating >= value;
+		case POSITIVE_GT:
+			return rating > value;
+		case POSITIVE_LE:
+			return rating <= value;
+		case POSITIVE_LT:
+			return rating < value;
+		case POSITIVE_EQ:
+			return rating == value;
+		case POSITIVE_NE:
+			return rating != value;
+		default:
+			return true;
+	}
+}
+
 /*
  * Hyperparameters. Zero (NAN for floats, AUTO for enums) means: chosen by
  * the preset and the data. Checked by the leader before it gets here.
@@ -100,9 +134,9 @@ typedef struct JobConfig
 	int refit;      /* 1: after validation train on all rows; -1: auto */
 	int implicit;   /* Gibbs: 1: what a user rated is a feature of him, and who
 				   * rated an item one of it; 0: not; -1: auto, yes */
-	int positive_kind; /* 0: all rows, 1: rating >= positive_min */
-	float positive_min;
-	double max_seconds; /* wall clock bound, 0: none */
+	JobPositive positive_kind; /* rows of interest: how the rating */
+	float positive_value;      /* compares with this one */
+	double max_seconds;        /* wall clock bound, 0: none */
 } JobConfig;
 
 /*

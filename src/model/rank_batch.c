@@ -50,30 +50,39 @@ rank_batch_get(const RankBatches *b, int k, RankBatch *batch)
 	}
 }
 
-/* rank 0: row[0], row[1] hold user and item of each row, shuffled */
+/*
+ * rank 0: row[0], row[1] hold user and item of each row. A permutation says
+ * into which batch a row goes; within a batch the rows lie by user, so that
+ * sums over the rows of a user read memory in order.
+ */
 static RsStatus
 shuffle_rows(RankBatches *b, const RankRun *run, double shift, double scale)
 {
 	const Dataset *ds = run->ds;
 	int64_t *perm = math_alloc_array((size_t) b->n, sizeof(int64_t));
+	int64_t *next = math_alloc_array((size_t) b->n_batches, sizeof(int64_t));
+	RsStatus st = perm == NULL || next == NULL ? RS_NO_MEMORY : RS_OK;
 	int64_t k = 0;
 	Rng rng;
 
-	if (perm == NULL)
-		return RS_NO_MEMORY;
 	rng_init(&rng, run->job->config.seed, 14);
-	rng_permutation(&rng, perm, b->n);
-	for (int32_t u = 0; u < ds->n_users; u++)
+	if (st == RS_OK)
+		rng_permutation(&rng, perm, b->n);
+	for (int i = 0; st == RS_OK && i < b->n_batches; i++)
+		next[i] = (int64_t) i * b->size;
+	for (int32_t u = 0; st == RS_OK && u < ds->n_users && !rank_stopped(run, u);
+		 u++)
 		for (int64_t r = ds->user_ptr[u]; r < rank_user_end(run, u); r++)
 		{
-			int64_t at = perm[k++];
+			int64_t at = next[perm[k++] / b->size]++;
 
 			b->row[0][at] = u;
 			b->row[1][at] = ds->item[r];
 			b->target[at] = (float) ((rank_target(run, r) - shift) / scale);
 		}
 	math_release(perm);
-	return RS_OK;
+	math_release(next);
+	return st;
 }
 
 /* local numbers of one side of a batch; seen (users or items) is -1 */

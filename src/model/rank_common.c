@@ -60,7 +60,9 @@ rank_target(const RankRun *run, int64_t r)
 
 	if (!run->binary)
 		return y;
-	return config->positive_kind == 1 ? y >= config->positive_min : y > 0;
+	if (config->positive_kind == POSITIVE_ALL)
+		return y > 0;
+	return job_is_positive(config->positive_kind, config->positive_value, y);
 }
 
 int64_t
@@ -76,7 +78,7 @@ rank_deviation(const RankRun *run, double mean)
 	double n = (double) rank_n_train(run);
 	double s = 0;
 
-	for (int32_t u = 0; u < ds->n_users; u++)
+	for (int32_t u = 0; u < ds->n_users && !rank_stopped(run, u); u++)
 		for (int64_t r = ds->user_ptr[u]; r < rank_user_end(run, u); r++)
 			s += (ds->rating[r] - mean) * (ds->rating[r] - mean) / n;
 	return s > 0 && isfinite(s) ? sqrt(s) : 1;
@@ -92,7 +94,7 @@ rating_range(const RankRun *run, RankBias *bias)
 
 	bias->low = INFINITY;
 	bias->high = -INFINITY;
-	for (int32_t u = 0; u < ds->n_users; u++)
+	for (int32_t u = 0; u < ds->n_users && !rank_stopped(run, u); u++)
 		for (int64_t r = ds->user_ptr[u]; r < rank_user_end(run, u); r++)
 		{
 			float y = rank_target(run, r);
@@ -111,7 +113,7 @@ bias_fit_items(const RankRun *run, RankBias *bias, double *sum)
 	const Dataset *ds = run->ds;
 
 	memset(sum, 0, sizeof(double) * 2 * (size_t) ds->n_items);
-	for (int32_t u = 0; u < ds->n_users; u++)
+	for (int32_t u = 0; u < ds->n_users && !rank_stopped(run, u); u++)
 		for (int64_t r = ds->user_ptr[u]; r < rank_user_end(run, u); r++)
 		{
 			sum[2 * ds->item[r]] += rank_target(run, r) - bias->mean;
@@ -126,7 +128,7 @@ bias_fit_users(const RankRun *run, RankBias *bias)
 {
 	const Dataset *ds = run->ds;
 
-	for (int32_t u = 0; u < ds->n_users; u++)
+	for (int32_t u = 0; u < ds->n_users && !rank_stopped(run, u); u++)
 	{
 		int64_t end = rank_user_end(run, u);
 		double s = 0;

@@ -64,6 +64,13 @@ rank_user_end(const RankRun *run, int32_t u)
 	return run->all ? run->ds->user_ptr[u + 1] : run->ds->user_end[u];
 }
 
+/* for loops over all rows, by user: the barrier behind them says why */
+static inline bool
+rank_stopped(const RankRun *run, int32_t u)
+{
+	return (u & 1023) == 0 && team_stopped(run->team) != RS_OK;
+}
+
 extern int64_t rank_n_train(const RankRun *run);
 /* what row r is to be predicted as */
 extern float rank_target(const RankRun *run, int64_t r);

@@ -65,6 +65,29 @@ plan_make(MlpPlan *plan, const JobConfig *config, const JobInput *input)
 	plan->scaled = !tfrs && !plan->mlp.binary;
 }
 
+/* how many distinct users or items a batch can have */
+static size_t
+side_rows(const MlpPlan *p, const JobInput *input, int side)
+{
+	int32_t n = side == 0 ? input->n_users : input->n_items;
+
+	return (size_t) (n < p->batch ? n : p->batch);
+}
+
+static bool
+side_layout(MlpTrain *t, Arena *arena, const JobInput *input, int side)
+{
+	size_t n = side_rows(&t->plan, input, side);
+	size_t h1 = (size_t) t->plan.mlp.width[1];
+
+	t->part[side] = arena_alloc(arena, n * h1, sizeof(float));
+	t->sum[side] = arena_alloc(arena, n * h1, sizeof(float));
+	t->grad_row[side] =
+		arena_alloc(arena, n * (size_t) t->plan.dim, sizeof(float));
+	return t->part[side] != NULL && t->sum[side] != NULL &&
+		   t->grad_row[side] != NULL;
+}
+
 /* every allocation in the arena; with a dry arena it measures */
 static bool
 train_layout(MlpTrain *t, Arena *arena, const JobInput *input)
@@ -83,20 +106,16 @@ train_layout(MlpTrain *t, Arena *arena, const JobInput *input)
 	t->params_state = arena_alloc(arena, np, sizeof(float) * states);
 	t->vectors_best = arena_alloc(arena, rows * dim, sizeof(float));
 	t->params_best = arena_alloc(arena, np, sizeof(float));
-	t->part = arena_alloc(arena, 2 * batch * h1, sizeof(float));
 	t->z0 = arena_alloc(arena, batch * h1, sizeof(float));
-	t->sum = arena_alloc(arena, 2 * batch * h1, sizeof(float));
-	t->grad_row = arena_alloc(arena, 2 * batch * dim, sizeof(float));
 	t->grad = arena_alloc(arena, np, sizeof(float));
 	t->grad_tile = arena_alloc(arena, (size_t) p->n_tiles * (np - p->mlp.tail),
 							   sizeof(float));
 	t->loss = arena_alloc(arena, (size_t) p->n_tiles, sizeof(double));
 	return t->vectors != NULL && t->params != NULL &&
 		   t->vectors_state != NULL && t->params_state != NULL &&
-		   t->vectors_best != NULL && t->params_best != NULL &&
-		   t->part != NULL && t->z0 != NULL && t->sum != NULL &&
-		   t->grad_row != NULL && t->grad != NULL && t->grad_tile != NULL &&
-		   t->loss != NULL &&
+		   t->vectors_best != NULL && t->params_best != NULL && t->z0 != NULL &&
+		   t->grad != NULL && t->grad_tile != NULL && t->loss != NULL &&
+		   side_layout(t, arena, input, 0) && side_layout(t, arena, input, 1) &&
 		   rank_batches_layout(&t->batches, arena, input->n, p->batch);
 }
 
@@ -379,9 +398,12 @@ output(MlpTrain *t, const RankBias *bias)
 static bool
 alloc_private(MlpTrain *t)
 {
-	size_t batch = (size_t) t->plan.batch;
-	size_t rows = 2 * (batch > RANK_MLP_TILE ? batch : RANK_MLP_TILE);
+	const JobInput *input = &t->run->job->input;
+	size_t rows = 2 * RANK_MLP_TILE;
 
+	for (int side = 0; side < 2; side++)
+		if (rows < side_rows(&t->plan, input, side))
+			rows = side_rows(&t->plan, input, side);
 	t->gather = math_alloc_array(rows * (size_t) t->plan.dim, sizeof(float));
 	t->scratch = math_alloc_array(
 		mlp_scratch(&t->plan.mlp, t->plan.tile) + RANK_MLP_TILE, sizeof(float));

@@ -40,16 +40,19 @@ typedef struct MlpTrain
 	float *params_state;
 	float *vectors_best;
 	float *params_best;
-	float *part;      /* (2 batch, h1) user and item parts of z0 */
+
+	/* of users and of items; at most side_rows of them are in a batch */
+	float *part[2];     /* (side_rows, h1) parts of z0 */
+	float *sum[2];      /* (side_rows, h1) gradient by the parts */
+	float *grad_row[2]; /* (side_rows, dim) gradient by the vectors */
+
 	float *z0;        /* (batch, h1), then the gradient by it */
-	float *sum;       /* (2 batch, h1) gradient by the parts */
-	float *grad_row;  /* (2 batch, dim) gradient by the vectors */
 	float *grad;      /* (n_params) */
 	float *grad_tile; /* (n_tiles, n_params - tail) */
 	double *loss;     /* (n_tiles) */
 
 	/* private */
-	float *gather; /* (2 batch, dim) */
+	float *gather; /* (2 tile or side_rows, dim) */
 	float *scratch;
 	int step; /* for Adam */
 } MlpTrain;

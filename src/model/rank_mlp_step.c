@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "math/blas.h"
+#include "math/dense.h"
+#include "math/vec.h"
 
 #define ADAGRAD_EPSILON 1e-7f
 
@@ -23,7 +25,7 @@ multiply_parts(MlpTrain *t, const RankBatch *b)
 		const RankGroup *g = &b->side[side];
 		const float *base =
 			t->vectors + (size_t) side * (size_t) t->run->ds->n_users * dim;
-		float *part = t->part + (size_t) side * (size_t) t->plan.batch * h1;
+		float *part = t->part[side];
 		const float *kernel = t->params + (size_t) side * dim * h1;
 		int64_t from;
 		int64_t to;
@@ -47,12 +49,11 @@ run_tile(MlpTrain *t, const RankBatch *b, int tile)
 	int from = tile * t->plan.tile;
 	int to = from + t->plan.tile < b->n ? from + t->plan.tile : b->n;
 	float *z0 = t->z0 + (size_t) from * h1;
-	const float *items = t->part + (size_t) t->plan.batch * h1;
 
 	for (int r = from; r < to; r++)
 	{
-		const float *x = t->part + (size_t) b->side[0].local[r] * h1;
-		const float *y = items + (size_t) b->side[1].local[r] * h1;
+		const float *x = t->part[0] + (size_t) b->side[0].local[r] * h1;
+		const float *y = t->part[1] + (size_t) b->side[1].local[r] * h1;
 		float *z = t->z0 + (size_t) r * h1;
 
 		for (int j = 0; j < h1; j++)
@@ -72,23 +73,17 @@ sum_parts(MlpTrain *t, const RankBatch *b)
 	for (int side = 0; side < 2; side++)
 	{
 		const RankGroup *g = &b->side[side];
-		float *sums = t->sum + (size_t) side * (size_t) t->plan.batch * h1;
 		int from;
 		int to;
 
 		rank_group_part(g, b->n, t->run->team, &from, &to);
 		for (int k = from; k < to; k++)
 		{
-			float *s = sums + (size_t) k * h1;
+			float *s = t->sum[side] + (size_t) k * h1;
 
 			memset(s, 0, sizeof(float) * (size_t) h1);
 			for (int32_t e = g->ptr[k]; e < g->ptr[k + 1]; e++)
-			{
-				const float *z = t->z0 + (size_t) g->row[e] * h1;
-
-				for (int j = 0; j < h1; j++)
-					s[j] += z[j];
-			}
+				vec_axpy(1, t->z0 + (size_t) g->row[e] * h1, s, h1);
 		}
 	}
 }
@@ -107,9 +102,8 @@ backward_parts(MlpTrain *t, const RankBatch *b)
 		const RankGroup *g = &b->side[side];
 		const float *base =
 			t->vectors + (size_t) side * (size_t) t->run->ds->n_users * dim;
-		const float *sum = t->sum + (size_t) side * (size_t) t->plan.batch * h1;
-		float *rows =
-			t->grad_row + (size_t) side * (size_t) t->plan.batch * dim;
+		const float *sum = t->sum[side];
+		float *rows = t->grad_row[side];
 		size_t kernel = (size_t) side * dim * h1;
 
 		/* 32 columns at a time, whatever the team: the same products */
@@ -141,13 +135,7 @@ optimizer_step(const MlpTrain *t, float *w, const float *g, float *state,
 			w[k] -= rate * g[k];
 	}
 	else if (t->plan.optimizer == OPTIMIZER_ADAGRAD)
-	{
-		for (size_t k = 0; k < n; k++)
-		{
-			state[k] += g[k] * g[k];
-			w[k] -= rate * g[k] / sqrtf(state[k] + ADAGRAD_EPSILON);
-		}
-	}
+		dense.adagrad(w, state, g, (int) n, rate, ADAGRAD_EPSILON);
 	else
 	{
 		/* Adam; rows without a gradient stay as they are */
@@ -194,8 +182,7 @@ update(MlpTrain *t, const RankBatch *b)
 		const RankGroup *g = &b->side[side];
 		size_t base =
 			side == 0 ? 0 : (size_t) t->run->ds->n_users * (size_t) dim;
-		const float *rows =
-			t->grad_row + (size_t) side * (size_t) t->plan.batch * dim;
+		const float *rows = t->grad_row[side];
 
 		team_range(t->run->team, g->n, &from, &to);
 		for (int64_t k = from; k < to; k++)

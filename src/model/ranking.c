@@ -14,6 +14,7 @@
 #include "model/rank_sgd.h"
 
 #define RANK_GREATEST 1e30f
+#define CHECK_EVERY 65536 /* rows between two looks at the stop flag */
 #define SGD_RATINGS 8000000
 #define SGD_ROWS 300000 /* users and items */
 
@@ -149,6 +150,9 @@ check_ratings(RankRun *run)
 	JobOutput *out = &run->job->output;
 
 	for (int64_t r = 0; r < ds->n && run->team->rank == 0; r++)
+	{
+		if ((r & (CHECK_EVERY - 1)) == 0 && team_stopped(run->team) != RS_OK)
+			break;
 		if (!(fabsf(ds->rating[r]) <= RANK_GREATEST))
 		{
 			snprintf(out->problem, sizeof(out->problem),
@@ -158,6 +162,7 @@ check_ratings(RankRun *run)
 			team_stop(run->team, RS_INVALID);
 			break;
 		}
+	}
 	return team_barrier(run->team);
 }
 

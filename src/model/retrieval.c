@@ -80,10 +80,10 @@ retrieval_arena_size(const JobConfig *config, const JobInput *input,
 void
 retrieval_dataset_options(const JobConfig *config, DatasetOptions *opt)
 {
-	opt->keep_counts = config->preset == PRESET_TFRS;
+	opt->repeats = config->preset == PRESET_TFRS;
 	opt->ratings = config->preset != PRESET_TFRS;
 	opt->positive_kind = config->positive_kind;
-	opt->positive_min = config->positive_min;
+	opt->positive_value = config->positive_value;
 }
 
 void

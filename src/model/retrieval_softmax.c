@@ -52,6 +52,8 @@ tfrs_config(const JobConfig *in, SoftmaxConfig *c)
 	if (in->learning_rate > 0)
 		c->lr = in->learning_rate;
 	c->seed = in->seed;
+	/* the tutorial's cache() comes behind shuffle() and batch() */
+	c->shuffle_once = in->preset == PRESET_TFRS;
 }
 
 size_t

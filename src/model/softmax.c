@@ -152,7 +152,7 @@ alloc_shared(Softmax *sm, Arena *arena, int workers, int64_t n)
 		   sm->dc != NULL && sm->loss != NULL;
 }
 
-/* training rows, with multiplicity, and how often each item occurs */
+/* training rows, and how often each item occurs */
 static void
 expand_rows(Softmax *sm, const Dataset *ds)
 {
@@ -162,14 +162,9 @@ expand_rows(Softmax *sm, const Dataset *ds)
 	for (int32_t u = 0; u < ds->n_users; u++)
 		for (int64_t r = ds->user_ptr[u]; r < ds->user_end[u]; r++)
 		{
-			int32_t times = ds->count != NULL ? ds->count[r] : 1;
-
-			sm->item_freq[ds->item[r]] += times;
-			for (; times > 0; times--)
-			{
-				sm->row_user[at] = u;
-				sm->row_item[at++] = ds->item[r];
-			}
+			sm->item_freq[ds->item[r]]++;
+			sm->row_user[at] = u;
+			sm->row_item[at++] = ds->item[r];
 		}
 }
 
@@ -221,7 +216,6 @@ RsStatus
 softmax_init(Team *team, Arena *arena, const Dataset *ds,
 			 const SoftmaxConfig *config, Softmax *sm)
 {
-	int64_t n = ds->n + ds->n_duplicates;
 	int64_t from;
 	int64_t to;
 
@@ -232,7 +226,7 @@ softmax_init(Team *team, Arena *arena, const Dataset *ds,
 	sm->max_cand = max_candidates(config, ds->n_items);
 	sm->tile = TILE_FLOATS / sm->max_cand;
 	sm->tile = sm->tile < 16 ? 16 : sm->tile > 512 ? 512 : sm->tile;
-	if (!alloc_shared(sm, arena, team->size, n))
+	if (!alloc_shared(sm, arena, team->size, ds->n))
 		return RS_NO_MEMORY;
 	if (alloc_scratch(sm) != RS_OK)
 	{
@@ -241,9 +235,7 @@ softmax_init(Team *team, Arena *arena, const Dataset *ds,
 		return RS_NO_MEMORY;
 	}
 	own_users(sm, team, ds);
-	for (int32_t u = 0; u < ds->n_users; u++)
-		for (int64_t r = ds->user_ptr[u]; r < ds->user_end[u]; r++)
-			sm->n_rows += ds->count != NULL ? ds->count[r] : 1;
+	sm->n_rows = ds->n - ds->n_held;
 	if (team->rank == 0)
 		expand_rows(sm, ds);
 	init_rows(sm, sm->u, sm->u_state, sm->user_from, sm->user_to, 0);
@@ -442,7 +434,8 @@ softmax_epoch(Team *team, Softmax *sm, int epoch, JobProgress *progress,
 
 	if (team->rank == 0)
 	{
-		shuffle(sm, epoch);
+		if (epoch == 1 || !sm->config.shuffle_once)
+			shuffle(sm, epoch);
 		progress->batches = (sm->n_rows + batch - 1) / batch;
 	}
 	if ((st = team_barrier(team)) != RS_OK)

@@ -38,6 +38,7 @@ typedef struct SoftmaxConfig
 	bool logq;              /* divide weights by the sampling probability */
 	bool remove_accidental; /* a row's own item counts once in its Z */
 	bool normalize;         /* scores are cosines */
+	bool shuffle_once;      /* the same batches in every epoch */
 	float temperature;
 	float lr;
 	float init; /* uniform in (-init, init) */
@@ -72,7 +73,7 @@ typedef struct Softmax
 	SoftmaxConfig config;
 	int32_t n_users;
 	int32_t n_items;
-	int64_t n_rows;    /* training interactions with multiplicity */
+	int64_t n_rows;    /* training interactions */
 	int max_cand;      /* most candidates a batch can have */
 	int tile;          /* users whose scores are computed at a time */
 	int64_t step;      /* batches done */
@@ -94,7 +95,7 @@ typedef struct Softmax
 
 extern size_t softmax_size(const SoftmaxConfig *config, int32_t n_users,
 						   int32_t n_items, int64_t n, int workers);
-/* counts of ds (multiplicities) are respected; the training part is used */
+/* the training part of ds is used, repeated pairs as often as they occur */
 extern RsStatus softmax_init(Team *team, Arena *arena, const Dataset *ds,
 							 const SoftmaxConfig *config, Softmax *sm);
 /* one pass over the rows; *loss is the mean over rows of log Z - s */

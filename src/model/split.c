@@ -124,8 +124,6 @@ swap_rows(Dataset *ds, int64_t a, int64_t b)
 		SWAP(float, ds->rating);
 	if (ds->time != NULL)
 		SWAP(double, ds->time);
-	if (ds->count != NULL)
-		SWAP(int32_t, ds->count);
 #undef SWAP
 }
 

@@ -297,7 +297,12 @@ extern int64 serve_arg_k(FunctionCallInfo fcinfo, int arg);
 extern bool serve_arg_bool(FunctionCallInfo fcinfo, int arg, const char *name);
 extern void serve_arg_model(FunctionCallInfo fcinfo, int arg,
 							StoreModel *model);
-extern bool serve_arg_key(FunctionCallInfo fcinfo, int arg, const char *name,
-						  bool is_text, const ServeKeyType *type, Datum *key);
+/*
+ * The key of a user (or item), given as text or bigint, and its type in this
+ * model; false when no row can have this key.
+ */
+extern bool serve_arg_key(FunctionCallInfo fcinfo, int arg,
+						  const StoreModel *model, bool item, bool is_text,
+						  ServeKeyType *type, Datum *key);
 
 #endif

@@ -143,16 +143,36 @@ same_view(const SeenBy *a, const SeenBy *b)
 		   !a->wrote && !b->wrote;
 }
 
+/* the events for which such triggers run recsys_model_changed() */
+static int
+events_told(const TriggerDesc *triggers, Oid function, bool by_row)
+{
+	int events = 0;
+
+	for (int i = 0; i < triggers->numtriggers; i++)
+	{
+		const Trigger *t = &triggers->triggers[i];
+		bool fires = t->tgenabled == TRIGGER_FIRES_ALWAYS ||
+					 (by_row && t->tgenabled == TRIGGER_FIRES_ON_REPLICA);
+
+		if (t->tgfoid == function && t->tgqual == NULL && t->tgnattr == 0 &&
+			fires && TRIGGER_FOR_ROW(t->tgtype) == by_row)
+			events |= t->tgtype;
+	}
+	return events;
+}
+
 /*
  * Does every change of the table send an invalidation? True when triggers
- * with recsys_model_changed() fire for INSERT, UPDATE and DELETE.
+ * with recsys_model_changed() fire for INSERT, UPDATE and DELETE: those of
+ * statements always, and those of rows where logical replication applies
+ * changes, which has no statements.
  */
 static bool
 is_guarded(ServeTable *table)
 {
 	TriggerDesc *triggers = table->rel->trigdesc;
 	Oid function;
-	int events = 0;
 	const int wanted =
 		TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE;
 	oidvector *no_args = buildoidvector(NULL, 0);
@@ -163,15 +183,8 @@ is_guarded(ServeTable *table)
 							   ObjectIdGetDatum(table->schema));
 	if (triggers == NULL || !OidIsValid(function))
 		return false;
-	for (int i = 0; i < triggers->numtriggers; i++)
-	{
-		Trigger *t = &triggers->triggers[i];
-
-		if (t->tgfoid == function && t->tgqual == NULL && t->tgnattr == 0 &&
-			t->tgenabled == TRIGGER_FIRES_ALWAYS)
-			events |= t->tgtype;
-	}
-	return (events & wanted) == wanted;
+	return (events_told(triggers, function, false) & wanted) == wanted &&
+		   (events_told(triggers, function, true) & wanted) == wanted;
 }
 
 /* do both snapshots see the same row versions? */

@@ -21,10 +21,8 @@ embedding(FunctionCallInfo fcinfo, bool item, bool is_text)
 	serve_refuse_null(fcinfo, 0, item ? "item_id" : "user_id");
 	serve_arg_model(fcinfo, 1, &model);
 	serve_check_retrieval(&model);
-	serve_key_init(&type, item ? model.item_type : model.user_type);
 	serve_table_open(&table, &model, item, SERVE_EMBEDDING);
-	if (serve_arg_key(fcinfo, 0, item ? "item_id" : "user_id", is_text, &type,
-					  &key))
+	if (serve_arg_key(fcinfo, 0, &model, item, is_text, &type, &key))
 		serve_table_vector(&table, key, &vector);
 	serve_table_close(&table);
 	if (vector == NULL)

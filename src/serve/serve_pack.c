@@ -2,11 +2,14 @@
  * serve_pack.c
  *		A model table packed for scanning.
  *
- * serve_pack_load reads the table under the active snapshot, puts the rows
- * into falling order of their norms, equal ones by key (or all of them by
- * key), and copies the vectors into one matrix. By Cauchy and Schwarz no row after the one with
- * norm n can score more than |query| * n, so that a scan for the best rows
- * may stop early and is still exact.
+ * serve_pack_load reads the table under the active snapshot into one matrix
+ * and puts its rows into falling order of their norms, equal ones by key (or
+ * all of them by key). By Cauchy and Schwarz no row after the one with norm n
+ * can score more than |query| * n, so that a scan for the best rows may stop
+ * early and is still exact.
+ *
+ * Most of the time goes into memory that is touched for the first time.
+ * Hence the rows are ordered in place and not copied into a second matrix.
  */
 #include "postgres.h"
 
@@ -26,14 +29,15 @@ typedef struct Loader
 {
 	ServeTable *table;
 	ServePack *pack;
-	MemoryContext scratch; /* freed at the end */
+	MemoryContext scratch; /* of all but the matrix; freed at the end */
 	Size limit;
 	bool fits;
 	AttrNumber key_att; /* in the rows that are read */
 	AttrNumber vector_att;
 	AttrNumber interactions_att;
 	int64 capacity;
-	float *rows; /* (capacity, dim) */
+	float *rows; /* (capacity, dim), the pack's in the end */
+	float *norms;
 	Datum *keys;
 	int32 *interactions;
 } Loader;
@@ -72,7 +76,8 @@ grow(Loader *l, int64 capacity)
 
 	if (l->capacity == 0)
 	{
-		l->rows = alloc_matrix(l->scratch, capacity * row);
+		l->rows = alloc_matrix(l->pack->context, capacity * row);
+		l->norms = MemoryContextAllocHuge(l->scratch, capacity * sizeof(float));
 		l->keys = MemoryContextAllocHuge(l->scratch, capacity * sizeof(Datum));
 		l->interactions =
 			MemoryContextAllocHuge(l->scratch, capacity * sizeof(int32));
@@ -80,6 +85,7 @@ grow(Loader *l, int64 capacity)
 	else
 	{
 		l->rows = repalloc_huge(l->rows, capacity * row);
+		l->norms = repalloc_huge(l->norms, capacity * sizeof(float));
 		l->keys = repalloc_huge(l->keys, capacity * sizeof(Datum));
 		l->interactions =
 			repalloc_huge(l->interactions, capacity * sizeof(int32));
@@ -111,6 +117,7 @@ add_row(Loader *l, TupleTableSlot *slot)
 	bool isnull;
 	Datum datum = slot_getattr(slot, l->vector_att, &isnull);
 	Vector *v;
+	float *row;
 
 	if (isnull)
 		return true;
@@ -118,8 +125,9 @@ add_row(Loader *l, TupleTableSlot *slot)
 		grow(l, Min(l->capacity * 2, PG_INT32_MAX / 2));
 	v = vector_from_datum(datum);
 	serve_table_check_dim(l->table, v->dim);
-	memcpy(l->rows + (Size) pack->n * pack->dim, v->x,
-		   sizeof(float) * pack->dim);
+	row = l->rows + (Size) pack->n * pack->dim;
+	memcpy(row, v->x, sizeof(float) * pack->dim);
+	l->norms[pack->n] = sqrtf(vec_dot(row, row, pack->dim));
 	if ((Pointer) v != DatumGetPointer(datum))
 		pfree(v);
 	datum = slot_getattr(slot, l->key_att, &isnull);
@@ -247,10 +255,37 @@ sort_falling(int32 *rows, const uint32 *numbers, int32 n)
 	pfree(spare);
 }
 
-static float
-norm_of(const float *x, int dim)
+/*
+ * Row i becomes what row from[i] was: along the cycles of the permutation,
+ * whose places are marked by their complement on the way.
+ */
+static void
+permute_rows(float *rows, int dim, int32 *from, int32 n)
 {
-	return sqrtf(vec_dot(x, x, dim));
+	Size bytes = sizeof(float) * dim;
+	float *first = palloc(bytes);
+
+	for (int32 i = 0; i < n; i++)
+	{
+		int32 to = i;
+
+		if (from[i] < 0)
+			continue;
+		memcpy(first, rows + (Size) i * dim, bytes);
+		while (from[to] != i)
+		{
+			int32 next = from[to];
+
+			memcpy(rows + (Size) to * dim, rows + (Size) next * dim, bytes);
+			from[to] = ~next;
+			to = next;
+		}
+		memcpy(rows + (Size) to * dim, first, bytes);
+		from[to] = ~i;
+	}
+	for (int32 i = 0; i < n; i++)
+		from[i] = ~from[i];
+	pfree(first);
 }
 
 static void
@@ -260,23 +295,19 @@ arrange(Loader *l, bool by_key)
 	int32 n = pack->n;
 	int32 *rows = sort_by_key(l);
 	int32 *place = palloc_extended(sizeof(int32) * Max(n, 1), MCXT_ALLOC_HUGE);
-	float *norms = palloc_extended(sizeof(float) * Max(n, 1), MCXT_ALLOC_HUGE);
 
 	for (int32 i = 0; i < n; i++)
-	{
 		place[rows[i]] = i;
-		norms[i] = norm_of(l->rows + (Size) i * pack->dim, pack->dim);
-	}
 	/* the bits of floats that are not negative sort like the floats */
 	if (!by_key)
-		sort_falling(rows, (uint32 *) norms, n);
+		sort_falling(rows, (uint32 *) l->norms, n);
+	pack->rows = l->rows;
+	permute_rows(pack->rows, pack->dim, rows, n);
 	for (int32 i = 0; i < n; i++)
 	{
 		int32 from = rows[i];
 
-		memcpy(pack->rows + (Size) i * pack->dim,
-			   l->rows + (Size) from * pack->dim, sizeof(float) * pack->dim);
-		pack->norms[i] = norms[from];
+		pack->norms[i] = l->norms[from];
 		pack->keys[i] = l->keys[from];
 		pack->order[i] = place[from];
 		pack->by_key[place[from]] = i;
@@ -290,7 +321,6 @@ allocate_pack(ServePack *pack)
 	Size n = Max(pack->n, 1);
 	MemoryContext c = pack->context;
 
-	pack->rows = alloc_matrix(c, n * pack->dim * sizeof(float));
 	pack->norms = MemoryContextAllocHuge(c, n * sizeof(float));
 	pack->keys = MemoryContextAllocHuge(c, n * sizeof(Datum));
 	pack->order = MemoryContextAllocHuge(c, n * sizeof(int32));

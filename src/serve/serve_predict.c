@@ -146,9 +146,8 @@ parse(FunctionCallInfo fcinfo, Ranker *r, bool is_text)
 	serve_refuse_null(fcinfo, 0, "user_id");
 	serve_arg_model(fcinfo, 2, &r->model);
 	serve_check_ranking(&r->model);
-	serve_key_init(&type, r->model.user_type);
-	r->known =
-		serve_arg_key(fcinfo, 0, "user_id", is_text, &type, &r->user_key);
+	r->known = serve_arg_key(fcinfo, 0, &r->model, false, is_text, &type,
+							 &r->user_key);
 }
 
 static Datum
@@ -165,8 +164,7 @@ predict(FunctionCallInfo fcinfo, bool user_is_text, bool item_is_text)
 
 	serve_refuse_null(fcinfo, 1, "item_id");
 	parse(fcinfo, &r, user_is_text);
-	serve_key_init(&type, r.model.item_type);
-	known = serve_arg_key(fcinfo, 1, "item_id", item_is_text, &type, &key);
+	known = serve_arg_key(fcinfo, 1, &r.model, true, item_is_text, &type, &key);
 	start(&r);
 	answer = score(&r, known, key);
 	close_tables(&r);
@@ -226,7 +224,7 @@ rank_elements(Ranker *r, ArrayType *array, bool is_text, ServeRows *rows)
 }
 
 static Datum
-rank_items(FunctionCallInfo fcinfo, bool is_text)
+rank_items(FunctionCallInfo fcinfo, bool user_is_text, bool items_are_text)
 {
 	MemoryContext call = AllocSetContextCreate(
 		CurrentMemoryContext, "recsys rank_items", ALLOCSET_DEFAULT_SIZES);
@@ -237,9 +235,9 @@ rank_items(FunctionCallInfo fcinfo, bool is_text)
 	serve_rows_begin(&rows, fcinfo);
 	old = MemoryContextSwitchTo(call);
 	serve_refuse_null(fcinfo, 1, "items");
-	parse(fcinfo, &r, is_text);
+	parse(fcinfo, &r, user_is_text);
 	start(&r);
-	rank_elements(&r, PG_GETARG_ARRAYTYPE_P(1), is_text, &rows);
+	rank_elements(&r, PG_GETARG_ARRAYTYPE_P(1), items_are_text, &rows);
 	close_tables(&r);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(call);
@@ -257,5 +255,7 @@ SERVE_FUNCTION(recsys_predict, predict(fcinfo, false, false))
 SERVE_FUNCTION(recsys_predict_int_text, predict(fcinfo, false, true))
 SERVE_FUNCTION(recsys_predict_text_int, predict(fcinfo, true, false))
 SERVE_FUNCTION(recsys_predict_text, predict(fcinfo, true, true))
-SERVE_FUNCTION(recsys_rank_items, rank_items(fcinfo, false))
-SERVE_FUNCTION(recsys_rank_items_text, rank_items(fcinfo, true))
+SERVE_FUNCTION(recsys_rank_items, rank_items(fcinfo, false, false))
+SERVE_FUNCTION(recsys_rank_items_int_text, rank_items(fcinfo, false, true))
+SERVE_FUNCTION(recsys_rank_items_text_int, rank_items(fcinfo, true, false))
+SERVE_FUNCTION(recsys_rank_items_text, rank_items(fcinfo, true, true))

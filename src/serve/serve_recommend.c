@@ -108,10 +108,8 @@ parse(FunctionCallInfo fcinfo, Request *r, bool by_item, bool is_text)
 	r->k = serve_arg_k(fcinfo, 1);
 	serve_arg_model(fcinfo, 2, &r->model);
 	serve_check_retrieval(&r->model);
-	serve_key_init(&r->key_type,
-				   by_item ? r->model.item_type : r->model.user_type);
-	r->known = serve_arg_key(fcinfo, 0, by_item ? "item_id" : "user_id",
-							 is_text, &r->key_type, &r->key);
+	r->known = serve_arg_key(fcinfo, 0, &r->model, by_item, is_text,
+							 &r->key_type, &r->key);
 	r->exclude_seen = false;
 }
 

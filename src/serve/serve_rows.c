@@ -87,12 +87,12 @@ serve_arg_model(FunctionCallInfo fcinfo, int arg, StoreModel *model)
 	store_get(PG_ARGISNULL(arg) ? NULL : NameStr(*PG_GETARG_NAME(arg)), model);
 }
 
-/* of type text or bigint; false when no row can have this key */
 bool
-serve_arg_key(FunctionCallInfo fcinfo, int arg, const char *name, bool is_text,
-			  const ServeKeyType *type, Datum *key)
+serve_arg_key(FunctionCallInfo fcinfo, int arg, const StoreModel *model,
+			  bool item, bool is_text, ServeKeyType *type, Datum *key)
 {
-	serve_refuse_null(fcinfo, arg, name);
+	serve_refuse_null(fcinfo, arg, item ? "item_id" : "user_id");
+	serve_key_init(type, item ? model->item_type : model->user_type);
 	if (is_text)
 		return serve_key_of_text(type, PG_GETARG_TEXT_P(arg), key);
 	return serve_key_of_int64(type, PG_GETARG_INT64(arg), key);

@@ -33,7 +33,8 @@ typedef struct StoreModel
 	Oid schema;
 	NameData name;
 	int version;
-	Oid ratings; /* the table it was trained from; may be gone */
+	Oid ratings; /* the table it was trained from; may be gone, InvalidOid
+				  * for a temporary one of another session */
 	NameData user_col;
 	NameData item_col;
 	NameData rating_col; /* "" when there is none */
@@ -52,10 +53,9 @@ typedef struct StoreModel
 
 /*
  * The model called name ("model" by the search path, or "schema.model"),
- * as the active snapshot sees it; NULL name means "default". store_find
- * returns false when there is none, store_get raises 42704.
+ * as the active snapshot sees it; NULL name means "default". 42704 when there
+ * is none, or when one of its tables has been dropped.
  */
-extern bool store_find(const char *name, StoreModel *model);
 extern void store_get(const char *name, StoreModel *model);
 
 /*

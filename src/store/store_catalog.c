@@ -28,6 +28,7 @@
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
 #include "utils/snapmgr.h"
@@ -38,6 +39,19 @@
 
 static const char *const table_names[STORE_NTABLES] = {
 	"recsys_model", "recsys_model_old", "recsys_log"};
+
+/*
+ * Temporary tables that this session has trained from. The catalog does not
+ * name them: to other sessions and to a dump they mean nothing.
+ */
+typedef struct Temporary
+{
+	TimestampTz trained_at; /* of the model's row */
+	Oid ratings;
+	struct Temporary *next;
+} Temporary;
+
+static Temporary *temporaries = NULL;
 
 static Oid table_oids[STORE_NTABLES];
 static Oid vector_type;
@@ -234,6 +248,28 @@ oid_of(HeapTuple tuple, TupleDesc desc, int att)
 }
 
 void
+store_keep_temporary(TimestampTz trained_at, Oid ratings)
+{
+	Temporary *t = MemoryContextAlloc(TopMemoryContext, sizeof(Temporary));
+
+	t->trained_at = trained_at;
+	t->ratings = ratings;
+	t->next = temporaries;
+	temporaries = t;
+}
+
+/* InvalidOid when there is none, or not any more */
+static Oid
+temporary_of(TimestampTz trained_at)
+{
+	for (const Temporary *t = temporaries; t != NULL; t = t->next)
+		if (t->trained_at == trained_at &&
+			isTempNamespace(get_rel_namespace(t->ratings)))
+			return t->ratings;
+	return InvalidOid;
+}
+
+void
 store_read(HeapTuple tuple, Relation rel, StoreModel *m)
 {
 	TupleDesc desc = RelationGetDescr(rel);
@@ -242,6 +278,8 @@ store_read(HeapTuple tuple, Relation rel, StoreModel *m)
 	namestrcpy(&m->name, name_of(tuple, desc, MODEL_NAME));
 	m->version = (int) number_of(tuple, desc, MODEL_VERSION);
 	m->ratings = oid_of(tuple, desc, MODEL_RATINGS);
+	if (!OidIsValid(m->ratings))
+		m->ratings = temporary_of(number_of(tuple, desc, MODEL_TRAINED_AT));
 	namestrcpy(&m->user_col, name_of(tuple, desc, MODEL_USER_COL));
 	namestrcpy(&m->item_col, name_of(tuple, desc, MODEL_ITEM_COL));
 	namestrcpy(&m->rating_col, name_of(tuple, desc, MODEL_RATING_COL));
@@ -339,8 +377,10 @@ store_row(Relation rel, Oid schema, const char *name, Snapshot snapshot)
 	return tuple;
 }
 
+/* broken: its row is there, but not all of its tables */
 static bool
-find_in(Relation rel, Oid schema, const char *name, StoreModel *model)
+find_in(Relation rel, Oid schema, const char *name, StoreModel *model,
+		bool *broken)
 {
 	HeapTuple tuple = store_row(rel, schema, name, GetActiveSnapshot());
 
@@ -348,7 +388,10 @@ find_in(Relation rel, Oid schema, const char *name, StoreModel *model)
 		return false;
 	store_read(tuple, rel, model);
 	heap_freetuple(tuple);
-	return store_tables_exist(model);
+	if (store_tables_exist(model))
+		return true;
+	*broken = true;
+	return false;
 }
 
 /* where to look: the schema given, or those of the search path */
@@ -361,8 +404,8 @@ schemas_of(const char *given, Oid *path, int size)
 	return OidIsValid(path[0]) ? 1 : 0;
 }
 
-bool
-store_find(const char *name, StoreModel *model)
+static bool
+find(const char *name, StoreModel *model, bool *broken)
 {
 	Oid path[64];
 	char *schema;
@@ -371,13 +414,13 @@ store_find(const char *name, StoreModel *model)
 	bool found = false;
 	int n;
 
-	store_parse_name(name != NULL ? name : "default", &schema, &base);
+	store_parse_name(name, &schema, &base);
 	if (strlen(base) >= NAMEDATALEN)
 		return false;
 	n = schemas_of(schema, path, lengthof(path));
 	rel = table_open(store_table_oid(STORE_MODEL), AccessShareLock);
 	for (int i = 0; i < n && !found; i++)
-		found = find_in(rel, path[i], base, model);
+		found = find_in(rel, path[i], base, model, broken);
 	table_close(rel, AccessShareLock);
 	return found;
 }
@@ -385,13 +428,24 @@ store_find(const char *name, StoreModel *model)
 void
 store_get(const char *name, StoreModel *model)
 {
-	if (!store_find(name, model))
+	bool broken = false;
+
+	if (name == NULL)
+		name = "default";
+	if (find(name, model, &broken))
+		return;
+	if (broken)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("model \"%s\" does not exist",
-						name != NULL ? name : "default"),
-				 errhint("Train it with recsys_train; the view recsys_models "
-						 "lists the models there are.")));
+				 errmsg("model \"%s\" does not exist any more", name),
+				 errdetail("Some of its tables have been dropped."),
+				 errhint("Train it again with recsys_train, or remove what is "
+						 "left of it with recsys_drop.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("model \"%s\" does not exist", name),
+			 errhint("Train it with recsys_train; the view recsys_models "
+					 "lists the models there are.")));
 }
 
 bool

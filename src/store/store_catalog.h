@@ -91,6 +91,8 @@ extern HeapTuple store_row(Relation rel, Oid schema, const char *name,
 						   Snapshot snapshot);
 extern void store_read(HeapTuple tuple, Relation rel, StoreModel *model);
 extern bool store_tables_exist(const StoreModel *model);
+/* for this session: the temporary table behind the model's row of that time */
+extern void store_keep_temporary(TimestampTz trained_at, Oid ratings);
 
 /* functions in store_tables.c */
 

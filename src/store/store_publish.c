@@ -60,11 +60,14 @@ form_row(Relation rel, const StorePublish *p, const StoreModel *m)
 	Datum v[MODEL_NATTS];
 	bool nulls[MODEL_NATTS] = {false};
 	const JobOutput *out = &p->job->output;
+	TimestampTz now = GetCurrentTimestamp();
 
+	if (OidIsValid(p->temporary))
+		store_keep_temporary(now, p->temporary);
 	v[MODEL_SCHEMA - 1] = name_datum(get_namespace_name(p->schema));
 	v[MODEL_NAME - 1] = name_datum(p->name);
 	v[MODEL_VERSION - 1] = Int32GetDatum(m->version);
-	v[MODEL_TRAINED_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	v[MODEL_TRAINED_AT - 1] = TimestampTzGetDatum(now);
 	v[MODEL_RATINGS - 1] = ObjectIdGetDatum(p->ratings);
 	v[MODEL_USER_COL - 1] = name_datum(p->user_col);
 	v[MODEL_ITEM_COL - 1] = name_datum(p->item_col);

@@ -26,7 +26,8 @@ typedef struct StorePublish
 {
 	Oid schema;
 	const char *name;
-	Oid ratings;
+	Oid ratings;   /* InvalidOid when it is temporary */
+	Oid temporary; /* and then this one */
 	const char *user_col;
 	const char *item_col;
 	const char *rating_col;

@@ -118,6 +118,13 @@ make_trigger(const char *table)
 	/* also for writers with session_replication_role = replica */
 	store_run(
 		psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER recsys_changed", table));
+	/* a subscriber of logical replication fires triggers by row alone */
+	store_run(psprintf(
+		"CREATE TRIGGER recsys_applied AFTER INSERT OR UPDATE OR DELETE ON %s "
+		"FOR EACH ROW EXECUTE FUNCTION %s.recsys_model_changed()",
+		table, quote_identifier(get_namespace_name(store_extension_schema()))));
+	store_run(psprintf("ALTER TABLE %s ENABLE REPLICA TRIGGER recsys_applied",
+					   table));
 }
 
 static void

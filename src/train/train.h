@@ -264,6 +264,7 @@ extern void train_options_apply(Jsonb *options, JobConfig *config);
 extern const char *train_nearest(const char *word, const char *const *known,
 								 int n);
 extern Jsonb *train_config_json(const JobConfig *config);
+extern const char *const train_comparisons[7]; /* by JobPositive */
 
 /* functions in train_columns.c */
 extern void train_columns_guess(TrainArgs *args, bool rating_given,

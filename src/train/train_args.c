@@ -222,45 +222,72 @@ hidden_arg(FunctionCallInfo fcinfo, JobConfig *config)
 	}
 }
 
-/* 'rating >= 4', '>= 4', 'rating > 3.5' or '4': never SQL */
+/* behind the rating column's name, where the text begins with it */
+static const char *
+skip_column(const char *p, const char *column)
+{
+	size_t n = strcspn(p, " <>=!");
+
+	if ((n == strlen(column) && strncmp(p, column, n) == 0) ||
+		(n == strlen("rating") && strncmp(p, "rating", n) == 0))
+		p += n;
+	return p + strspn(p, " ");
+}
+
+/* *p moves behind the operator; a number alone means "at least" */
+static JobPositive
+comparison(const char **p)
+{
+	JobPositive found = POSITIVE_GE;
+	size_t longest = 0;
+
+	if (strncmp(*p, "!=", 2) == 0)
+	{
+		*p += 2;
+		return POSITIVE_NE;
+	}
+	for (int k = POSITIVE_GE; k <= POSITIVE_NE; k++)
+	{
+		size_t n = strlen(train_comparisons[k]);
+
+		if (n > longest && strncmp(*p, train_comparisons[k], n) == 0)
+		{
+			found = (JobPositive) k;
+			longest = n;
+		}
+	}
+	*p += longest;
+	return found;
+}
+
+/*
+ * A comparison of the rating with a number: 'rating >= 4', '>= 4', '4'. Not
+ * SQL: a leader in the background gets the arguments as plain values, and
+ * what needs more than a comparison is better said in a view.
+ */
 static void
 positive_arg(FunctionCallInfo fcinfo, const TrainArgs *args, JobConfig *config)
 {
 	char *text = text_arg(fcinfo, ARG_POSITIVE);
 	const char *column = NameStr(args->rating_col);
 	const char *p = text;
-	bool strict = false;
 	char *end;
-	float x;
 
 	if (text == NULL)
 		return;
-	while (*p == ' ')
-		p++;
-	if (column[0] != '\0' && strncmp(p, column, strlen(column)) == 0)
-		p += strlen(column);
-	else if (strncmp(p, "rating", 6) == 0)
-		p += 6;
-	while (*p == ' ')
-		p++;
-	if (*p == '>')
-	{
-		p++;
-		strict = *p != '=';
-		p += strict ? 0 : 1;
-	}
-	x = strtof(p, &end);
-	while (*end == ' ')
-		end++;
-	if (end == p || *end != '\0' || !isfinite(x))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("positive must be like 'rating >= 4', not '%s'",
-							   text)));
+	p = skip_column(p + strspn(p, " "), column);
+	config->positive_kind = comparison(&p);
+	config->positive_value = strtof(p, &end);
+	if (end == p || end[strspn(end, " ")] != '\0' ||
+		!isfinite(config->positive_value))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("positive must be like 'rating >= 4', not '%s'", text),
+				 errhint("The comparisons are =, <>, <, <=, > and >=. "
+						 "For any other condition train from a view.")));
 	if (column[0] == '\0')
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("positive needs a rating column")));
-	config->positive_kind = 1;
-	config->positive_min = strict ? nextafterf(x, INFINITY) : x;
 }
 
 static void
@@ -329,7 +356,7 @@ config_args(FunctionCallInfo fcinfo, TrainArgs *args)
 						errhint("Name it: time_col => 'column'.")));
 	c->seed = (uint64) PG_GETARG_INT64(ARG_SEED);
 	c->temperature = c->regularization = c->alpha0 = NAN;
-	c->min_rating = c->max_rating = c->positive_min = NAN;
+	c->min_rating = c->max_rating = c->positive_value = NAN;
 	c->negatives = c->patience = -1;
 	c->logq = c->accidental = c->normalize = c->refit = c->implicit = -1;
 	positive_arg(fcinfo, args, c);

@@ -100,7 +100,10 @@ train_publish(const TrainArgs *args, const TrainInput *input,
 	train_progress_phase("publishing");
 	/* a temporary table means nothing to other sessions, nor to a dump */
 	if (get_rel_persistence(args->ratings) == RELPERSISTENCE_TEMP)
+	{
 		p.ratings = InvalidOid;
+		p.temporary = args->ratings;
+	}
 	p.config = train_config_json(&args->config);
 	p.skipped = skipped_json(rows, &job->output);
 	p.metrics = metrics_json(&job->output, false);

@@ -288,6 +288,9 @@ append_option(StringInfo json, const Option *o, const JobConfig *config)
 	}
 }
 
+/* as JobPositive counts them */
+const char *const train_comparisons[7] = {"", ">=", ">", "<=", "<", "=", "<>"};
+
 /* what was asked for; what is not there was left to the preset */
 Jsonb *
 train_config_json(const JobConfig *config)
@@ -310,8 +313,11 @@ train_config_json(const JobConfig *config)
 		pg_json_number(&json, "learning_rate", config->learning_rate);
 	if (!isnan(config->valid_fraction))
 		pg_json_number(&json, "test_fraction", config->valid_fraction);
-	if (config->positive_kind == 1)
-		pg_json_number(&json, "positive_min", config->positive_min);
+	if (config->positive_kind != POSITIVE_ALL)
+		pg_json_string(&json, "positive",
+					   psprintf("%s %g",
+								train_comparisons[config->positive_kind],
+								config->positive_value));
 	for (int i = 0; i < (int) lengthof(options_known); i++)
 		append_option(&json, &options_known[i], config);
 	return pg_json_end(&json);

@@ -83,7 +83,7 @@ set_option(JobConfig *c, const char *arg)
 	INT(refit);
 	INT(implicit);
 	INT(positive_kind);
-	INT(positive_min);
+	INT(positive_value);
 	INT(max_seconds);
 	if (strcmp(key, "hidden") == 0)
 		c->hidden[c->n_hidden++] = (int) v;

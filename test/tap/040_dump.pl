@@ -17,6 +17,14 @@ $node->safe_psql('postgres', q{
 	CREATE SCHEMA shop;
 	SELECT * FROM recsys_train('ratings', 'shop.other', epochs => 2);
 });
+# what the DBA decided about the extension's functions stays
+$node->safe_psql('postgres', q{
+	REVOKE EXECUTE ON FUNCTION recsys_train FROM PUBLIC;
+	CREATE ROLE trainer; CREATE ROLE reader;
+	GRANT EXECUTE ON FUNCTION recsys_train TO trainer});
+my $rights = q{SELECT has_function_privilege('trainer', p.oid, 'EXECUTE'),
+	has_function_privilege('reader', p.oid, 'EXECUTE') FROM pg_proc p
+	WHERE proname = 'recsys_train'};
 my $predicted = q{SELECT u, i, predict(u, i) FROM generate_series(1, 20) u,
 	generate_series(1, 200, 17) i ORDER BY 1, 2};
 my $models = q{SELECT model, version, users, items, interactions, metrics
@@ -24,6 +32,7 @@ my $models = q{SELECT model, version, users, items, interactions, metrics
 my $other = new_node('other');
 my $file = PostgreSQL::Test::Utils::tempdir() . '/dump';
 my $old = new_node('old');
+$_->safe_psql('postgres', 'CREATE ROLE trainer; CREATE ROLE reader') for $other, $old;
 
 # plain and custom format
 command_ok([ 'pg_dump', '-f', $file, $node->connstr('postgres') ], 'pg_dump');
@@ -50,6 +59,8 @@ for my $copy ($other, $old)
 	is( $copy->safe_psql('postgres', $models),
 		$node->safe_psql('postgres', $models),
 		'the list of models is the same');
+	is($copy->safe_psql('postgres', $rights), 't|f',
+		'who may train is the same');
 	is($copy->safe_psql('postgres',
 			q{SELECT (recsys_train('ratings', epochs => 1)).version}),
 		'2', 'and training goes on with the next version');

@@ -3,6 +3,7 @@
  *		Canonical order whatever the input's order and the team's size,
  *		duplicates, positives, and the splits.
  */
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -263,29 +264,68 @@ test_splits(void)
 	free(job);
 }
 
+/* each comparison keeps what its opposite leaves out */
+static void
+check_positive(JobShared *job)
+{
+	static const JobPositive opposite[][2] = {{POSITIVE_GE, POSITIVE_LT},
+											  {POSITIVE_GT, POSITIVE_LE},
+											  {POSITIVE_EQ, POSITIVE_NE}};
+
+	for (int k = 0; k < 3; k++)
+	{
+		int64_t kept = 0;
+
+		for (int side = 0; side < 2; side++)
+		{
+			DatasetOptions opt = {.repeats = true,
+								  .ratings = true,
+								  .positive_kind = opposite[k][side],
+								  .positive_value = 3};
+			Dataset ds;
+
+			CHECK(build(job, 2, &opt, -1, &ds) == RS_OK);
+			CHECK(ds.n > 0);
+			for (int64_t r = 0; r < ds.n; r++)
+				CHECK(job_is_positive(opposite[k][side], 3, ds.rating[r]));
+			kept += ds.n;
+		}
+		CHECK(kept == N);
+	}
+}
+
 static void
 test_options(void)
 {
-	DatasetOptions opt = {.keep_counts = true};
+	DatasetOptions opt = {.repeats = true};
 	JobShared *job = make_job(N, true);
 	Dataset ds;
-	int64_t total = 0;
+	double sum = 0;
 
 	CHECK(build(job, 2, &opt, -1, &ds) == RS_OK);
+	CHECK(ds.n == N && ds.n_duplicates == 0);
+	CHECK(ds.rating == NULL && ds.time == NULL);
+	/* with ratings, and split: every row's own one */
+	opt.ratings = true;
+	CHECK(build(job, 2, &opt, SPLIT_RANDOM, &ds) == RS_OK);
+	CHECK(ds.n == N && ds.n_held == (int64_t) (N * 0.2 + 0.5));
+	for (int k = 0; k < N; k++)
+		sum += (double) rows[k].rating * (rows[k].item + 1);
 	for (int64_t r = 0; r < ds.n; r++)
-		total += ds.count[r];
-	CHECK(total == N && ds.rating == NULL && ds.time == NULL);
+		sum -= (double) ds.rating[r] * (ds.item[r] + 1);
+	CHECK(fabs(sum) < 1e-6);
 	opt = (DatasetOptions){
-		.ratings = true, .positive_kind = 1, .positive_min = 4};
+		.ratings = true, .positive_kind = POSITIVE_GE, .positive_value = 4};
 	CHECK(build(job, 2, &opt, -1, &ds) == RS_OK);
 	for (int64_t r = 0; r < ds.n; r++)
 		CHECK(ds.rating[r] >= 4);
 	CHECK(ds.n + ds.n_duplicates + ds.n_filtered == N && ds.n_filtered > 0);
-	opt.positive_min = 6;
+	opt.positive_value = 6;
 	CHECK(build(job, 2, &opt, -1, &ds) == RS_OK && ds.n == 0);
+	check_positive(job);
 	free(job);
 	job = make_job(1, true);
-	opt.positive_kind = 0;
+	opt.positive_kind = POSITIVE_ALL;
 	opt.times = true;
 	CHECK(build(job, 3, &opt, SPLIT_LAST, &ds) == RS_OK);
 	CHECK(ds.n == 1 && ds.n_held == 0);

@@ -295,13 +295,13 @@ test_refusals(void)
 	JobConfig c = default_config();
 	JobShared *job;
 
-	c.positive_kind = 1;
-	c.positive_min = 3;
+	c.positive_kind = POSITIVE_GE;
+	c.positive_value = 3;
 	job = make_job(&d, &c, 1);
 	CHECK(run(job, 1, -1, NULL) == RS_NO_DATA);
 	CHECK(job->output.problem[0] != '\0');
 	free(job);
-	c.positive_kind = 0;
+	c.positive_kind = POSITIVE_ALL;
 	c.split = SPLIT_TIME;
 	c.valid_fraction = 0.1f;
 	job = make_job(&d, &c, 2);

@@ -151,12 +151,12 @@ test_binary(void)
 	c.batch_size = 256;
 	c.n_hidden = 1;
 	c.hidden[0] = 16;
-	c.positive_kind = 1;
-	c.positive_min = 4;
+	c.positive_kind = POSITIVE_GE;
+	c.positive_value = 4;
 	stars = test_job(&x, &c, 2);
 	for (int64_t r = 0; r < x.n; r++)
 		x.rating[r] = x.rating[r] >= 4;
-	c.positive_kind = 0;
+	c.positive_kind = POSITIVE_ALL;
 	clicks = test_job(&x, &c, 1);
 	CHECK(test_run(stars) == RS_OK);
 	CHECK(test_run(clicks) == RS_OK);

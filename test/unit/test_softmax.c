@@ -21,8 +21,7 @@
 static int64_t user_ptr[USERS + 1];
 static int64_t user_end[USERS];
 static int64_t item_ptr[ITEMS + 1];
-static int32_t item[ROWS];
-static int32_t count[ROWS];
+static int32_t item[ROWS * 2];
 static int32_t row_user[ROWS * 2];
 static int32_t row_item[ROWS * 2];
 static Dataset ds;
@@ -39,17 +38,17 @@ make_data(void)
 	for (int u = 0; u < USERS; u++)
 	{
 		user_ptr[u] = n;
-		for (int i = 0; i < ITEMS && n < ROWS; i++)
+		for (int i = 0; i < ITEMS && n < ROWS * 2 - 1; i++)
 			if (rng_uniform(&rng) < 0.5)
 			{
 				item[n] = i;
-				count[n] = 1 + (u + i) % 2;
-				for (int c = 0; c < count[n]; c++)
+				/* some pairs occur twice */
+				for (int c = 0; c < 1 + (u + i) % 2; c++)
 				{
 					row_user[n_rows] = u;
 					row_item[n_rows++] = i;
+					item[n++] = i;
 				}
-				n++;
 			}
 		user_end[u] = n;
 	}
@@ -57,11 +56,9 @@ make_data(void)
 	ds = (Dataset){.n_users = USERS,
 				   .n_items = ITEMS,
 				   .n = n,
-				   .n_duplicates = n_rows - n,
 				   .user_ptr = user_ptr,
 				   .user_end = user_end,
 				   .item = item,
-				   .count = count,
 				   .item_ptr = item_ptr};
 }
 
