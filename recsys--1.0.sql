@@ -472,6 +472,28 @@ CREATE FUNCTION recsys_train(
 	AS 'MODULE_PATHNAME', 'recsys_train'
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
+-- Options chosen on held-out ratings, by successive halving: combinations of
+-- the values in space ('{"dim": [16, 32], "alpha0": [0.1, 0.3]}'), and what the
+-- model has now as trial 0. The best becomes the model's next version and is
+-- the first row of the answer. metric: by default ndcg@10, or rmse or log_loss
+-- of a model without a retrieval stage; value NULL: the trial diverged.
+CREATE FUNCTION recsys_tune(
+	model pg_catalog.text DEFAULT 'default',
+	space pg_catalog.jsonb DEFAULT NULL,
+	trials pg_catalog.int4 DEFAULT 16,
+	metric pg_catalog.text DEFAULT NULL,
+	seed pg_catalog.int8 DEFAULT 42,
+	OUT trial pg_catalog.int4,
+	OUT params pg_catalog.jsonb,
+	OUT epochs pg_catalog.int4,
+	OUT measured pg_catalog.text,
+	OUT value pg_catalog.float8,
+	OUT seconds pg_catalog.float8,
+	OUT best pg_catalog.bool)
+	RETURNS SETOF pg_catalog.record
+	AS 'MODULE_PATHNAME', 'recsys_tune'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 16;
+
 -- back to the version before; the present one is lost
 CREATE FUNCTION recsys_rollback(model pg_catalog.text)
 	RETURNS pg_catalog.int4

@@ -54,6 +54,13 @@ pg_json_string(StringInfo json, const char *key, const char *value)
 	escape_json(json, value);
 }
 
+void
+pg_json_text(StringInfo json, const char *key, const char *value)
+{
+	member(json, key);
+	appendStringInfoString(json, value);
+}
+
 Jsonb *
 pg_json_end(StringInfo json)
 {

@@ -15,6 +15,8 @@ extern void pg_json_begin(StringInfo json);
 extern void pg_json_number(StringInfo json, const char *key, double value);
 extern void pg_json_bool(StringInfo json, const char *key, bool value);
 extern void pg_json_string(StringInfo json, const char *key, const char *value);
+/* a member whose value is JSON already */
+extern void pg_json_text(StringInfo json, const char *key, const char *value);
 extern Jsonb *pg_json_end(StringInfo json);
 
 #endif

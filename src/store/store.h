@@ -25,6 +25,8 @@
 
 #include "postgres.h"
 
+#include "utils/jsonb.h"
+
 #include "model/job.h"
 
 /* a row of recsys_model, in palloc'd memory */
@@ -57,6 +59,8 @@ typedef struct StoreModel
  * is none, or when one of its tables has been dropped.
  */
 extern void store_get(const char *name, StoreModel *model);
+/* how it was trained; see train_config_json */
+extern Jsonb *store_config(const StoreModel *model);
 
 /*
  * Usual names of the columns of a rating table, best first, NULL at the end.

@@ -448,6 +448,22 @@ store_get(const char *name, StoreModel *model)
 					 "lists the models there are.")));
 }
 
+Jsonb *
+store_config(const StoreModel *model)
+{
+	Relation rel = table_open(store_table_oid(STORE_MODEL), AccessShareLock);
+	HeapTuple tuple = store_row(rel, model->schema, NameStr(model->name),
+								GetActiveSnapshot());
+	Jsonb *config = NULL;
+	bool isnull;
+
+	if (tuple != NULL)
+		config = DatumGetJsonbPCopy(
+			heap_getattr(tuple, MODEL_CONFIG, RelationGetDescr(rel), &isnull));
+	table_close(rel, AccessShareLock);
+	return config;
+}
+
 bool
 store_locate(const char *text, Oid *schema, NameData *name)
 {

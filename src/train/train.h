@@ -258,13 +258,31 @@ typedef struct TrainResult
 /* functions in train_args.c */
 extern void train_args_from_call(FunctionCallInfo fcinfo, TrainArgs *args,
 								 bool *wait);
+/* a comparison of the rating with a number, of which the column is named */
+extern bool train_positive_read(const char *text, const char *column,
+								JobConfig *config);
 
 /* functions in train_options.c */
 extern void train_options_apply(Jsonb *options, JobConfig *config);
+/* an option or one of dim, epochs, batch_size, learning_rate */
+extern void train_option_set(const char *key, const JsonbValue *v,
+							 JobConfig *config);
+/* those that are set, as members of an object */
+extern void train_options_json(StringInfo json, const JobConfig *config);
 extern const char *train_nearest(const char *word, const char *const *known,
 								 int n);
-extern Jsonb *train_config_json(const JobConfig *config);
 extern const char *const train_comparisons[7]; /* by JobPositive */
+
+/* functions in train_config.c */
+extern void train_config_default(JobConfig *config);
+extern void train_config_hidden(int n, const int *units, JobConfig *config);
+/* what was asked for; what is not there was left to the preset */
+extern Jsonb *train_config_json(const TrainArgs *args);
+/* and back; whatever is not in it stays as it is */
+extern void train_config_read(Jsonb *json, TrainArgs *args);
+/* one member of a config, as a trial of recsys_tune sets it */
+extern void train_config_set(const char *key, const JsonbValue *v,
+							 JobConfig *config);
 
 /* functions in train_columns.c */
 extern void train_columns_guess(TrainArgs *args, bool rating_given,
@@ -293,6 +311,9 @@ extern void train_load(const TrainArgs *args, TrainRows *rows);
 extern void train_team_start(TrainTeam *team, int workers, bool exact);
 extern void train_team_shrink(TrainTeam *team, int size);
 extern void train_team_run(TrainTeam *team, TimestampTz deadline);
+/* how the computation ended; the second raises what is not RS_OK */
+extern RsStatus train_team_status(const TrainTeam *team);
+extern void train_team_check(const TrainTeam *team);
 extern void train_team_stop(TrainTeam *team);
 
 /* functions in train_features.c */
@@ -316,6 +337,16 @@ extern void train_read(const TrainArgs *args, TrainInput *input);
 extern void train_publish(const TrainArgs *args, const TrainInput *input,
 						  const JobShared *job, double seconds,
 						  TrainResult *result);
+/* read and compute; the caller looks at the status and ends the team */
+extern void train_compute(const TrainArgs *args, TimestampTz deadline,
+						  TrainTeam *team, TrainInput *input,
+						  TrainTimes *times);
+/*
+ * The whole training in the caller's transaction; more are put behind what
+ * it logs.
+ */
+extern void train_here(const TrainArgs *args, const JobLog *more, int n_more,
+					   TrainResult *result);
 
 /* functions in train_async.c */
 extern void train_async_start(const TrainArgs *args);

@@ -206,20 +206,12 @@ hidden_arg(FunctionCallInfo fcinfo, JobConfig *config)
 	Datum *values;
 	int n = array_arg(fcinfo, ARG_HIDDEN, "hidden", INT4OID, &values);
 
-	config->n_hidden = PG_ARGISNULL(ARG_HIDDEN) ? -1 : n;
-	if (n > JOB_MAX_HIDDEN)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("hidden may have at most %d layers, not %d",
-							   JOB_MAX_HIDDEN, n)));
+	int *units = palloc(sizeof(int) * (n + 1));
+
 	for (int i = 0; i < n; i++)
-	{
-		config->hidden[i] = DatumGetInt32(values[i]);
-		if (config->hidden[i] < 1 || config->hidden[i] > 4096)
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("a hidden layer must have between 1 and "
-								   "4096 units, not %d",
-								   config->hidden[i])));
-	}
+		units[i] = DatumGetInt32(values[i]);
+	if (!PG_ARGISNULL(ARG_HIDDEN))
+		train_config_hidden(n, units, config);
 }
 
 /* behind the rating column's name, where the text begins with it */
@@ -265,27 +257,32 @@ comparison(const char **p)
  * SQL: a leader in the background gets the arguments as plain values, and
  * what needs more than a comparison is better said in a view.
  */
+bool
+train_positive_read(const char *text, const char *column, JobConfig *config)
+{
+	const char *p = skip_column(text + strspn(text, " "), column);
+	char *end;
+
+	config->positive_kind = comparison(&p);
+	config->positive_value = strtof(p, &end);
+	return end != p && end[strspn(end, " ")] == '\0' &&
+		   isfinite(config->positive_value);
+}
+
 static void
 positive_arg(FunctionCallInfo fcinfo, const TrainArgs *args, JobConfig *config)
 {
 	char *text = text_arg(fcinfo, ARG_POSITIVE);
-	const char *column = NameStr(args->rating_col);
-	const char *p = text;
-	char *end;
 
 	if (text == NULL)
 		return;
-	p = skip_column(p + strspn(p, " "), column);
-	config->positive_kind = comparison(&p);
-	config->positive_value = strtof(p, &end);
-	if (end == p || end[strspn(end, " ")] != '\0' ||
-		!isfinite(config->positive_value))
+	if (!train_positive_read(text, NameStr(args->rating_col), config))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("positive must be like 'rating >= 4', not '%s'", text),
 				 errhint("The comparisons are =, <>, <, <=, > and >=. "
 						 "For any other condition train from a view.")));
-	if (column[0] == '\0')
+	if (NameStr(args->rating_col)[0] == '\0')
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("positive needs a rating column")));
 }
@@ -334,16 +331,15 @@ config_args(FunctionCallInfo fcinfo, TrainArgs *args)
 	static const char *const splits[] = {"random", "time", "last"};
 	JobConfig *c = &args->config;
 
+	train_config_default(c);
 	c->preset = (JobPreset) word_arg(fcinfo, ARG_PRESET, "preset", presets,
 									 lengthof(presets));
 	int_arg(fcinfo, ARG_DIM, "dim", 1, 15999, &c->dim);
 	hidden_arg(fcinfo, c);
 	int_arg(fcinfo, ARG_EPOCHS, "epochs", 1, 1000000, &c->epochs);
 	int_arg(fcinfo, ARG_BATCH_SIZE, "batch_size", 1, 1 << 20, &c->batch_size);
-	c->learning_rate = NAN;
 	float_arg(fcinfo, ARG_LEARNING_RATE, "learning_rate", 1e-12f, 1000,
 			  &c->learning_rate);
-	c->valid_fraction = NAN;
 	float_arg(fcinfo, ARG_TEST_FRACTION, "test_fraction", 0, 0.9f,
 			  &c->valid_fraction);
 	if (!PG_ARGISNULL(ARG_SPLIT))
@@ -355,10 +351,6 @@ config_args(FunctionCallInfo fcinfo, TrainArgs *args)
 							   splits[c->split]),
 						errhint("Name it: time_col => 'column'.")));
 	c->seed = (uint64) PG_GETARG_INT64(ARG_SEED);
-	c->temperature = c->regularization = c->alpha0 = NAN;
-	c->min_rating = c->max_rating = c->positive_value = NAN;
-	c->negatives = c->patience = -1;
-	c->logq = c->accidental = c->normalize = c->refit = c->implicit = -1;
 	positive_arg(fcinfo, args, c);
 	stages_arg(fcinfo, args, c);
 	train_options_apply(PG_GETARG_JSONB_P(ARG_OPTIONS), c);

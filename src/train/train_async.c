@@ -292,6 +292,7 @@ lead(dsm_segment *segment)
 	train_team_shrink(&team, train_workers_useful(args, &input));
 	train_segment_make(&team, args, &input);
 	train_team_run(&team, train_deadline(args, started));
+	train_team_check(&team);
 	publish(&input, team.job, started);
 	train_team_stop(&team);
 }

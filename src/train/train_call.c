@@ -104,7 +104,7 @@ train_publish(const TrainArgs *args, const TrainInput *input,
 		p.ratings = InvalidOid;
 		p.temporary = args->ratings;
 	}
-	p.config = train_config_json(&args->config);
+	p.config = train_config_json(args);
 	p.skipped = skipped_json(rows, &job->output);
 	p.metrics = metrics_json(&job->output, false);
 	p.baseline = metrics_json(&job->output, true);
@@ -204,9 +204,28 @@ tell_choice(const JobOutput *out)
 				(errmsg("%.*s", (int) sizeof(out->choice) - 1, out->choice)));
 }
 
-/* the whole training in the caller's transaction */
-static void
-train_here(const TrainArgs *args, TrainResult *result)
+void
+train_compute(const TrainArgs *args, TimestampTz deadline, TrainTeam *team,
+			  TrainInput *input, TrainTimes *times)
+{
+	instr_time clock;
+
+	INSTR_TIME_SET_CURRENT(clock);
+	train_team_start(team, train_workers_wanted(args), args->workers > 0);
+	train_progress_begin(args, GetUserId(), team->control_segment);
+	times->launch = lap(&clock);
+	train_read(args, input);
+	times->read = lap(&clock);
+	train_team_shrink(team, train_workers_useful(args, input));
+	train_segment_make(team, args, input);
+	times->fill = lap(&clock);
+	train_team_run(team, deadline);
+	times->compute = lap(&clock);
+}
+
+void
+train_here(const TrainArgs *args, const JobLog *more, int n_more,
+		   TrainResult *result)
 {
 	TrainTeam team;
 	TrainInput input;
@@ -215,18 +234,12 @@ train_here(const TrainArgs *args, TrainResult *result)
 	instr_time clock;
 
 	store_lock(args->schema, NameStr(args->name), false, true);
+	train_compute(args, train_deadline(args, started), &team, &input, &times);
+	train_team_check(&team);
 	INSTR_TIME_SET_CURRENT(clock);
-	train_team_start(&team, train_workers_wanted(args), args->workers > 0);
-	train_progress_begin(args, GetUserId(), team.control_segment);
-	times.launch = lap(&clock);
-	train_read(args, &input);
-	times.read = lap(&clock);
-	train_team_shrink(&team, train_workers_useful(args, &input));
-	train_segment_make(&team, args, &input);
-	times.fill = lap(&clock);
-	train_team_run(&team, train_deadline(args, started));
-	times.compute = lap(&clock);
 	tell_choice(&team.job->output);
+	for (int i = 0; i < n_more && team.job->n_log < JOB_MAX_LOG; i++)
+		team.job->log[team.job->n_log++] = more[i];
 	train_publish(args, &input, team.job,
 				  (double) (GetCurrentTimestamp() - started) / USECS_PER_SEC,
 				  result);
@@ -284,7 +297,7 @@ recsys_train(PG_FUNCTION_ARGS)
 	PreventCommandDuringRecovery("recsys_train()");
 	train_args_from_call(fcinfo, &args, &wait);
 	if (wait)
-		train_here(&args, &result);
+		train_here(&args, NULL, 0, &result);
 	else
 		train_async_start(&args);
 	PG_RETURN_DATUM(

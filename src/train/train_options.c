@@ -1,9 +1,11 @@
 /*
  * train_options.c
- *		The keys of recsys_train's argument options, and the config as jsonb.
+ *		The keys of recsys_train's argument options.
  *
  * One table names every key, its kind, its place in JobConfig and its
- * range. An unknown key is an error that names the nearest known one.
+ * range. An unknown key is an error that names the nearest known one. A
+ * second table has the numbers that are arguments of their own: a model's
+ * config and the space of recsys_tune have them among the others.
  */
 #include "postgres.h"
 
@@ -11,7 +13,6 @@
 
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
-#include "utils/memutils.h"
 #include "utils/numeric.h"
 
 #include "pg/pg_json.h"
@@ -81,6 +82,14 @@ static const Option options_known[] = {
 	{"ranking_loss", OPTION_WORD, AT(ranking_loss), 0, 0, ranking_losses},
 };
 
+/* the same ranges as in train_args.c */
+static const Option arguments_known[] = {
+	{"dim", OPTION_INT, AT(dim), 1, 15999, NULL},
+	{"epochs", OPTION_INT, AT(epochs), 1, 1000000, NULL},
+	{"batch_size", OPTION_INT, AT(batch_size), 1, 1 << 20, NULL},
+	{"learning_rate", OPTION_FLOAT, AT(learning_rate), 1e-12, 1000, NULL},
+};
+
 /* edit distance of two short words */
 static int
 distance(const char *a, const char *b)
@@ -126,25 +135,31 @@ train_nearest(const char *word, const char *const *known, int n)
 }
 
 static void
-unknown_key(const char *key)
+unknown_key(const char *key, bool arguments)
 {
-	const char *known[lengthof(options_known)];
+	const char *known[lengthof(options_known) + lengthof(arguments_known)];
+	int n = 0;
 
 	for (int i = 0; i < (int) lengthof(options_known); i++)
-		known[i] = options_known[i].key;
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("unknown training option \"%s\"", key),
-					errhint("Did you mean \"%s\"?",
-							train_nearest(key, known, lengthof(known)))));
+		known[n++] = options_known[i].key;
+	for (int i = 0; arguments && i < (int) lengthof(arguments_known); i++)
+		known[n++] = arguments_known[i].key;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown training option \"%s\"", key),
+			 errhint("Did you mean \"%s\"?", train_nearest(key, known, n))));
 }
 
 static const Option *
-find_option(const char *key)
+find_option(const char *key, bool arguments)
 {
 	for (int i = 0; i < (int) lengthof(options_known); i++)
 		if (strcmp(options_known[i].key, key) == 0)
 			return &options_known[i];
-	unknown_key(key);
+	for (int i = 0; arguments && i < (int) lengthof(arguments_known); i++)
+		if (strcmp(arguments_known[i].key, key) == 0)
+			return &arguments_known[i];
+	unknown_key(key, arguments);
 	return NULL;
 }
 
@@ -208,9 +223,8 @@ set_word(const Option *o, const JsonbValue *v, JobConfig *config)
 }
 
 static void
-set_option(const char *key, const JsonbValue *v, JobConfig *config)
+set_option(const Option *o, const JsonbValue *v, JobConfig *config)
 {
-	const Option *o = find_option(key);
 
 	if (v->type == jbvNull)
 		return;
@@ -225,6 +239,12 @@ set_option(const char *key, const JsonbValue *v, JobConfig *config)
 		default:
 			set_number(o, v, config);
 	}
+}
+
+void
+train_option_set(const char *key, const JsonbValue *v, JobConfig *config)
+{
+	set_option(find_option(key, true), v, config);
 }
 
 void
@@ -244,7 +264,7 @@ train_options_apply(Jsonb *options, JobConfig *config)
 		if (token == WJB_KEY)
 			key = pnstrdup(v.val.string.val, v.val.string.len);
 		else if (token == WJB_VALUE)
-			set_option(key, &v, config);
+			set_option(find_option(key, false), &v, config);
 	}
 }
 
@@ -273,7 +293,7 @@ append_option(StringInfo json, const Option *o, const JobConfig *config)
 				pg_json_number(json, o->key, *(const double *) at);
 			break;
 		case OPTION_INT:
-			if (*(const int *) at >= 0)
+			if (*(const int *) at >= o->min)
 				pg_json_number(json, o->key, *(const int *) at);
 			break;
 		case OPTION_SWITCH:
@@ -291,34 +311,11 @@ append_option(StringInfo json, const Option *o, const JobConfig *config)
 /* as JobPositive counts them */
 const char *const train_comparisons[7] = {"", ">=", ">", "<=", "<", "=", "<>"};
 
-/* what was asked for; what is not there was left to the preset */
-Jsonb *
-train_config_json(const JobConfig *config)
+void
+train_options_json(StringInfo json, const JobConfig *config)
 {
-	static const char *const presets[] = {"default", "tfrs", "best"};
-	static const char *const splits[] = {"random", "time", "last"};
-	StringInfoData json;
-
-	pg_json_begin(&json);
-	pg_json_string(&json, "preset", presets[config->preset]);
-	pg_json_string(&json, "split", splits[config->split]);
-	pg_json_string(&json, "seed", psprintf("%lld", (long long) config->seed));
-	if (config->dim > 0)
-		pg_json_number(&json, "dim", config->dim);
-	if (config->epochs > 0)
-		pg_json_number(&json, "epochs", config->epochs);
-	if (config->batch_size > 0)
-		pg_json_number(&json, "batch_size", config->batch_size);
-	if (!isnan(config->learning_rate))
-		pg_json_number(&json, "learning_rate", config->learning_rate);
-	if (!isnan(config->valid_fraction))
-		pg_json_number(&json, "test_fraction", config->valid_fraction);
-	if (config->positive_kind != POSITIVE_ALL)
-		pg_json_string(&json, "positive",
-					   psprintf("%s %g",
-								train_comparisons[config->positive_kind],
-								config->positive_value));
+	for (int i = 0; i < (int) lengthof(arguments_known); i++)
+		append_option(json, &arguments_known[i], config);
 	for (int i = 0; i < (int) lengthof(options_known); i++)
-		append_option(&json, &options_known[i], config);
-	return pg_json_end(&json);
+		append_option(json, &options_known[i], config);
 }

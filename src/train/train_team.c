@@ -201,12 +201,10 @@ warn_of_blas(const TrainTeam *team)
 				 errdetail("The model is right, training was slower.")));
 }
 
-static void
-check_status(TrainTeam *team)
+RsStatus
+train_team_status(const TrainTeam *team)
 {
 	RsStatus status = RS_OK;
-
-	warn_of_blas(team);
 
 	for (int i = 0; i < team->size; i++)
 	{
@@ -216,6 +214,15 @@ check_status(TrainTeam *team)
 		if (s != RS_OK && (status == RS_OK || status == RS_CANCELLED))
 			status = s;
 	}
+	return status;
+}
+
+void
+train_team_check(const TrainTeam *team)
+{
+	RsStatus status = train_team_status(team);
+
+	warn_of_blas(team);
 	if (status == RS_CANCELLED)
 		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED),
 						errmsg("training was cancelled"),
@@ -236,7 +243,6 @@ train_team_run(TrainTeam *team, TimestampTz deadline)
 		if (control->worker[i].state == TRAIN_WORKER_READY)
 			SetLatch(&ProcGlobal->allProcs[control->worker[i].proc].procLatch);
 	wait_for(team, TRAIN_WORKER_DONE, deadline);
-	check_status(team);
 }
 
 /* after train_team_run: nothing of the team remains */

@@ -1,0 +1,175 @@
+/*
+ * train_space.c
+ *		The space of recsys_tune: options with values, combinations of them.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
+
+#include "math/rng.h"
+#include "train/train_tune.h"
+
+#define MAX_VALUES 1000
+
+/* the value of key: an array of them, or one; hidden is an array itself */
+static void
+read_values(const JsonbValue *v, TuneKey *key)
+{
+	bool is_list =
+		v->type == jbvBinary && JsonContainerIsArray(v->val.binary.data);
+
+	if (is_list && strcmp(key->name, "hidden") == 0 &&
+		JsonContainerSize(v->val.binary.data) > 0)
+		is_list = getIthJsonbValueFromContainer(v->val.binary.data, 0)->type ==
+				  jbvBinary;
+	key->n = is_list ? (int) JsonContainerSize(v->val.binary.data) : 1;
+	if (key->n < 1 || key->n > MAX_VALUES)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("space: \"%s\" must have between 1 and %d "
+							   "values, not %d",
+							   key->name, MAX_VALUES, key->n)));
+	key->value = palloc(sizeof(JsonbValue) * key->n);
+	for (int i = 0; i < key->n; i++)
+		key->value[i] =
+			is_list ? *getIthJsonbValueFromContainer(v->val.binary.data, i)
+					: *v;
+}
+
+void
+tune_space_read(Jsonb *space, const JobConfig *config, TuneSpace *to)
+{
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue v;
+	TuneKey *key;
+
+	if (!JB_ROOT_IS_OBJECT(space) || JB_ROOT_COUNT(space) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("space must be a JSON object of options with values"),
+				 errhint("For example '{\"dim\": [16, 32], "
+						 "\"regularization\": [0.003, 0.01]}'.")));
+	to->n_keys = 0;
+	to->combinations = 1;
+	to->key = palloc0(sizeof(TuneKey) * JB_ROOT_COUNT(space));
+	key = to->key;
+	it = JsonbIteratorInit(&space->root);
+	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			key->name = pnstrdup(v.val.string.val, v.val.string.len);
+		if (token != WJB_VALUE)
+			continue;
+		read_values(&v, key);
+		for (int i = 0; i < key->n; i++)
+		{
+			JobConfig scratch = *config;
+
+			train_config_set(key->name, &key->value[i], &scratch);
+		}
+		to->combinations *= key->n;
+		to->n_keys++;
+		key++;
+	}
+}
+
+Jsonb *
+tune_space_default(const JobConfig *config)
+{
+	const char *text;
+
+	if (config->retrieval)
+		text = "{\"loss\": [\"ials\"], \"dim\": [16, 32, 64, 128], "
+			   "\"regularization\": [0.001, 0.003, 0.01, 0.03], "
+			   "\"alpha0\": [0.03, 0.1, 0.3, 1]}";
+	else if (config->ranking_loss == LOSS_MSE ||
+			 config->ranking_loss == LOSS_BINARY)
+		text = "{\"dim\": [8, 16, 32], \"hidden\": [[64], [256, 64]], "
+			   "\"learning_rate\": [0.001, 0.003, 0.01, 0.03]}";
+	else
+		text = "{\"ranking_loss\": [\"gibbs\", \"ordinal\"], "
+			   "\"dim\": [4, 8, 12, 16, 24], \"implicit\": [true, false]}";
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+}
+
+/* combination number c, keys as digits, the last one fastest */
+static void
+take_combination(const TuneSpace *space, int64 c, int *choice)
+{
+	for (int k = space->n_keys - 1; k >= 0; k--)
+	{
+		choice[k] = (int) (c % space->key[k].n);
+		c /= space->key[k].n;
+	}
+}
+
+static bool
+is_new(const TuneSpace *space, const TuneTrial *trials, int n,
+	   const int *choice)
+{
+	for (int i = 1; i < n; i++)
+		if (memcmp(trials[i].choice, choice, sizeof(int) * space->n_keys) == 0)
+			return false;
+	return true;
+}
+
+int
+tune_space_trials(const TuneSpace *space, int most, uint64 seed,
+				  TuneTrial **trials)
+{
+	bool all = space->combinations <= most;
+	int n = all ? (int) space->combinations : most;
+	TuneTrial *t = palloc0(sizeof(TuneTrial) * (n + 1));
+	Rng rng;
+
+	rng_init(&rng, seed, 0);
+	for (int i = 1; i <= n; i++)
+	{
+		t[i].number = i;
+		t[i].choice = palloc(sizeof(int) * space->n_keys);
+		if (all)
+		{
+			take_combination(space, i - 1, t[i].choice);
+			continue;
+		}
+		do
+			for (int k = 0; k < space->n_keys; k++)
+				t[i].choice[k] =
+					(int) rng_below(&rng, (uint64) space->key[k].n);
+		while (!is_new(space, t, i, t[i].choice));
+	}
+	*trials = t;
+	return n + 1;
+}
+
+void
+tune_space_apply(const TuneSpace *space, const TuneTrial *trial,
+				 JobConfig *config)
+{
+	for (int k = 0; k < space->n_keys && trial->choice != NULL; k++)
+		train_config_set(space->key[k].name,
+						 &space->key[k].value[trial->choice[k]], config);
+}
+
+Jsonb *
+tune_space_params(const TuneSpace *space, const TuneTrial *trial)
+{
+	JsonbParseState *state = NULL;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	for (int k = 0; k < space->n_keys && trial->choice != NULL; k++)
+	{
+		JsonbValue name;
+
+		name.type = jbvString;
+		name.val.string.val = space->key[k].name;
+		name.val.string.len = (int) strlen(space->key[k].name);
+		pushJsonbValue(&state, WJB_KEY, &name);
+		pushJsonbValue(&state, WJB_VALUE,
+					   &space->key[k].value[trial->choice[k]]);
+	}
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}

@@ -1,0 +1,364 @@
+/*
+ * train_tune.c
+ *		The SQL function recsys_tune: options chosen by successive halving.
+ *
+ * Trials are combinations of options out of a space; trial 0 is what the
+ * model has now, trained to its end, which also says how many epochs an end
+ * is. The others start with a small share of the epochs; the best third of
+ * each rung goes on to the next with three times as many (Jamieson,
+ * Talwalkar 2016), from the start again, so that a learner whose step
+ * depends on the number of epochs is judged rightly. Whatever comes to the
+ * last rung has had all its epochs and is compared with trial 0. All see
+ * the same validation rows, held out of the model's ratings, and all read
+ * under the caller's snapshot. The best is trained on all rows and becomes
+ * the model's next version.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "tcop/utility.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "pg/pg_module.h"
+#include "store/store_publish.h"
+#include "train/train_tune.h"
+
+#define MAX_TRIALS 1000
+#define REDUCTION 3 /* of the trials from rung to rung */
+#define MAX_RUNGS 4
+
+typedef struct Tune
+{
+	TrainArgs args; /* of the model as it was trained */
+	TuneSpace space;
+	int n; /* trials, trial 0 among them */
+	TuneTrial *trial;
+	const char *metric;
+	bool smaller; /* the smaller the metric the better */
+	int full;     /* epochs of trial 0 */
+	TimestampTz started;
+	TimestampTz deadline;
+	int n_log;
+	int max_log;
+	JobLog *log;
+} Tune;
+
+static bool
+is_error(const char *metric)
+{
+	return strcmp(metric, "rmse") == 0 || strcmp(metric, "mae") == 0 ||
+		   strcmp(metric, "log_loss") == 0;
+}
+
+static bool
+is_of_ranking(const char *metric)
+{
+	return is_error(metric) || strcmp(metric, "auc") == 0;
+}
+
+/* the arguments that the model was trained with, from the catalog */
+static void
+args_of_model(const char *name, TrainArgs *args)
+{
+	StoreModel model;
+	Jsonb *config;
+
+	store_get(name, &model);
+	memset(args, 0, sizeof(*args));
+	args->schema = model.schema;
+	args->name = model.name;
+	args->ratings = model.ratings;
+	if (get_rel_name(args->ratings) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("the ratings of model \"%s\" are not there any more",
+						NameStr(model.name)),
+				 errhint("Train it anew by recsys_train.")));
+	args->user_col = model.user_col;
+	args->item_col = model.item_col;
+	args->rating_col = model.rating_col;
+	args->time_col = model.time_col;
+	train_config_default(&args->config);
+	config = store_config(&model);
+	if (config != NULL)
+		train_config_read(config, args);
+	args->config.retrieval = model.dim > 0;
+	args->config.ranking = model.ranking != RANKING_NONE;
+	args->max_seconds = recsys_max_train_time;
+	store_check_target(args->schema, NameStr(args->name));
+	train_columns_check(args);
+}
+
+static const char *
+default_metric(const JobConfig *config)
+{
+	if (config->retrieval)
+		return "ndcg@10";
+	return config->ranking_loss == LOSS_BINARY ? "log_loss" : "rmse";
+}
+
+static void
+check_metric(Tune *t)
+{
+	const JobConfig *c = &t->args.config;
+
+	t->smaller = is_error(t->metric);
+	if (is_of_ranking(t->metric) ? c->ranking : c->retrieval)
+		return;
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("model \"%s\" has no stage that \"%s\" measures",
+						   NameStr(t->args.name), t->metric)));
+}
+
+/* how a trial trains: one stage, on the training part alone */
+static void
+trial_config(const Tune *t, const TuneTrial *trial, int epochs,
+			 JobConfig *config)
+{
+	*config = t->args.config;
+	tune_space_apply(&t->space, trial, config);
+	config->retrieval = !is_of_ranking(t->metric);
+	config->ranking = !config->retrieval;
+	config->refit = 0;
+	if (isnan(config->valid_fraction) || config->valid_fraction <= 0)
+		config->valid_fraction = 0.1f;
+	if (epochs > 0)
+		config->epochs = epochs;
+}
+
+static double
+metric_of(const Tune *t, const JobOutput *out)
+{
+	StringInfoData known;
+
+	initStringInfo(&known);
+	for (int i = 0; i < out->n_metrics; i++)
+	{
+		const JobMetric *m = &out->metrics[i];
+		char *name =
+			m->k > 0 ? psprintf("%s@%d", m->name, m->k) : pstrdup(m->name);
+
+		if (strcmp(name, t->metric) == 0)
+			return m->value;
+		appendStringInfo(&known, "%s%s", i > 0 ? ", " : "", name);
+	}
+	if (out->n_metrics == 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("there are too few ratings to hold some out")));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("unknown metric \"%s\"", t->metric),
+					errhint("Known ones: %s.", known.data)));
+	return NAN;
+}
+
+static void
+log_trial(Tune *t, const TuneTrial *trial)
+{
+	JobLog *log;
+
+	if (t->n_log == t->max_log)
+		return;
+	log = &t->log[t->n_log++];
+	memset(log, 0, sizeof(*log));
+	snprintf(log->stage, sizeof(log->stage), "tune %d", trial->number);
+	log->epoch = trial->epochs;
+	log->train_loss = NAN;
+	strlcpy(log->metric, t->metric, sizeof(log->metric));
+	log->value = trial->value;
+	log->seconds =
+		(double) (GetCurrentTimestamp() - t->started) / USECS_PER_SEC;
+}
+
+/* epochs 0: as many as the learner takes by itself */
+static void
+run_trial(Tune *t, TuneTrial *trial, int epochs)
+{
+	TrainArgs args = t->args;
+	TrainTeam team;
+	TrainInput input;
+	TrainTimes times;
+	TimestampTz started = GetCurrentTimestamp();
+
+	trial_config(t, trial, epochs, &args.config);
+	train_compute(&args, t->deadline, &team, &input, &times);
+	trial->value = NAN; /* diverged */
+	if (train_team_status(&team) != RS_DIVERGED)
+	{
+		train_team_check(&team);
+		trial->value = metric_of(t, &team.job->output);
+	}
+	trial->epochs = Max(team.job->output.epochs, 1);
+	train_team_stop(&team);
+	MemoryContextDelete(input.rows.context);
+	trial->seconds +=
+		(double) (GetCurrentTimestamp() - started) / USECS_PER_SEC;
+	log_trial(t, trial);
+}
+
+static bool
+is_better(const Tune *t, const TuneTrial *a, const TuneTrial *b)
+{
+	if (isnan(a->value) || isnan(b->value))
+		return !isnan(a->value) && isnan(b->value);
+	return t->smaller ? a->value < b->value : a->value > b->value;
+}
+
+static void
+swap_trials(TuneTrial *a, TuneTrial *b)
+{
+	TuneTrial c = *a;
+
+	*a = *b;
+	*b = c;
+}
+
+/* the best n of m trials first; those of equal value in their order */
+static void
+best_first(const Tune *t, TuneTrial *trial, int n)
+{
+	for (int i = 1; i < n; i++)
+		for (int j = i; j > 0 && is_better(t, &trial[j], &trial[j - 1]); j--)
+			swap_trials(&trial[j], &trial[j - 1]);
+}
+
+/* so many of the trials are left in the last rung */
+static int
+rungs_for(int trials, int full)
+{
+	int rungs = 1;
+
+	while (rungs < MAX_RUNGS && trials > REDUCTION && full >= 2 * REDUCTION)
+	{
+		trials = (trials + REDUCTION - 1) / REDUCTION;
+		full /= REDUCTION;
+		rungs++;
+	}
+	return rungs;
+}
+
+/* epochs of a trial in a rung, 0 in the last one */
+static int
+budget(const Tune *t, const TuneTrial *trial, int rungs_left)
+{
+	JobConfig config;
+	int epochs;
+
+	trial_config(t, trial, 0, &config);
+	epochs = config.epochs > 0 ? config.epochs : t->full;
+	if (rungs_left == 0)
+		return 0;
+	for (int i = 0; i < rungs_left; i++)
+		epochs = (epochs + REDUCTION - 1) / REDUCTION;
+	return epochs;
+}
+
+/* trials are ordered afterwards: those of the last rung, best first, ... */
+static void
+run_rungs(Tune *t)
+{
+	TuneTrial *trial = t->trial;
+	int alive = t->n - 1;
+	int rungs;
+
+	run_trial(t, &trial[0], 0);
+	t->full = trial[0].epochs;
+	rungs = rungs_for(alive, t->full);
+	for (int r = 0; r < rungs; r++)
+	{
+		ereport(NOTICE, (errmsg("tuning: rung %d of %d, %d trials", r + 1,
+								rungs, alive)));
+		for (int i = 1; i <= alive; i++)
+			run_trial(t, &trial[i], budget(t, &trial[i], rungs - 1 - r));
+		best_first(t, trial + 1, alive);
+		if (r < rungs - 1)
+			alive = (alive + REDUCTION - 1) / REDUCTION;
+	}
+	/* trial 0 among those that had all epochs */
+	best_first(t, trial, alive + 1);
+}
+
+static void
+answer_trials(FunctionCallInfo fcinfo, const Tune *t)
+{
+	ReturnSetInfo *set = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	for (int i = 0; i < t->n; i++)
+	{
+		const TuneTrial *trial = &t->trial[i];
+		Datum v[7];
+		bool nulls[7] = {false};
+
+		v[0] = Int32GetDatum(trial->number);
+		v[1] = JsonbPGetDatum(tune_space_params(&t->space, trial));
+		v[2] = Int32GetDatum(trial->epochs);
+		v[3] = CStringGetTextDatum(t->metric);
+		v[4] = Float8GetDatum(trial->value);
+		nulls[4] = isnan(trial->value);
+		v[5] = Float8GetDatum(trial->seconds);
+		v[6] = BoolGetDatum(i == 0);
+		tuplestore_putvalues(set->setResult, set->setDesc, v, nulls);
+	}
+}
+
+static void
+read_arguments(FunctionCallInfo fcinfo, Tune *t)
+{
+	int most;
+
+	for (int i = 0; i < 5; i++)
+		if (PG_ARGISNULL(i) && (i == 2 || i == 4))
+			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+							errmsg("%s must not be NULL",
+								   i == 2 ? "trials" : "seed")));
+	args_of_model(PG_ARGISNULL(0) ? NULL
+								  : text_to_cstring(PG_GETARG_TEXT_PP(0)),
+				  &t->args);
+	t->metric = PG_ARGISNULL(3) ? default_metric(&t->args.config)
+								: text_to_cstring(PG_GETARG_TEXT_PP(3));
+	check_metric(t);
+	most = PG_GETARG_INT32(2);
+	if (most < 1 || most > MAX_TRIALS)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("trials must be between 1 and %d, not %d",
+							   MAX_TRIALS, most)));
+	tune_space_read(PG_ARGISNULL(1) ? tune_space_default(&t->args.config)
+									: PG_GETARG_JSONB_P(1),
+					&t->args.config, &t->space);
+	t->n = tune_space_trials(&t->space, most, (uint64) PG_GETARG_INT64(4),
+							 &t->trial);
+	t->max_log = Min(JOB_MAX_LOG, 2 * t->n + MAX_RUNGS);
+	t->log = palloc(sizeof(JobLog) * t->max_log);
+}
+
+PG_FUNCTION_INFO_V1(recsys_tune);
+Datum
+recsys_tune(PG_FUNCTION_ARGS)
+{
+	Tune *t = palloc0(sizeof(Tune));
+	TrainResult result = {0};
+
+	PreventCommandIfReadOnly("recsys_tune()");
+	PreventCommandDuringRecovery("recsys_tune()");
+	read_arguments(fcinfo, t);
+	InitMaterializedSRF(fcinfo, 0);
+	store_lock(t->args.schema, NameStr(t->args.name), false, true);
+	t->started = GetCurrentTimestamp();
+	t->deadline = train_deadline(&t->args, t->started);
+	run_rungs(t);
+	if (isnan(t->trial[0].value))
+		ereport(ERROR, (errcode(ERRCODE_FLOATING_POINT_EXCEPTION),
+						errmsg("every trial diverged")));
+	ereport(NOTICE, (errmsg("tuning: trial %d is the best, %s %.5g",
+							t->trial[0].number, t->metric, t->trial[0].value)));
+	tune_space_apply(&t->space, &t->trial[0], &t->args.config);
+	train_here(&t->args, t->log, t->n_log, &result);
+	answer_trials(fcinfo, t);
+	return (Datum) 0;
+}
