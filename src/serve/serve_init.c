@@ -8,7 +8,7 @@
 #include "pg/pg_module.h"
 #include "store/store_queries.h"
 
-void _PG_init(void);
+PGDLLEXPORT void _PG_init(void);
 
 void
 _PG_init(void)
