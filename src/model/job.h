@@ -51,7 +51,6 @@ typedef enum JobLoss
 	LOSS_AUTO,
 	LOSS_SOFTMAX, /* retrieval: in-batch or sampled softmax */
 	LOSS_IALS,    /* retrieval: implicit ALS, closed form */
-	LOSS_BPR,     /* retrieval */
 	LOSS_MSE,     /* ranking: MLP */
 	LOSS_BINARY,  /* ranking: MLP, clicks */
 	LOSS_GIBBS,   /* ranking: Bayesian factorization machine */

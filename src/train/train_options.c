@@ -51,7 +51,6 @@ static const OptionWord optimizers[] = {{"auto", OPTIMIZER_AUTO},
 static const OptionWord losses[] = {{"auto", LOSS_AUTO},
 									{"softmax", LOSS_SOFTMAX},
 									{"ials", LOSS_IALS},
-									{"bpr", LOSS_BPR},
 									{NULL, 0}};
 static const OptionWord ranking_losses[] = {{"auto", LOSS_AUTO},
 											{"mse", LOSS_MSE},

@@ -1,6 +1,7 @@
 """Quality and time of the learners beside the peers, in the same run.
 
-usage: learners.py [--runs N] [PART ...], parts: tutorial u1 yelp als workers
+usage: learners.py [--runs N] [PART ...], parts: tutorial u1 yelp curves als
+workers softmax large
 Ours is trained by SQL and measured from what lies in the model's tables, by
 the same code as the peers. Peers: EASE and implicit ALS in plain numpy
 (quality), implicit and myFM and Surprise (quality and time)."""
@@ -8,93 +9,15 @@ the same code as the peers. Peers: EASE and implicit ALS in plain numpy
 import argparse
 import contextlib
 import os
-import struct
 import time
 
 import numpy as np
 
 import sets
-from common import (Server, copy_pairs, copy_rows, machine, median, ratios,
-                    table, timed)
-
-
-# --- ours
-
-def embeddings(c, table_name, key, column="embedding"):
-    """(keys, vectors) of a model's table with integer keys, by COPY."""
-    data = bytearray()
-    sql = (f"COPY (SELECT {key}::int4, {column} FROM {table_name} ORDER BY 1)"
-           " TO STDOUT BINARY")
-    with c.cursor().copy(sql) as copy:
-        for block in copy:
-            data += block
-    d = struct.unpack(">h", data[19 + 14:19 + 16])[0]
-    row = np.dtype([("c", ">i2"), ("l1", ">i4"), ("id", ">i4"), ("l2", ">i4"),
-                    ("d", ">i2"), ("z", ">i2"), ("x", ">f4", (d,))])
-    rows = np.frombuffer(bytes(data), row, count=(len(data) - 21) // row.itemsize,
-                         offset=19)
-    return rows["id"].astype(int), rows["x"].astype("f4")
-
-
-def scores(c, model, users, items):
-    """A function (a, b) -> scores of users a .. b-1 for every item; users
-    and items that the model does not know get 0."""
-    u = v = None
-    for name, key, n in ((f"{model}_user", "user_id", users),
-                         (f"{model}_item", "item_id", items)):
-        ids, x = embeddings(c, name, key)
-        full = np.zeros((n, x.shape[1]), "f4")
-        full[ids] = x
-        u, v = v, full
-    return lambda a, b: u[a:b] @ v.T
-
-
-def train(c, source, **options):
-    """(seconds, what the row of recsys_train says of its choice)"""
-    model = options.pop("model", "bench")
-    text = ", ".join(f"{k} => {v}" for k, v in options.items())
-    t, rows = timed(lambda: c.execute(
-        f"SELECT * FROM recsys_train('{source}', model => '{model}'"
-        + (", " + text if text else "") + ")").fetchall())
-    return t, rows[0]
-
-
-# --- peers
-
-def ease(x, weight):
-    d = x.toarray().astype("f8")
-    p = np.linalg.inv(d.T @ d + weight * np.eye(d.shape[1]))
-    b = p / -np.diag(p)
-    np.fill_diagonal(b, 0)
-    s = d @ b
-    return lambda a, e: s[a:e]
-
-
-def ials(x, d, weight, unobserved, epochs=16, seed=0):
-    """Exact implicit ALS with frequency-scaled regularisation (nu = 1)."""
-    g = np.random.default_rng(seed)
-    w, h = (g.normal(0, .1 / np.sqrt(d), (n, d)) for n in x.shape)
-
-    def half(a, b, rows):
-        gram = unobserved * b.T @ b
-        for i in range(len(a)):
-            mine = b[rows.indices[rows.indptr[i]:rows.indptr[i + 1]]]
-            ridge = weight * (len(mine) + unobserved * len(b))
-            a[i] = np.linalg.solve(mine.T @ mine + gram + ridge * np.eye(d),
-                                   mine.sum(0))
-    columns = x.T.tocsr()
-    for _ in range(epochs):
-        half(w, h, x)
-        half(h, w, columns)
-    return lambda a, b: w[a:b] @ h.T
-
-
-def implicit_als(x, d, epochs, cg):
-    from implicit.als import AlternatingLeastSquares
-    m = AlternatingLeastSquares(factors=d, regularization=.05, alpha=20.,
-                                iterations=epochs, use_cg=cg, random_state=1)
-    t, _ = timed(lambda: m.fit(x, show_progress=False))
-    return t, lambda a, b: m.user_factors[a:b] @ m.item_factors.T
+import throughput
+from common import Server, machine, median, ratios, table, timed
+from trainers import (ease, ials, implicit_als, load_pairs, load_ratings,
+                      scores, train)
 
 
 # --- the tables
@@ -138,14 +61,6 @@ def tutorial(runs):
           [(n, *(f"{median([r[j] for r in rows]):.4f}" for j in range(3)),
             f"{median([r[3] for r in rows]):.2f}")
            for n, rows in found.items()])
-
-
-def load_ratings(c, name, rows):
-    c.execute(f"CREATE TABLE {name} (user_id int, item_id int, rating real, "
-              "ts bigint)")
-    copy_rows(c, name, ((int(u), int(i), float(r), int(t))
-                        for u, i, r, t in rows),
-              ["int4", "int4", "float4", "int8"])
 
 
 def one_hot(rows, users, items):
@@ -237,12 +152,6 @@ def u1(runs):
             f"{median([t for _, t in r]):.2f}") for n, r in found.items()])
 
 
-def load_pairs(c, name, pairs):
-    c.execute(f"CREATE TABLE {name} (user_id int, item_id int)")
-    copy_pairs(c, name, pairs)
-    c.execute(f"ANALYZE {name}")
-
-
 def yelp(runs):
     data = sets.yelp2018()
     if data is None:
@@ -325,7 +234,9 @@ def workers(runs):
 
 
 if __name__ == "__main__":
-    parts = {f.__name__: f for f in (tutorial, u1, yelp, als, workers)}
+    parts = {f.__name__: f for f in (
+        tutorial, u1, yelp, throughput.curves, als, workers,
+        throughput.softmax, throughput.large)}
     ap = argparse.ArgumentParser()
     ap.add_argument("--runs", type=int, default=3)
     ap.add_argument("part", nargs="*", metavar="PART", help=" ".join(parts))
