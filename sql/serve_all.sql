@@ -4,17 +4,9 @@ CREATE SCHEMA serve_all;
 SET search_path = serve_all, public;
 
 CREATE TABLE ratings (u text, i int, r real);
-CREATE FUNCTION register(model name, dim int, user_type regtype,
-	item_type regtype) RETURNS void
-LANGUAGE sql AS $$
-	INSERT INTO recsys_model VALUES (current_schema(), $1, 1,
-		'2020-01-01', 'ratings', 'u', 'i', 'r', '',
-		quote_ident($1 || '_user')::regclass,
-		quote_ident($1 || '_item')::regclass,
-		quote_ident($1 || '_param')::regclass,
-		$3, $4, $2, 0, 200, 1500, 800, 1, 0, '{retrieval}', '{}', '{}',
-		'{}', '{}', '');
-$$;
+\getenv sources PG_ABS_SRCDIR
+\set register :sources '/sql/include/register.sql'
+\i :register
 CREATE TABLE m_user AS
 	SELECT 'u' || u AS user_id, ('[' || (u * 7 % 101 - 50) || ',' ||
 		(u * 5 % 103 - 51) || ',' || (u * u) % 7 || ',0.5,-0.25]')::vector(5)
@@ -30,7 +22,7 @@ CREATE TABLE m_item AS
 	FROM generate_series(1, 1500) i;
 ALTER TABLE m_item ADD PRIMARY KEY (item_id);
 CREATE TABLE m_param (name text PRIMARY KEY, shape int[], value real[]);
-SELECT register('m', 5, 'text', 'int');
+SELECT register('m', 'text', 'int', 5);
 INSERT INTO ratings SELECT 'u' || u, 1400 + (u * j) % 200, 1
 	FROM generate_series(1, 300) u, generate_series(1, 60) j;
 INSERT INTO ratings VALUES (NULL, 1, 1), ('u1', NULL, 1);

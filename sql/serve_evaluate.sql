@@ -5,18 +5,9 @@ SET search_path = serve_evaluate, public;
 
 CREATE TABLE ratings (u int, i int, r real);
 CREATE TABLE test (LIKE ratings);
-CREATE FUNCTION register(model name, dim int, ranking int, user_type regtype,
-	item_type regtype) RETURNS void
-LANGUAGE sql AS $$
-	INSERT INTO recsys_model VALUES (current_schema(), $1, 1,
-		'2020-01-01', 'ratings', 'u', 'i', 'r', '',
-		quote_ident($1 || '_user')::regclass,
-		quote_ident($1 || '_item')::regclass,
-		quote_ident($1 || '_param')::regclass,
-		$4, $5, $2, $3, 40, 60, 800, 1, 0, '{retrieval,ranking}', '{}', '{}',
-		'{"rmse": 0.9, "ndcg@10": 0.25, "ndcg@5": 0.2}',
-		'{"rmse": 0.95, "ndcg@10": 0.125}', '');
-$$;
+\getenv sources PG_ABS_SRCDIR
+\set register :sources '/sql/include/register.sql'
+\i :register
 -- 40 users, 60 items, embeddings of 3 dimensions, pseudo-random
 CREATE TABLE m_user AS
 	SELECT u AS user_id, ('[' || (u * 7 % 11 - 5) || ',' || (u * 5 % 13 - 6) ||
@@ -33,7 +24,9 @@ CREATE TABLE m_item AS
 ALTER TABLE m_item ADD PRIMARY KEY (item_id);
 CREATE TABLE m_param (name text PRIMARY KEY, shape int[], value real[]);
 INSERT INTO m_param VALUES ('clamp', '{2}', '{1,5}');
-SELECT register('m', 3, 1, 'int', 'int');
+SELECT register('m', 'int', 'int', 3, 1);
+UPDATE recsys_model SET metrics = '{"rmse": 0.9, "ndcg@10": 0.25, "ndcg@5": 0.2}',
+	baseline = '{"rmse": 0.95, "ndcg@10": 0.125}';
 INSERT INTO ratings SELECT u, (u * 13 + j * j * 7) % 60 + 1, (u + j) % 5 + 1
 	FROM generate_series(1, 42) u, generate_series(1, 20) j;
 -- some test pairs are in the ratings table, users 41 and 42 and items above

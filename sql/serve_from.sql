@@ -3,16 +3,9 @@ SET client_min_messages = warning;
 CREATE SCHEMA serve_from;
 SET search_path = serve_from, public;
 CREATE TABLE ratings (u int, i int);
-CREATE FUNCTION register(model name, dim int, item_type regtype) RETURNS void
-LANGUAGE sql AS $$
-	INSERT INTO recsys_model VALUES (current_schema(), $1, 1,
-		'2020-01-01', 'ratings', 'u', 'i', '', '',
-		quote_ident($1 || '_user')::regclass,
-		quote_ident($1 || '_item')::regclass,
-		quote_ident($1 || '_param')::regclass,
-		'int', $3, $2, 0, 5, 8, 12, 1, 0, '{retrieval}', '{}', '{}', '{}',
-		'{}', '');
-$$;
+\getenv sources PG_ABS_SRCDIR
+\set register :sources '/sql/include/register.sql'
+\i :register
 CREATE TABLE default_user (user_id int PRIMARY KEY, embedding vector(2),
 	ranking vector, interactions int);
 CREATE TABLE default_item (item_id int PRIMARY KEY, embedding vector(2),
@@ -21,7 +14,7 @@ INSERT INTO default_item VALUES (10, '[3,1]', NULL, 5), (20, '[2,2]', NULL, 1),
 	(30, '[1,3]', NULL, 5), (40, '[0.5,0.25]', NULL, 2),
 	(50, '[-1,0]', NULL, 0), (60, NULL, NULL, 9);
 CREATE TABLE default_param (name text PRIMARY KEY, shape int[], value real[]);
-SELECT register('default', 2, 'int');
+SELECT register('default', 'int', 'int', 2, rating_col => '');
 -- no learner that is known: the mean, here [2,2]
 SELECT * FROM recommend_from(ARRAY[10, 30]);
 SELECT * FROM recommend_from(ARRAY[10, 30, 30, 10, 99, 99999999999], 2);

@@ -4,16 +4,9 @@ CREATE SCHEMA serve_predict;
 SET search_path = serve_predict, public;
 
 CREATE TABLE ratings (u int, i int, r real);
-CREATE FUNCTION register(model name, ranking int, user_type regtype,
-	item_type regtype) RETURNS void
-LANGUAGE sql AS $$
-	INSERT INTO recsys_model VALUES (current_schema(), $1, 1,
-		'2020-01-01', 'ratings', 'u', 'i', 'r', '',
-		quote_ident($1 || '_user')::regclass,
-		quote_ident($1 || '_item')::regclass,
-		quote_ident($1 || '_param')::regclass,
-		$3, $4, 0, $2, 3, 3, 9, 1, 0, '{ranking}', '{}', '{}', '{}', '{}', '');
-$$;
+\getenv sources PG_ABS_SRCDIR
+\set register :sources '/sql/include/register.sql'
+\i :register
 -- factors: <user, item>, clamped to 1 .. 5
 CREATE TABLE default_user (user_id int PRIMARY KEY, embedding vector,
 	ranking vector(3), interactions int);
@@ -25,7 +18,7 @@ INSERT INTO default_item VALUES (10, NULL, '[1,0.5,0.25]', 1),
 	(20, NULL, '[1,1,3]', 1), (30, NULL, '[-1,0,-1]', 1);
 CREATE TABLE default_param (name text PRIMARY KEY, shape int[], value real[]);
 INSERT INTO default_param VALUES ('clamp', '{2}', '{1,5}');
-SELECT register('default', 1, 'int', 'int');
+SELECT register('default', 'int', 'int', 0, 1);
 SELECT predict(1, 10), predict(1, 20), predict(2, 20), predict(2, 30);
 SELECT predict('1', '10'), predict(1, '10'), predict('1', 10);
 SELECT predict(2, 10, 'default'), predict(user_id => 2, item_id => 10);
@@ -83,7 +76,7 @@ CREATE TABLE mlp_param (name text PRIMARY KEY, shape int[], value real[]);
 INSERT INTO mlp_param VALUES ('kernel_0', '{2,2}', '{1,-1,1,-1}'),
 	('bias_0', '{2}', '{0,0.5}'), ('kernel_1', '{2,1}', '{1,10}'),
 	('bias_1', '{1}', '{0.25}');
-SELECT register('mlp', 2, 'text', 'text');
+SELECT register('mlp', 'text', 'text', 0, 2);
 SELECT predict('a', 'x', 'mlp'), predict('a', 'y', 'mlp'),
 	predict('b', 'y', 'mlp'), predict('c', 'z', 'mlp');
 SELECT * FROM rank_items('b', ARRAY['x', 'y', 'z'], 'mlp');

@@ -3,20 +3,10 @@ SET client_min_messages = warning;
 CREATE SCHEMA serve_recommend;
 SET search_path = serve_recommend, public;
 
--- writes the catalog row of a model whose tables exist
-CREATE FUNCTION register(model name, ratings regclass, dim int,
-	user_type regtype, item_type regtype, version int DEFAULT 1) RETURNS void
-LANGUAGE sql AS $$
-	INSERT INTO recsys_model VALUES (current_schema(), $1, $6,
-		'2020-01-01', $2, 'u', 'i', 'r', '',
-		quote_ident($1 || '_user')::regclass,
-		quote_ident($1 || '_item')::regclass,
-		quote_ident($1 || '_param')::regclass,
-		$4, $5, $3, 0, 5, 8, 12, 1, 0, '{retrieval}', '{}', '{}', '{}', '{}',
-		'');
-$$;
-
 CREATE TABLE ratings (u int, i int, r real);
+\getenv sources PG_ABS_SRCDIR
+\set register :sources '/sql/include/register.sql'
+\i :register
 INSERT INTO ratings VALUES (1, 10, 5), (1, 20, 3), (2, 10, 4), (3, 30, 1),
 	(3, 30, 2), (3, NULL, 2), (7, 80, 5), (7, 10, 1);
 CREATE INDEX ON ratings (u);
@@ -31,7 +21,7 @@ INSERT INTO default_item VALUES (10, '[3,1]', NULL, 5),
 	(50, '[-1,0]', NULL, 0), (60, '[2,2]', NULL, 3), (70, NULL, NULL, 9),
 	(80, '[0,0]', NULL, 7);
 CREATE TABLE default_param (name text PRIMARY KEY, shape int[], value real[]);
-SELECT register('default', 'ratings', 2, 'int', 'int');
+SELECT register('default', 'int', 'int', 2);
 
 -- an int4 literal and an unknown literal resolve
 SELECT * FROM recommend(1, 3);
@@ -192,7 +182,7 @@ INSERT INTO "Te xt_item" VALUES ('a', '[1,1]', NULL, 1),
 INSERT INTO text_ratings VALUES
 	('00000000-0000-0000-0000-000000000001', 'B', 1);
 CREATE TABLE "Te xt_param" (name text PRIMARY KEY, shape int[], value real[]);
-SELECT register('Te xt', 'text_ratings', 2, 'uuid', 'varchar');
+SELECT register('Te xt', 'uuid', 'varchar', 2, ratings => 'text_ratings');
 SELECT * FROM recommend('00000000-0000-0000-0000-000000000001', 9, 'Te xt');
 SELECT * FROM recommend('00000000000000000000000000000002', 2,
 	'serve_recommend.Te xt');
@@ -215,7 +205,7 @@ INSERT INTO num_item VALUES (9223372036854775807, '[1,1]', NULL, 1),
 	(-9223372036854775808, '[2,1]', NULL, 1), (3000000000, '[3,3]', NULL, 0);
 INSERT INTO num_ratings VALUES (1.500, 3000000000, 1), (2.0, 3000000000, 1);
 CREATE TABLE num_param (name text PRIMARY KEY, shape int[], value real[]);
-SELECT register('num', 'num_ratings', 2, 'numeric', 'int8');
+SELECT register('num', 'numeric', 'int8', 2, ratings => 'num_ratings');
 SELECT * FROM recommend('1.5', 9, 'num');
 SELECT * FROM recommend(2, 9, 'num');
 SELECT * FROM recommend_users(3000000000, 9, 'num', exclude_seen => false);

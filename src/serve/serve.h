@@ -196,6 +196,11 @@ extern ServeParams *serve_params_load(ServeTable *table, Size limit);
  * read by SQL. Valid until the next call of this function or of SPI.
  */
 extern ServePack *serve_cache_get(ServeTable *table);
+/*
+ * True when this session asks for the table for the first time and it has an
+ * index for inner products, which is ready sooner than a packed table.
+ */
+extern bool serve_cache_first(ServeTable *table);
 /* the same for parameters; never NULL */
 extern ServeParams *serve_cache_params(ServeTable *table);
 
@@ -275,9 +280,10 @@ extern void serve_put_popular(ServeTable *table, int64 k, const ServeMap *skip,
 							  ServeRows *rows);
 
 /* functions in serve_sql.c */
+/* exact: with recsys.target_recall = 1, whatever it is set to */
 extern int64 serve_sql_top(ServeTable *table, const Vector *query, bool cosine,
-						   int64 k, const ServeMap *skip, ServeRows *rows,
-						   const char *source);
+						   bool exact, int64 k, const ServeMap *skip,
+						   ServeRows *rows, const char *source);
 extern int64 serve_sql_popular(ServeTable *table, int64 k, const ServeMap *skip,
 							   ServeRows *rows);
 /* the mean ranking vector of all rows; NULL when there is none */

@@ -35,6 +35,7 @@
 #include "pg/pg_compat.h"
 #include "pg/pg_module.h"
 #include "serve/serve.h"
+#include "store/store_catalog.h"
 
 /* what of a snapshot says which transactions it sees */
 typedef struct SeenBy
@@ -71,6 +72,7 @@ typedef struct CacheEntry
 static MemoryContext cache_context = NULL;
 static CacheEntry *entries = NULL;
 static uint64 cache_clock = 0;
+static List *asked = NIL; /* tables of serve_cache_first */
 /* table being read now; invalid again when an invalidation arrives */
 static Oid loading = InvalidOid;
 
@@ -383,6 +385,22 @@ get_entry(ServeTable *table)
 	if (e->bytes > 0)
 		PredicateLockRelation(table->rel, GetActiveSnapshot());
 	return e;
+}
+
+bool
+serve_cache_first(ServeTable *table)
+{
+	Oid relid = RelationGetRelid(table->rel);
+	MemoryContext old;
+
+	init_cache();
+	if (!table->plain || find_entry(relid) != NULL ||
+		list_member_oid(asked, relid))
+		return false;
+	old = MemoryContextSwitchTo(cache_context);
+	asked = lappend_oid(asked, relid);
+	MemoryContextSwitchTo(old);
+	return OidIsValid(store_own_index(relid));
 }
 
 ServePack *

@@ -60,13 +60,14 @@ void
 serve_put_top(ServeTable *table, const Vector *query, bool cosine, int64 k,
 			  const ServeMap *skip, ServeRows *rows, const char *source)
 {
-	ServePack *pack = serve_cache_get(table);
+	bool first = !cosine && serve_cache_first(table);
+	ServePack *pack = first ? NULL : serve_cache_get(table);
 	ServeHit *hits;
 	int n;
 
 	if (pack == NULL)
 	{
-		serve_sql_top(table, query, cosine, k, skip, rows, source);
+		serve_sql_top(table, query, cosine, first, k, skip, rows, source);
 		return;
 	}
 	n = serve_scan_top(pack, query->x, cosine, k, skip, &hits);

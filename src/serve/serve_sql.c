@@ -3,15 +3,17 @@
  *		The same answers by plain SQL, for tables that are not packed.
  *
  * Taken when a table is larger than recsys.cache_size, has row-level
- * policies for the caller, or is no ordinary table. An index with the access
- * method ann gives the rows in order; a cursor reads on until k rows that
- * are not to be skipped have been found, so the answer is never short.
+ * policies for the caller, or is no ordinary table, and for the first
+ * question of a session. An index with the access method ann gives the rows
+ * in order; as many are asked for as must contain k that are not to be
+ * skipped, so the answer is never short.
  */
 #include "postgres.h"
 
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 
 #include "serve/serve.h"
@@ -144,8 +146,9 @@ run(ServeTable *table, const char *query, int nargs, Oid *types, Datum *values,
 }
 
 int64
-serve_sql_top(ServeTable *table, const Vector *query, bool cosine, int64 k,
-			  const ServeMap *skip, ServeRows *rows, const char *source)
+serve_sql_top(ServeTable *table, const Vector *query, bool cosine, bool exact,
+			  int64 k, const ServeMap *skip, ServeRows *rows,
+			  const char *source)
 {
 	char *key = serve_sql_column(table, table->key_att);
 	char *embedding = serve_sql_column(table, table->vector_att);
@@ -153,14 +156,25 @@ serve_sql_top(ServeTable *table, const Vector *query, bool cosine, int64 k,
 							  serve_operator(table, cosine ? "<=>" : "<#>"));
 	Form_pg_attribute att =
 		TupleDescAttr(RelationGetDescr(table->rel), table->vector_att - 1);
+	/* so many rows have k that are not to be skipped; the planner must know */
 	char *text = psprintf(
-		"SELECT %s, %s (%s) FROM %s WHERE %s IS NOT NULL ORDER BY %s", key,
-		cosine ? "1 -" : "-", distance,
-		serve_table_name(RelationGetRelid(table->rel)), embedding, distance);
+		"SELECT %s, %s (%s) FROM %s WHERE %s IS NOT NULL ORDER BY %s LIMIT "
+		"%lld",
+		key, cosine ? "1 -" : "-", distance,
+		serve_table_name(RelationGetRelid(table->rel)), embedding, distance,
+		(long long) (k + (skip != NULL ? skip->used : 0)));
 	Datum value = PointerGetDatum(query);
 	Oid type = att->atttypid;
+	int level = NewGUCNestLevel();
+	int64 n;
 
-	return run(table, text, 1, &type, &value, k, skip, rows, source);
+	if (exact)
+		(void) set_config_option("recsys.target_recall", "1", PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+								 false);
+	n = run(table, text, 1, &type, &value, k, skip, rows, source);
+	AtEOXact_GUC(true, level);
+	return n;
 }
 
 int64
