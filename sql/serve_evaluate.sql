@@ -135,7 +135,7 @@ SELECT * FROM recsys_evaluate('m', 'test', '{10}');
 -- arguments
 SELECT * FROM recsys_evaluate('no_such_model', 'test');
 SELECT * FROM recsys_evaluate('m', 'no_such_table');
-SELECT * FROM recsys_evaluate('m', 1::oid::regclass);
+SELECT * FROM recsys_evaluate('m', 1::oid::regclass, exclude_seen => false);
 SELECT * FROM recsys_evaluate('m', 'test', NULL);
 SELECT * FROM recsys_evaluate('m', 'test', '{1,NULL}');
 SELECT * FROM recsys_evaluate('m', 'test', '{0}');

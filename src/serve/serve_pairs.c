@@ -166,6 +166,10 @@ serve_pairs_read(ServePairs *pairs, const StoreModel *model, Oid relation,
 	Reader r = {pairs, users, items, CurrentMemoryContext};
 	const char *rating = NULL;
 
+	if (get_rel_name(relation) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", relation)));
 	if (NameStr(model->rating_col)[0] != '\0')
 		rating = find_column(relation, NameStr(model->rating_col),
 							 guess ? store_rating_names : NULL);
