@@ -382,6 +382,8 @@ CREATE TABLE recsys_model (
 	metrics pg_catalog.jsonb NOT NULL,
 	baseline pg_catalog.jsonb NOT NULL,
 	choice pg_catalog.text NOT NULL,
+	user_features pg_catalog.regclass NOT NULL DEFAULT '-',
+	item_features pg_catalog.regclass NOT NULL DEFAULT '-',
 	PRIMARY KEY (schema, name)
 );
 
@@ -568,7 +570,7 @@ GRANT SELECT ON recsys_progress TO PUBLIC;
 -----------------------------------------------------------------------------
 
 -- The best items for a user. item_id is NULL when the items' keys are no
--- integers; source is model or popular.
+-- integers; source is model, features or popular.
 CREATE FUNCTION recommend(user_id bigint, k integer DEFAULT 10,
 	model name DEFAULT NULL, exclude_seen boolean DEFAULT true,
 	OUT rank integer, OUT item_id bigint, OUT item text,
@@ -692,6 +694,22 @@ CREATE FUNCTION recommend_from(items text[], k integer DEFAULT 10,
 	RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_recommend_from_text'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
+
+-- For somebody of whom features are all that is known: an object with
+-- columns of the users' table that the model was trained with.
+CREATE FUNCTION recommend_for_profile(features jsonb, k integer DEFAULT 10,
+	model name DEFAULT NULL, OUT rank integer, OUT item_id bigint,
+	OUT item text, OUT score double precision, OUT source text)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'recsys_recommend_for_profile'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
+
+-- Vectors from features, for rows that came into the tables of users' and
+-- items' features after the training; how many were added.
+CREATE FUNCTION recsys_refresh(model name DEFAULT 'default',
+	OUT users bigint, OUT items bigint)
+	AS 'MODULE_PATHNAME', 'recsys_refresh'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 -- How good a model is on a test table, beside most popular or, for rmse and
 -- mae, beside damped means; without a table what training found on the

@@ -63,6 +63,23 @@ INSERT INTO fea_d SELECT i, (ARRAY['NaN', '1e100', '-1e100', '0'])[1 + i % 4]::n
 SELECT try('users => ''fea_d'''), sound();
 UPDATE fea_d SET v = '[3e38,-3e38]';
 SELECT try('users => ''fea_d'', user_features => ''{v}'''), sound();
+-- arrays with NULLs and without elements, texts of delimiters, NaN in arrays, dates beyond a calendar
+CREATE TABLE fea_n AS SELECT i AS user_id, (ARRAY['{NULL,1}', '{}', NULL, '{NaN,Infinity}', '{1e38,-1e38}'])[1 + i % 5]::real[] AS x, (ARRAY['|', '', ' | |', 'a||b', 'a', NULL])[1 + i % 6] AS parts,
+	(ARRAY['infinity', '-infinity', '4713-01-01 BC', '5874897-12-31', NULL])[1 + i % 5]::date AS d, (ARRAY['{NULL}', '{}', '{1,NULL}', NULL])[1 + i % 4]::int[] AS ints FROM generate_series(0, 45) i;
+SELECT c, try(format('users => ''fea_n'', user_features => %L', c)), sound() FROM unnest(ARRAY['{parts}', '{d}', '{ints}', '{parts,d,ints}']) c;
+SELECT name FROM fea_m_param WHERE name LIKE 'value/%' ORDER BY name COLLATE "C";
+SELECT try('users => ''fea_n'', user_features => ''{x}''');
+UPDATE fea_n SET x = NULL WHERE cardinality(x) <> 2;
+SELECT try('users => ''fea_n'', user_features => ''{x}'''), sound();
+-- one key has features, all others none; one date for all
+UPDATE fea_n SET x = NULL, parts = NULL, d = '2020-01-01', ints = NULL WHERE user_id > 0;
+SELECT try('users => ''fea_n'''), sound();
+UPDATE fea_n SET d = '2020-01-01';
+SELECT try('users => ''fea_n'', user_features => ''{d}'''), sound();
+-- words of long texts; combinations of many parts
+CREATE TABLE fea_p AS SELECT i AS item_id, 'Word' || i % 9 || ' of text ' || i || repeat(' und', i) AS story, repeat('x', 200 + i) AS long, 'p' || i % 5 || ',p' || i % 7 || ', p' || i % 11 AS parts FROM generate_series(0, 59) i;
+SELECT try('items => ''fea_p'''), sound();
+SELECT name FROM fea_m_param WHERE name LIKE 'feature/%' OR name LIKE 'value/item/story/%' ORDER BY name COLLATE "C";
 CREATE TABLE fea_m AS SELECT i AS item_id, 'c' || i AS c FROM generate_series(0, 30000) i;
 SELECT try('items => ''fea_m'', item_features => ''{c}'', epochs => 2'), sound();
 
@@ -80,6 +97,6 @@ SELECT recsys_drop('fea_m');
 DROP FUNCTION try(text);
 DROP FUNCTION sound();
 DROP FUNCTION digest();
-DROP TABLE fea_r, fea_u, fea_i, fea_w, fea_v, fea_d, fea_m, fea_s, fea_t;
+DROP TABLE fea_r, fea_u, fea_i, fea_w, fea_v, fea_d, fea_m, fea_s, fea_t, fea_n, fea_p;
 DROP TYPE fea_mood;
 DROP DOMAIN fea_code;

@@ -257,3 +257,44 @@ feature_prior_fit(Team *team, FeaturePrior *fp, int ld, const float *factors)
 	times(team, fp, ld, fp->a, fp->prior);
 	return team_barrier(team);
 }
+
+void
+feature_prior_map(const Team *team, const FeaturePrior *fp, int ld, int dim,
+				  float scale, float *map, int k, int blocks)
+{
+	int64_t from;
+	int64_t to;
+
+	team_range(team, fp->n_cols, &from, &to);
+	for (int64_t c = from; c < to; c++)
+	{
+		const float *a = fp->a + (size_t) c * (size_t) ld;
+		float *out =
+			map + ((size_t) c * (size_t) blocks + (size_t) k) * (size_t) dim;
+
+		for (int j = 0; j < dim; j++)
+			out[j] = a[j] * scale;
+	}
+}
+
+void
+feature_prior_place(const Team *team, const FeaturePrior *fp,
+					const DatasetSide *side, const float *map, int width,
+					float *rows)
+{
+	size_t w = (size_t) width;
+	int64_t from;
+	int64_t to;
+
+	team_range(team, fp->n_rows, &from, &to);
+	for (int64_t r = from; r < to; r++)
+	{
+		float *out = rows + (size_t) r * w;
+
+		if (side->end[r] > side->ptr[r])
+			continue;
+		memcpy(out, map + (size_t) (fp->n_cols - 1) * w, sizeof(float) * w);
+		for (int64_t e = fp->ptr[r]; e < fp->ptr[r + 1]; e++)
+			vec_axpy(fp->val[e], map + (size_t) fp->col[e] * w, out, width);
+	}
+}

@@ -17,6 +17,7 @@
 #include "math/arena.h"
 #include "math/status.h"
 #include "math/team.h"
+#include "model/dataset.h"
 #include "model/job.h"
 
 typedef struct FeaturePrior
@@ -50,5 +51,17 @@ extern RsStatus feature_prior_init(Arena *arena, const JobShared *job,
  */
 extern RsStatus feature_prior_fit(Team *team, FeaturePrior *fp, int ld,
 								  const float *factors);
+
+/*
+ * The coefficients of the last fit, times scale, as block k of the `blocks`
+ * blocks of dim columns of map (n_cols, blocks * dim).
+ */
+extern void feature_prior_map(const Team *team, const FeaturePrior *fp, int ld,
+							  int dim, float scale, float *map, int k,
+							  int blocks);
+/* rows (n_rows, width) of the side that have no interactions: F map */
+extern void feature_prior_place(const Team *team, const FeaturePrior *fp,
+								const DatasetSide *side, const float *map,
+								int width, float *rows);
 
 #endif

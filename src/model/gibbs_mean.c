@@ -25,7 +25,8 @@ gibbs_mean_layout(GibbsMean *m, Arena *arena, int rank, int dim,
 	m->used = m->samples = 0;
 	for (int side = 0; side < 2; side++)
 	{
-		size_t n = (size_t) (side == 0 ? n_users : n_items);
+		size_t n =
+			(size_t) (side == 0 ? n_users : n_items) + (size_t) m->extra[side];
 
 		m->rows[side] =
 			arena_alloc(arena, n * (size_t) m->columns, sizeof(float));
@@ -39,6 +40,16 @@ gibbs_mean_layout(GibbsMean *m, Arena *arena, int rank, int dim,
 	m->small = arena_alloc(arena, (size_t) RANK_CHUNKS * (size_t) m->columns,
 						   (size_t) rank * sizeof(float));
 	return ok && m->gram != NULL && m->small != NULL;
+}
+
+/* chunk c of the rows and, with the last one, the extra rows */
+static void
+all_rows(const GibbsMean *m, const GibbsSide *s, int c, int64_t *from,
+		 int64_t *to)
+{
+	gibbs_chunk(s->n, c, from, to);
+	if (c == RANK_CHUNKS - 1)
+		*to += m->extra[s->number];
 }
 
 /* small (columns, rank) of chunk c = rows^T basis over the chunk's rows */
@@ -81,7 +92,7 @@ expand_chunk(const GibbsMean *m, const GibbsSide *s, int c)
 	int64_t from;
 	int64_t to;
 
-	gibbs_chunk(s->n, c, &from, &to);
+	all_rows(m, s, c, &from, &to);
 	if (from == to)
 		return;
 	blas.sgemm(false, false, (int) (to - from), m->rank, m->used, 1,
@@ -192,7 +203,7 @@ orthonormalize(GibbsMean *m, Gibbs *g, int side)
 		int64_t to;
 		const double *inverse = l + r * r;
 
-		gibbs_chunk(s->n, c, &from, &to);
+		all_rows(m, s, c, &from, &to);
 		for (int64_t k = from; k < to; k++)
 		{
 			float *x = m->basis[side] + k * r;
@@ -239,7 +250,7 @@ store_basis(GibbsMean *m, Gibbs *g)
 			int64_t from;
 			int64_t to;
 
-			gibbs_chunk(g->side[side].n, c, &from, &to);
+			all_rows(m, &g->side[side], c, &from, &to);
 			for (int64_t k = from; k < to; k++)
 				memcpy(m->rows[side] + k * m->columns,
 					   m->basis[side] + k * m->rank,
@@ -269,6 +280,26 @@ compress(GibbsMean *m, Gibbs *g)
 	return team_barrier(g->run->team);
 }
 
+/* what features add to a vector in this sample, and the mean of all */
+static void
+add_extra(GibbsMean *m, const Gibbs *g, int side)
+{
+	const GibbsSide *s = &g->side[side];
+	int32_t cols = m->extra[side] - 1;
+	/* the tables' features are the last block */
+	const float *beta = s->beta + (size_t) (s->n_cols - cols) * g->width;
+
+	for (int32_t k = 0; k <= cols; k++)
+	{
+		const float *x = k < cols ? beta + (size_t) k * g->width : s->mu;
+		size_t row = (size_t) s->n + (size_t) k;
+
+		memcpy(m->rows[side] + row * (size_t) m->columns + m->used, x,
+			   sizeof(float) * (size_t) g->dim);
+		m->bias[side][row] += x[g->dim];
+	}
+}
+
 RsStatus
 gibbs_mean_add(GibbsMean *m, Gibbs *g)
 {
@@ -294,6 +325,8 @@ gibbs_mean_add(GibbsMean *m, Gibbs *g)
 				m->bias[side][k] += s->bias[k];
 			}
 		}
+		if (m->extra[side] > 0 && g->run->team->rank == 0)
+			add_extra(m, g, side);
 	}
 	m->used += g->dim;
 	m->samples++;

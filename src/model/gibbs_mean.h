@@ -11,6 +11,8 @@
  *
  * When the columns are full, Y = orthonormal basis of the users' range (a few
  * power iterations from random starts), users <- Y, items <- items users^T Y.
+ * All of that is linear in a row, so that more rows, which the basis is not
+ * made for, can come along: what features add to a vector.
  */
 #ifndef RECSYS_GIBBS_MEAN_H
 #define RECSYS_GIBBS_MEAN_H
@@ -19,18 +21,20 @@
 
 typedef struct GibbsMean
 {
-	int rank;        /* R */
-	int columns;     /* R plus room for samples */
-	int used;        /* columns filled */
-	int samples;     /* so far */
-	float *rows[2];  /* (n, columns) of users and of items, shared */
-	float *basis[2]; /* (n, rank) shared */
-	double *bias[2]; /* (n) sums of biases, shared */
+	int rank;    /* R */
+	int columns; /* R plus room for samples */
+	int used;    /* columns filled */
+	int samples; /* so far */
+	/* columns of the tables of features and one for what all get; or 0 */
+	int32_t extra[2];
+	float *rows[2];  /* (n + extra, columns) of users and items, shared */
+	float *basis[2]; /* (n + extra, rank) shared */
+	double *bias[2]; /* (n + extra) sums of biases, shared */
 	double *gram;    /* (RANK_CHUNKS, rank, rank) shared */
 	float *small;    /* (RANK_CHUNKS, columns, rank) shared */
 } GibbsMean;
 
-/* a dry arena measures; false when it is full */
+/* a dry arena measures; false when it is full; extra set before */
 extern bool gibbs_mean_layout(GibbsMean *m, Arena *arena, int rank, int dim,
 							  int32_t n_users, int32_t n_items);
 extern RsStatus gibbs_mean_add(GibbsMean *m, Gibbs *g);

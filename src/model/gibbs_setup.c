@@ -165,6 +165,10 @@ gibbs_layout(GibbsTrain *t, Arena *arena, const JobInput *in, int workers)
 	g->full = g->dim + 1;
 	g->width = width_of(g->full);
 	count_columns(t, in);
+	for (int k = 0; k < 2; k++)
+		t->mean.extra[k] = t->plan.given[k]
+							   ? (k == 0 ? &in->users : &in->items)->n_cols + 1
+							   : 0;
 	g->sums_width =
 		(2 + (g->side[0].n_sets > g->side[1].n_sets ? g->side[0].n_sets
 													: g->side[1].n_sets)) *
@@ -186,8 +190,10 @@ gibbs_layout(GibbsTrain *t, Arena *arena, const JobInput *in, int workers)
 	{
 		size_t n = (size_t) (k == 0 ? in->n_users : in->n_items);
 
-		t->out[k] =
-			arena_alloc(arena, n * ((size_t) t->plan.rank + 3), sizeof(float));
+		t->out[k] = arena_alloc(arena,
+								(n + (size_t) t->mean.extra[k]) *
+									((size_t) t->plan.rank + 3),
+								sizeof(float));
 		t->noise_sum[k] = arena_alloc(arena, n, sizeof(double));
 		ok = t->out[k] != NULL && t->noise_sum[k] != NULL;
 		if (ok && t->plan.given[k])
@@ -321,7 +327,8 @@ init_side(GibbsTrain *t, GibbsSide *s)
 
 		t->root[s->number][r] = (float) (1 / sqrt(n > 1 ? n : 1));
 	}
-	memset(t->mean.bias[s->number], 0, sizeof(double) * (size_t) s->n);
+	memset(t->mean.bias[s->number], 0,
+		   sizeof(double) * (size_t) (s->n + t->mean.extra[s->number]));
 	memset(t->noise_sum[s->number], 0, sizeof(double) * (size_t) s->n);
 	gibbs_init_side(&t->g, s);
 }

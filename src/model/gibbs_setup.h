@@ -42,7 +42,7 @@ typedef struct GibbsTrain
 	float *root[2]; /* (n) number of ratings ^ -1/2 */
 	float levels[GIBBS_MAX_LEVELS];
 	double cut_sum[GIBBS_MAX_LEVELS + 1];
-	float *out[2];        /* (n, rank + 2), one more for an ordinal model */
+	float *out[2]; /* (n + extra, rank + 2), one more for an ordinal model */
 	double *noise_sum[2]; /* (n) of noise variances, shared */
 	int32_t *pair; /* (2 PAIRS) rank 0: users and items to measure with */
 	double *pair_sum;

@@ -250,11 +250,21 @@ typedef struct JobOutput
 	size_t item_count;  /* int32 (n_items): interactions, for popularity */
 	size_t user_count;  /* int32 (n_users) */
 
+	/*
+	 * What features say of somebody without interactions: his vector is the
+	 * last row and the value of each encoded column times its row. 0: the
+	 * learner knows no features of that side.
+	 */
+	size_t user_map; /* float (columns of the users' features + 1, dim) */
+	size_t item_map;
+
 	JobRanking ranking;
 	int user_ranking_dim;
 	int item_ranking_dim;
-	size_t user_ranking; /* float (n_users, user_ranking_dim) */
-	size_t item_ranking; /* float (n_items, item_ranking_dim) */
+	size_t user_ranking;     /* float (n_users, user_ranking_dim) */
+	size_t item_ranking;     /* float (n_items, item_ranking_dim) */
+	size_t user_ranking_map; /* as user_map, of the ranking vectors */
+	size_t item_ranking_map;
 
 	int n_params;
 	JobParam params[JOB_MAX_PARAMS];

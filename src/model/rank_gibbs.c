@@ -174,33 +174,88 @@ tell_choice(GibbsTrain *t)
 	rank_add_choice(t->run, text);
 }
 
+static int
+vector_dim(const GibbsTrain *t)
+{
+	return t->mean.rank + (t->g.ordinal ? 3 : 2);
+}
+
+/*
+ * Row r as a stored vector: of a row, of what all have (the last of the
+ * extra ones), or what a feature adds.
+ */
+static void
+put_vector(const GibbsTrain *t, int side, int32_t r)
+{
+	const GibbsMean *m = &t->mean;
+	int32_t n = t->g.side[side].n;
+	bool whole = r < n || r == n + m->extra[side] - 1;
+	const float *x = m->basis[side] + (size_t) r * (size_t) m->rank;
+	float *to = t->out[side] + (size_t) r * (size_t) vector_dim(t);
+	float k = 1 / (float) m->samples;
+	float scale = t->g.ordinal ? 1 : (float) t->scale;
+	float b = (float) m->bias[side][r] * k * scale;
+
+	for (int f = 0; f < m->rank; f++)
+		to[f] = x[f] * (side == 0 ? 1 : k * scale);
+	if (side == 0 && whole && !t->g.ordinal)
+		b += (float) t->shift;
+	to[m->rank + side] = b;
+	to[m->rank + 1 - side] = whole ? 1 : 0;
+	if (t->g.ordinal)
+		to[m->rank + 2] = !whole  ? 0
+						  : r < n ? (float) t->noise_sum[side][r] * k
+								  : 1;
+}
+
+/* a row without ratings is what its features say, without the draws' noise */
+static void
+place_unrated(const GibbsTrain *t, int side)
+{
+	const GibbsSide *s = &t->g.side[side];
+	const GibbsBlock *given = &s->blocks[s->n_blocks - 1];
+	size_t dim = (size_t) vector_dim(t);
+	const float *map = t->out[side] + (size_t) s->n * dim;
+
+	for (int32_t r = 0; r < s->n; r++)
+	{
+		float *to = t->out[side] + (size_t) r * dim;
+
+		if (s->end[r] > s->ptr[r])
+			continue;
+		memcpy(to, map + (size_t) given->n_cols * dim, sizeof(float) * dim);
+		for (int64_t e = given->ptr[r]; e < given->end[r]; e++)
+			for (size_t f = 0; f < dim; f++)
+				to[f] += given->val[e] * map[(size_t) given->col[e] * dim + f];
+	}
+}
+
 static RsStatus
 output(GibbsTrain *t, const RankBias *bias)
 {
 	JobOutput *out = &t->run->job->output;
-	const GibbsMean *m = &t->mean;
-	int dim = m->rank + (t->g.ordinal ? 3 : 2);
-	float k = 1 / (float) m->samples;
-	float scale = t->g.ordinal ? 1 : (float) t->scale;
+	int dim = vector_dim(t);
+	float k = 1 / (float) t->mean.samples;
 	RsStatus st;
 
 	if (t->run->team->rank == 0)
 	{
-		for (int side = 0; side < 2; side++)
-			for (int32_t r = 0; r < t->g.side[side].n; r++)
-			{
-				float *to = t->out[side] + (size_t) r * (size_t) dim;
-				const float *x = m->basis[side] + (size_t) r * (size_t) m->rank;
-				float b = (float) m->bias[side][r] * k * scale;
+		size_t map[2] = {0, 0};
 
-				for (int f = 0; f < m->rank; f++)
-					to[f] = x[f] * (side == 0 ? 1 : k * scale);
-				to[m->rank] =
-					side == 0 ? b + (t->g.ordinal ? 0 : (float) t->shift) : 1;
-				to[m->rank + 1] = side == 0 ? 1 : b;
-				if (t->g.ordinal)
-					to[m->rank + 2] = (float) t->noise_sum[side][r] * k;
-			}
+		for (int side = 0; side < 2; side++)
+		{
+			int32_t n = t->g.side[side].n;
+
+			for (int32_t r = 0; r < n + t->mean.extra[side]; r++)
+				put_vector(t, side, r);
+			if (t->mean.extra[side] == 0)
+				continue;
+			place_unrated(t, side);
+			map[side] = job_offset(t->run->job,
+								   t->out[side] + (size_t) n * (size_t) dim);
+		}
+		out->user_ranking_map = map[0];
+		out->item_ranking_map = map[1];
 		out->ranking = RANKING_FACTOR;
 		out->user_ranking_dim = out->item_ranking_dim = dim;
 		out->user_ranking = job_offset(t->run->job, t->out[0]);

@@ -16,8 +16,7 @@
 #include <string.h>
 
 #include "math/dense.h"
-#include "model/feature_prior.h"
-#include "model/retrieval_int.h"
+#include "model/retrieval_prior.h"
 
 #define TUNE_DIM 32
 #define TUNE_FULL 500000 /* up to so many interactions use all dimensions */
@@ -50,11 +49,11 @@ typedef struct IalsRun
 	int most_trials;
 	bool fix_lambda;
 	bool fix_alpha0;
-	int starts;              /* models whose scores are averaged */
-	float *u;                /* (n_users, starts * dim) */
-	float *v;                /* (n_items, starts * dim) */
-	FeaturePrior user_prior; /* n_rows 0: no features */
-	FeaturePrior item_prior;
+	int starts; /* models whose scores are averaged */
+	float *u;   /* (n_users, starts * dim) */
+	float *v;   /* (n_items, starts * dim) */
+	RetrievalPrior user_prior;
+	RetrievalPrior item_prior;
 	float slope;        /* of the weights, 0: none */
 	float *user_weight; /* (n), NULL without ratings */
 	float *item_weight;
@@ -117,6 +116,7 @@ retrieval_ials_size(const JobConfig *config, const JobInput *input)
 	IalsConfig tune;
 	size_t size;
 	size_t other;
+	int ld;
 
 	ials_config(config, input, &c);
 	tune = c;
@@ -124,12 +124,13 @@ retrieval_ials_size(const JobConfig *config, const JobInput *input)
 	size = ials_size(&c, input->n_users, input->n_items);
 	other = ials_size(&tune, input->n_users, input->n_items);
 	size = size > other ? size : other;
-	size += feature_prior_size(&input->users, round_dim(c.dim));
-	size += feature_prior_size(&input->items, round_dim(c.dim));
 	if (wants_weights(input))
 		size += 2 * arena_need((size_t) input->n, sizeof(float)) +
 				arena_need((size_t) input->n, sizeof(int64_t));
+	ld = round_dim(c.dim);
 	c.dim *= count_starts(config, input);
+	size += retrieval_prior_size(&input->users, ld, c.dim) +
+			retrieval_prior_size(&input->items, ld, c.dim);
 	return size +
 		   arena_need((size_t) input->n_users * (size_t) c.dim, sizeof(float)) +
 		   arena_need((size_t) input->n_items * (size_t) c.dim, sizeof(float)) +
@@ -227,42 +228,18 @@ validate(IalsRun *run, double *value, double *ndcg)
 	return st;
 }
 
-/* factors of one side as its features explain them, into side->prior */
-static RsStatus
-fit_prior(IalsRun *run, FeaturePrior *fp, IalsSide *side, const float *factors)
-{
-	const IalsConfig *c = &run->als.config;
-	const DatasetSide *data = &side->data;
-	int64_t from;
-	int64_t to;
-	RsStatus st;
-
-	if (fp->n_rows == 0)
-		return RS_OK;
-	/* a row counts as much as its regularisation */
-	team_range(run->r->team, fp->n_rows, &from, &to);
-	for (int64_t r = from; r < to; r++)
-		fp->weight[r] = (float) pow((double) (data->end[r] - data->ptr[r]) +
-										(double) c->alpha0 * data->n_cols,
-									c->nu);
-	if ((st = team_barrier(run->r->team)) != RS_OK)
-		return st;
-	st = feature_prior_fit(run->r->team, fp, run->als.ld, factors);
-	side->prior = fp->prior;
-	return st;
-}
-
 static RsStatus
 epoch(IalsRun *run, IalsSide *users, IalsSide *items)
 {
 	Ials *als = &run->als;
 	Team *team = run->r->team;
-	RsStatus st = fit_prior(run, &run->user_prior, users, als->w);
+	RsStatus st =
+		retrieval_prior_fit(run->r, &run->user_prior, als, users, als->w);
 
 	if (st == RS_OK)
 		st = ials_half(team, als, users, als->w, als->h);
 	if (st == RS_OK)
-		st = fit_prior(run, &run->item_prior, items, als->h);
+		st = retrieval_prior_fit(run->r, &run->item_prior, als, items, als->h);
 	return st == RS_OK ? ials_half(team, als, items, als->h, als->w) : st;
 }
 
@@ -449,6 +426,25 @@ tune(IalsRun *run, IalsConfig *config)
 	return st;
 }
 
+/* what features alone say, and who has nothing else */
+static RsStatus
+finish(IalsRun *run, bool all, int k)
+{
+	const Ials *als = &run->als;
+	IalsSide users;
+	IalsSide items;
+	RsStatus st;
+
+	sides(run, all, &users, &items);
+	st = retrieval_prior_finish(run->r, &run->user_prior, als, &users, als->w,
+								1.0f / (float) run->starts, k, run->starts,
+								run->u);
+	return st == RS_OK
+			   ? retrieval_prior_finish(run->r, &run->item_prior, als, &items,
+										als->h, 1, k, run->starts, run->v)
+			   : st;
+}
+
 /* models from all starts, side by side in u and v */
 static RsStatus
 train_starts(IalsRun *run, const IalsConfig *config, int epochs, bool all)
@@ -471,6 +467,8 @@ train_starts(IalsRun *run, const IalsConfig *config, int epochs, bool all)
 		ials_copy(r->team, &run->als, run->als.h, r->ds->n_items, run->v, k,
 				  run->starts, 1);
 		st = team_barrier(r->team);
+		if (st == RS_OK)
+			st = finish(run, all, k);
 	}
 	return st;
 }
@@ -486,6 +484,8 @@ say(const IalsRun *run, const IalsConfig *c, int epochs)
 	out->epochs = epochs;
 	out->user_vector = job_offset(r->job, run->u);
 	out->item_vector = job_offset(r->job, run->v);
+	out->user_map = job_offset(r->job, run->user_prior.map);
+	out->item_map = job_offset(r->job, run->item_prior.map);
 	if (run->n_trials > 0)
 		snprintf(how, sizeof(how),
 				 ", the best of %d trials on %lld held-out interactions",
@@ -537,12 +537,12 @@ prepare(IalsRun *run, const IalsConfig *base)
 		return RS_NO_MEMORY;
 	st = ials_init(r->team, r->arena, &most, r->ds->n_users, r->ds->n_items,
 				   &run->als);
-	if (st == RS_OK && in->users.n_rows > 0)
-		st = feature_prior_init(r->arena, r->job, &in->users,
-								round_dim(base->dim), &run->user_prior);
-	if (st == RS_OK && in->items.n_rows > 0)
-		st = feature_prior_init(r->arena, r->job, &in->items,
-								round_dim(base->dim), &run->item_prior);
+	if (st == RS_OK)
+		st = retrieval_prior_init(r, &in->users, round_dim(base->dim), (int) d,
+								  &run->user_prior);
+	if (st == RS_OK)
+		st = retrieval_prior_init(r, &in->items, round_dim(base->dim), (int) d,
+								  &run->item_prior);
 	return st == RS_OK ? alloc_weights(run) : st;
 }
 

@@ -17,11 +17,13 @@
 #include "access/skey.h"
 #include "fmgr.h"
 #include "executor/spi.h"
+#include "utils/jsonb.h"
 #include "utils/rel.h"
 #include "utils/snapshot.h"
 #include "utils/tuplestore.h"
 
 #include "math/topk.h"
+#include "model/feature_code.h"
 #include "model/predict.h"
 #include "store/store.h"
 #include "type/vector.h"
@@ -73,8 +75,9 @@ typedef struct ServeTable
 	bool params;                 /* the parameters: no key and no vectors */
 	bool plain; /* may be read without the executor: no policies in force */
 	int version;
-	int dim;    /* of the vectors */
-	int64 rows; /* as the catalog has it: a hint */
+	int dim;            /* of the vectors */
+	int64 rows;         /* as the catalog has it: a hint */
+	int32 interactions; /* of the row read last, where they are asked for */
 } ServeTable;
 
 /*
@@ -107,6 +110,30 @@ typedef struct ServeParams
 	PredictParam *params;
 	Size bytes;
 } ServeParams;
+
+/* a column of a table of features, as the model knows it */
+typedef struct ServeFeature
+{
+	char *name; /* of the column */
+	FeatureKind kind;
+	char delimiter;
+	int n;             /* rows */
+	const float *rows; /* (n, 1 + width), see store.h */
+} ServeFeature;
+
+/* what a model has learnt of one side's features */
+typedef struct ServeFeatures
+{
+	ServeTable table; /* of parameters, open */
+	const char *side; /* user or item */
+	int dim;          /* of embedding */
+	int width;        /* with ranking */
+	bool embedding;   /* which of the two is known */
+	bool ranking;
+	const float *base; /* (width) */
+	int n;
+	ServeFeature *feature;
+} ServeFeatures;
 
 typedef struct ServeHit
 {
@@ -189,6 +216,30 @@ extern int32 serve_pack_find(ServePack *pack, Datum key);
 /* functions in serve_params.c */
 /* NULL when they would take more than limit bytes */
 extern ServeParams *serve_params_load(ServeTable *table, Size limit);
+/* what was learnt of a side's features, but for the categories; and those */
+extern ServeParams *serve_params_features(ServeTable *table, const char *side);
+extern ServeParams *serve_params_named(ServeTable *table, char **names, int n);
+
+/* functions in serve_features.c */
+
+/* false, and nothing to be closed: the model knows no features of the side */
+extern bool serve_features_open(ServeFeatures *f, const StoreModel *model,
+								bool item);
+extern void serve_features_close(ServeFeatures *f);
+/*
+ * What the features of an object say, into sum (dim + ranking_dim). strict:
+ * 22023 when it has a key that is no feature.
+ */
+extern void serve_features_sum(ServeFeatures *f, Jsonb *profile, bool strict,
+							   float *sum);
+/* an expression that makes the object out of a row of the features' table */
+extern char *serve_features_object(const ServeFeatures *f, Oid table);
+/*
+ * The vector of somebody who is in the table of features, of a model that
+ * does not know him otherwise; NULL when he is not there either.
+ */
+extern Vector *serve_features_vector(const StoreModel *model, bool item,
+									 Datum key, bool ranking);
 
 /* functions in serve_cache.c */
 /*

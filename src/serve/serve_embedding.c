@@ -8,7 +8,10 @@
 
 #include "serve/serve.h"
 
-/* NULL when the model does not know the key or has no vector for it */
+/*
+ * For a key that the model does not know, from its features; NULL when it
+ * has none, or the model no vector for it.
+ */
 static Datum
 embedding(FunctionCallInfo fcinfo, bool item, bool is_text)
 {
@@ -17,13 +20,15 @@ embedding(FunctionCallInfo fcinfo, bool item, bool is_text)
 	ServeKeyType type;
 	Datum key;
 	Vector *vector = NULL;
+	bool usable;
 
 	serve_refuse_null(fcinfo, 0, item ? "item_id" : "user_id");
 	serve_arg_model(fcinfo, 1, &model);
 	serve_check_retrieval(&model);
 	serve_table_open(&table, &model, item, SERVE_EMBEDDING);
-	if (serve_arg_key(fcinfo, 0, &model, item, is_text, &type, &key))
-		serve_table_vector(&table, key, &vector);
+	usable = serve_arg_key(fcinfo, 0, &model, item, is_text, &type, &key);
+	if (usable && !serve_table_vector(&table, key, &vector))
+		vector = serve_features_vector(&model, item, key, false);
 	serve_table_close(&table);
 	if (vector == NULL)
 		PG_RETURN_NULL();

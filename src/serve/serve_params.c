@@ -1,6 +1,6 @@
 /*
  * serve_params.c
- *		The parameters of a ranking model, read from its param table.
+ *		The parameters of a model, read from its param table.
  *
  * Anybody with rights on the table can have written there, so each array's
  * length is compared with its shape; what the shapes mean is checked by
@@ -78,18 +78,24 @@ read_param(ServeTable *table, HeapTuple tuple, TupleDesc desc, PredictParam *p,
 	*bytes += sizeof(float) * (Size) product + sizeof(*p) + NAMEDATALEN;
 }
 
-ServeParams *
-serve_params_load(ServeTable *table, Size limit)
+/* rows that meet a condition on name, of which $1 is text[] when not NULL */
+static ServeParams *
+read_params(ServeTable *table, const char *condition, ArrayType *names,
+			Size limit)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ServeParams *params = palloc0(sizeof(ServeParams));
-	char *query = psprintf("SELECT name, shape, value FROM %s",
-						   serve_table_name(RelationGetRelid(table->rel)));
+	Oid type = TEXTARRAYOID;
+	Datum value = PointerGetDatum(names);
+	char *query =
+		psprintf("SELECT name, shape, value FROM %s WHERE %s",
+				 serve_table_name(RelationGetRelid(table->rel)), condition);
 
 	params->bytes = sizeof(ServeParams);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute(query, true, 0) != SPI_OK_SELECT)
+	if (SPI_execute_with_args(query, names != NULL ? 1 : 0, &type, &value, NULL,
+							  true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the parameters of a model");
 	params->n = (int) Min(SPI_processed, (uint64) PG_INT32_MAX);
 	params->params = MemoryContextAllocHuge(
@@ -99,4 +105,42 @@ serve_params_load(ServeTable *table, Size limit)
 				   &params->params[i], context, &params->bytes);
 	SPI_finish();
 	return params->bytes <= limit ? params : NULL;
+}
+
+/* all but what was learnt of features, which can be much */
+ServeParams *
+serve_params_load(ServeTable *table, Size limit)
+{
+	return read_params(table,
+					   "NOT pg_catalog.starts_with(name, '" STORE_FEATURE_PREFIX
+					   "') AND NOT pg_catalog.starts_with(name, "
+					   "'" STORE_VALUE_PREFIX "')",
+					   NULL, limit);
+}
+
+ServeParams *
+serve_params_features(ServeTable *table, const char *side)
+{
+	return read_params(
+		table,
+		psprintf("name OPERATOR(pg_catalog.=) '" STORE_FEATURE_PREFIX
+				 "%s' OR pg_catalog.starts_with(name, '" STORE_FEATURE_PREFIX
+				 "%s/') AND name COLLATE pg_catalog.\"C\" "
+				 "OPERATOR(pg_catalog.>) '" STORE_FEATURE_PREFIX
+				 "' AND name COLLATE pg_catalog.\"C\" "
+				 "OPERATOR(pg_catalog.<) '" STORE_VALUE_PREFIX "'",
+				 side, side),
+		NULL, MaxAllocHugeSize);
+}
+
+ServeParams *
+serve_params_named(ServeTable *table, char **names, int n)
+{
+	Datum *d = palloc(sizeof(Datum) * (Size) Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		d[i] = CStringGetTextDatum(names[i]);
+	return read_params(table, "name OPERATOR(pg_catalog.=) ANY ($1)",
+					   construct_array(d, n, TEXTOID, -1, false, TYPALIGN_INT),
+					   MaxAllocHugeSize);
 }

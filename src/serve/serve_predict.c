@@ -2,8 +2,9 @@
  * serve_predict.c
  *		predict and rank_items: the ranking stage's answer.
  *
- * A user or item that the model does not know, or that has no ranking
- * vector, is taken for an average one: by the parameter user_mean or
+ * A user or item that the model does not know gets a vector from his row in
+ * the table of features that the model was trained with. One who is not
+ * there either, or has no ranking vector, is taken for an average one: by the parameter user_mean or
  * item_mean, else by the mean of all stored vectors. So a prediction for an
  * unknown user is about the item's mean, for an unknown item about the
  * user's, and for both about the mean of all.
@@ -97,14 +98,34 @@ load_params(Ranker *r)
 		refuse(r, problem != NULL ? problem : "The parameters do not fit");
 }
 
+/* the stored vector, or that of the features; NULL for neither */
+static Vector *
+ranking_vector(Ranker *r, ServeTable *table, bool item, Datum key)
+{
+	Vector *v;
+	bool found = serve_table_vector(table, key, &v);
+
+	if (!found)
+	{
+		v = serve_features_vector(&r->model, item, key, true);
+		if (v != NULL)
+			serve_table_check_dim(table, v->dim);
+	}
+	/* a query may have been run: parameters are not held across it */
+	if ((!found || !table->plain) && r->params != NULL)
+		load_params(r);
+	return v;
+}
+
 static void
 start(Ranker *r)
 {
 	Vector *v = NULL;
 
 	open_tables(r);
+	r->params = NULL;
 	if (r->known)
-		serve_table_vector(&r->users, r->user_key, &v);
+		v = ranking_vector(r, &r->users, false, r->user_key);
 	load_params(r);
 	if (v != NULL)
 		r->user = v->x;
@@ -125,9 +146,7 @@ score(Ranker *r, bool known, Datum key)
 	const float *item;
 
 	if (known)
-		serve_table_vector(&r->items, key, &v);
-	if (!r->items.plain)
-		load_params(r);
+		v = ranking_vector(r, &r->items, true, key);
 	if (v == NULL && r->mean_item == NULL)
 	{
 		r->mean_item = mean_vector(r, &r->items, r->predictor.item_mean,

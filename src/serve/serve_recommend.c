@@ -26,17 +26,38 @@ typedef struct Request
 	bool exclude_seen;
 } Request;
 
+static bool
+is_zero(const Vector *v)
+{
+	for (int i = 0; i < v->dim; i++)
+		if (v->x[i] != 0)
+			return false;
+	return true;
+}
+
+/*
+ * The vector of the key, and where it is from: source is "features" for
+ * somebody without interactions. NULL when nothing is known of him.
+ */
 static Vector *
-query_vector(const Request *r)
+query_vector(const Request *r, const char **source)
 {
 	ServeTable table;
 	Vector *vector = NULL;
+	bool found = false;
 
-	serve_table_open(&table, &r->model, r->by_item, SERVE_EMBEDDING);
+	*source = "model";
+	serve_table_open(&table, &r->model, r->by_item,
+					 SERVE_EMBEDDING | SERVE_INTERACTIONS);
 	if (r->known)
-		serve_table_vector(&table, r->key, &vector);
+		found = serve_table_vector(&table, r->key, &vector);
 	serve_table_close(&table);
-	return vector;
+	if (vector != NULL && table.interactions > 0)
+		return vector;
+	*source = "features";
+	if (r->known && !found)
+		vector = serve_features_vector(&r->model, r->by_item, r->key, false);
+	return vector != NULL && is_zero(vector) ? NULL : vector;
 }
 
 /* rows of the target table to be left out; NULL for none */
@@ -129,6 +150,7 @@ recommend(FunctionCallInfo fcinfo, bool by_item, bool is_text)
 	ServeTable table;
 	ServeMap *skip;
 	Vector *query;
+	const char *source;
 
 	serve_rows_begin(&rows, fcinfo);
 	old = MemoryContextSwitchTo(call);
@@ -136,13 +158,13 @@ recommend(FunctionCallInfo fcinfo, bool by_item, bool is_text)
 	r.exclude_seen = serve_arg_bool(fcinfo, 3, "exclude_seen");
 	if (r.k > 0)
 	{
-		query = query_vector(&r);
+		query = query_vector(&r, &source);
 		skip = rows_to_skip(&r, false);
 		serve_table_open(&table, &r.model, !by_item,
 						 SERVE_EMBEDDING | SERVE_INTERACTIONS);
 		if (query != NULL)
 			serve_put_top(&table, query, false, r.k, skip, &rows,
-						  by_item ? NULL : "model");
+						  by_item ? NULL : source);
 		else if (!by_item)
 			serve_put_popular(&table, r.k, skip, &rows);
 		serve_table_close(&table);
@@ -162,11 +184,12 @@ similar(FunctionCallInfo fcinfo, bool by_item, bool is_text)
 	ServeRows rows;
 	ServeTable table;
 	Vector *query;
+	const char *source;
 
 	serve_rows_begin(&rows, fcinfo);
 	old = MemoryContextSwitchTo(call);
 	parse(fcinfo, &r, by_item, is_text);
-	query = r.k > 0 ? query_vector(&r) : NULL;
+	query = r.k > 0 ? query_vector(&r, &source) : NULL;
 	if (query != NULL)
 	{
 		serve_table_open(&table, &r.model, by_item,

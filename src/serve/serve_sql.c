@@ -31,8 +31,11 @@ serve_sql_vector(ServeTable *table, Datum key, Vector **vector)
 	MemoryContext caller = CurrentMemoryContext;
 	Datum value = serve_key_native(&table->key, key);
 	char *query =
-		psprintf("SELECT %s FROM %s WHERE %s OPERATOR(pg_catalog.=) $1",
+		psprintf("SELECT %s, %s FROM %s WHERE %s OPERATOR(pg_catalog.=) $1",
 				 serve_sql_column(table, table->vector_att),
+				 table->interactions_att != 0
+					 ? serve_sql_column(table, table->interactions_att)
+					 : "NULL",
 				 serve_table_name(RelationGetRelid(table->rel)),
 				 serve_sql_column(table, table->key_att));
 	bool found;
@@ -57,6 +60,10 @@ serve_sql_vector(ServeTable *table, Datum key, Vector **vector)
 			*vector = MemoryContextAlloc(caller, VARSIZE(v));
 			memcpy(*vector, v, VARSIZE(v));
 		}
+		datum = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2,
+							  &isnull);
+		if (table->interactions_att != 0)
+			table->interactions = isnull ? 0 : DatumGetInt32(datum);
 	}
 	SPI_finish();
 	return found;

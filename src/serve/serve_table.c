@@ -266,6 +266,11 @@ fetch_by_index(ServeTable *table, Relation index, Datum key, Vector **vector)
 		Datum datum = slot_getattr(slot, table->vector_att, &isnull);
 
 		*vector = isnull ? NULL : own_vector(datum);
+		if (table->interactions_att != 0)
+		{
+			datum = slot_getattr(slot, table->interactions_att, &isnull);
+			table->interactions = isnull ? 0 : DatumGetInt32(datum);
+		}
 	}
 	index_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);

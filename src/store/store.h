@@ -8,7 +8,7 @@
  *			  interactions int)
  *	NAME_item(item_id K primary key, embedding vector(d), ranking vector(r),
  *			  interactions int)
- *	NAME_param(name text primary key, shape int[], value real[])
+ *	NAME_param(name text collate "C" primary key, shape int[], value real[])
  *
  * and of one row in the extension's table recsys_model. The tables keep
  * their OIDs when a model is trained again (rows are deleted and inserted in
@@ -19,6 +19,26 @@
  * embedding: inner product of a user's and an item's is the retrieval score;
  * NULL when the model has no retrieval stage. ranking: see JobRanking in
  * model/job.h. interactions: rows of training, the popularity of an item.
+ *
+ * NAME_param has the learners' parameters (JobParam in model/job.h), and what
+ * was learnt of features, so that somebody who comes later gets vectors from
+ * his. With SIDE user or item and W = d + r floats, those of embedding then
+ * those of ranking:
+ *
+ *	feature/SIDE					(1, 1 + W)	what everybody gets; the first
+ *			float says which of embedding and ranking features are known of
+ *	feature/SIDE/category/COLUMN	(1, 1 + W)	any value without a row of
+ *			its own; the first float is the code of the delimiter, or 0
+ *	feature/SIDE/words/COLUMN		the same
+ *	feature/SIDE/number/COLUMN		(n, 1 + W)	a row a bucket, first its least
+ *			value (that of the first means nothing)
+ *	feature/SIDE/timestamp[tz]/COLUMN	(n, 1 + W)	the same, then the rows of
+ *			feature_seasons
+ *	feature/SIDE/vector/COLUMN		(n, 1 + W)	a row a coordinate, first the
+ *			factor of the coordinate
+ *	value/SIDE/COLUMN/LABEL			(W)		a category
+ *
+ * COLUMN is quoted as an SQL identifier, if need be.
  */
 #ifndef RECSYS_STORE_H
 #define RECSYS_STORE_H
@@ -46,12 +66,19 @@ typedef struct StoreModel
 	Oid param_table;
 	Oid user_type; /* base type of user_id */
 	Oid item_type;
+	Oid user_features; /* table of the users' features, InvalidOid: none */
+	Oid item_features;
 	int dim; /* of embedding, 0 when there is no retrieval stage */
 	JobRanking ranking;
 	int64 users;
 	int64 items;
 	int64 interactions;
 } StoreModel;
+
+#define STORE_FEATURE_PREFIX "feature/"
+#define STORE_VALUE_PREFIX "value/"
+#define STORE_KNOWS_EMBEDDING 1
+#define STORE_KNOWS_RANKING 2
 
 /*
  * The model called name ("model" by the search path, or "schema.model"),
@@ -71,5 +98,10 @@ extern const char *const store_user_words[];
 extern const char *const store_item_words[];
 extern const char *const store_rating_names[];
 extern int store_count_names(const char *const *names);
+/*
+ * The key column of a table of features: called as in the ratings, or the
+ * primary key, or called as usual, or id. NULL when there is none.
+ */
+extern const char *store_feature_key(Oid table, const char *name, bool users);
 
 #endif

@@ -289,6 +289,8 @@ store_read(HeapTuple tuple, Relation rel, StoreModel *m)
 	m->param_table = oid_of(tuple, desc, MODEL_PARAM_TABLE);
 	m->user_type = oid_of(tuple, desc, MODEL_USER_TYPE);
 	m->item_type = oid_of(tuple, desc, MODEL_ITEM_TYPE);
+	m->user_features = oid_of(tuple, desc, MODEL_USER_FEATURES);
+	m->item_features = oid_of(tuple, desc, MODEL_ITEM_FEATURES);
 	/* where it is now; the name in the row may be one of before */
 	m->schema = get_rel_namespace(m->item_table);
 	if (!OidIsValid(m->schema))

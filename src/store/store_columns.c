@@ -1,8 +1,12 @@
 /*
  * store_columns.c
- *		The usual names of the columns of a rating table, best first.
+ *		The usual names of the columns of tables of ratings and features.
  */
 #include "postgres.h"
+
+#include "access/sysattr.h"
+#include "catalog/pg_constraint.h"
+#include "utils/lsyscache.h"
 
 #include "store/store.h"
 
@@ -36,4 +40,36 @@ store_count_names(const char *const *names)
 	while (names[n] != NULL)
 		n++;
 	return n;
+}
+
+/* the only column of the primary key, NULL without one */
+static const char *
+primary_key(Oid table)
+{
+	Oid constraint;
+	Bitmapset *columns = get_primary_key_attnos(table, true, &constraint);
+	int column;
+
+	if (!bms_get_singleton_member(columns, &column))
+		return NULL;
+	return get_attname(table, column + FirstLowInvalidHeapAttributeNumber,
+					   false);
+}
+
+const char *
+store_feature_key(Oid table, const char *name, bool users)
+{
+	static const char *const usual[2][6] = {
+		{"item_id", "itemid", "movie_id", "product_id", "item", "id"},
+		{"user_id", "userid", "customer_id", "user", "uid", "id"}};
+	const char *primary;
+
+	if (get_attnum(table, name) > 0)
+		return name;
+	if ((primary = primary_key(table)) != NULL)
+		return primary;
+	for (int i = 0; i < 6; i++)
+		if (get_attnum(table, usual[users ? 1 : 0][i]) > 0)
+			return usual[users ? 1 : 0][i];
+	return NULL;
 }

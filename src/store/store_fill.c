@@ -265,31 +265,154 @@ float_array(const float *values, int64 n)
 	return PointerGetDatum(array);
 }
 
-static void
-fill_params(Oid table, const JobShared *job)
+static float *
+zeros(Size n)
+{
+	return MemoryContextAllocExtended(CurrentMemoryContext, n * sizeof(float),
+									  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+}
+
+/* the param table while it is filled */
+typedef struct Params
 {
 	Fill fill;
-	AttrNumber name = column_of(table, "name");
-	AttrNumber shape = column_of(table, "shape");
-	AttrNumber value = column_of(table, "value");
+	AttrNumber name;
+	AttrNumber shape;
+	AttrNumber value;
+} Params;
 
-	fill_begin(&fill, table);
-	for (int i = 0; i < job->output.n_params; i++)
+static void
+put_param(Params *p, const char *name, int ndim, const int *shape,
+		  const float *value)
+{
+	TupleTableSlot *slot = fill_row(&p->fill);
+	MemoryContext old = MemoryContextSwitchTo(p->fill.batch_context);
+	int64 n = 1;
+
+	for (int i = 0; i < ndim; i++)
+		n *= shape[i];
+	set_value(slot, p->name, CStringGetTextDatum(name));
+	set_value(slot, p->shape, int_array(shape, ndim));
+	set_value(slot, p->value, float_array(value, n));
+	MemoryContextSwitchTo(old);
+	fill_store(&p->fill, slot);
+}
+
+/* what was learnt of one side's features: rows of W floats, by column */
+typedef struct FeatureRows
+{
+	const char *side;
+	const float *embedding; /* (columns + 1, dim), or NULL */
+	const float *ranking;   /* (columns + 1, ranking_dim), or NULL */
+	int dim;
+	int ranking_dim;
+} FeatureRows;
+
+static float *
+put_row(const FeatureRows *rows, int32 col, float *to)
+{
+	for (int k = 0; k < rows->dim; k++)
+		*to++ = rows->embedding != NULL
+					? rows->embedding[(Size) col * (Size) rows->dim + (Size) k]
+					: 0;
+	for (int k = 0; k < rows->ranking_dim; k++)
+		*to++ = rows->ranking != NULL
+					? rows->ranking[(Size) col * (Size) rows->ranking_dim +
+									(Size) k]
+					: 0;
+	return to;
+}
+
+/* the number that stands before row i of a feature's array */
+static float
+leading(const StoreFeature *f, int i)
+{
+	switch (f->kind)
 	{
-		const JobParam *p = &job->output.params[i];
-		TupleTableSlot *slot = fill_row(&fill);
-		MemoryContext old = MemoryContextSwitchTo(fill.batch_context);
-		int64 n = 1;
-
-		for (int j = 0; j < p->ndim; j++)
-			n *= p->shape[j];
-		set_value(slot, name, CStringGetTextDatum(p->name));
-		set_value(slot, shape, int_array(p->shape, p->ndim));
-		set_value(slot, value, float_array(job_at(job, p->data), n));
-		MemoryContextSwitchTo(old);
-		fill_store(&fill, slot);
+		case FEATURE_CATEGORY:
+		case FEATURE_WORDS:
+			return f->delimiter;
+		case FEATURE_VECTOR:
+			return f->scale;
+		default:
+			return i > 0 && i <= f->n_bounds ? f->bound[i - 1] : 0;
 	}
-	fill_end(&fill);
+}
+
+static void
+put_feature(Params *p, const FeatureRows *rows, const StoreFeature *f)
+{
+	int width = rows->dim + rows->ranking_dim;
+	bool labels = f->kind == FEATURE_CATEGORY || f->kind == FEATURE_WORDS;
+	int n = labels ? 1 : f->n_cols;
+	int shape[2] = {n, 1 + width};
+	float *value = zeros((Size) n * (Size) shape[1]);
+	float *at = value;
+
+	for (int i = 0; i < n; i++)
+	{
+		*at++ = leading(f, i);
+		if (!labels)
+			at = put_row(rows, f->first + i, at);
+		else if (f->n_cols > f->n_labels)
+			at = put_row(rows, f->first + f->n_labels, at);
+	}
+	put_param(p,
+			  psprintf(STORE_FEATURE_PREFIX "%s/%s/%s", rows->side,
+					   feature_kind_names[f->kind], quote_identifier(f->name)),
+			  2, shape, value);
+	for (int i = 0; i < f->n_labels; i++)
+	{
+		put_row(rows, f->first + i, value);
+		put_param(p,
+				  psprintf(STORE_VALUE_PREFIX "%s/%s/%s", rows->side,
+						   quote_identifier(f->name), f->label[i]),
+				  1, &width, value);
+	}
+	pfree(value);
+}
+
+static void
+put_features(Params *p, const FeatureRows *rows, const StoreFeature *f, int n)
+{
+	int shape[2] = {1, 1 + rows->dim + rows->ranking_dim};
+	float *value = zeros((Size) shape[1]);
+
+	if (rows->embedding == NULL && rows->ranking == NULL)
+		return;
+	value[0] = (float) ((rows->embedding != NULL ? STORE_KNOWS_EMBEDDING : 0) |
+						(rows->ranking != NULL ? STORE_KNOWS_RANKING : 0));
+	put_row(rows, n > 0 ? f[n - 1].first + f[n - 1].n_cols : 0, value + 1);
+	put_param(p, psprintf(STORE_FEATURE_PREFIX "%s", rows->side), 2, shape,
+			  value);
+	pfree(value);
+	for (int i = 0; i < n; i++)
+		put_feature(p, rows, &f[i]);
+}
+
+static void
+fill_params(Oid table, const StorePublish *publish)
+{
+	const JobShared *job = publish->job;
+	const JobOutput *out = &job->output;
+	FeatureRows users = {"user", job_at(job, out->user_map),
+						 job_at(job, out->user_ranking_map), out->dim,
+						 out->user_ranking_dim};
+	FeatureRows items = {"item", job_at(job, out->item_map),
+						 job_at(job, out->item_ranking_map), out->dim,
+						 out->item_ranking_dim};
+	Params p;
+
+	p.name = column_of(table, "name");
+	p.shape = column_of(table, "shape");
+	p.value = column_of(table, "value");
+	fill_begin(&p.fill, table);
+	for (int i = 0; i < out->n_params; i++)
+		put_param(&p, out->params[i].name, out->params[i].ndim,
+				  out->params[i].shape, job_at(job, out->params[i].data));
+	put_features(&p, &users, publish->user_feature, publish->n_user_features);
+	put_features(&p, &items, publish->item_feature, publish->n_item_features);
+	fill_end(&p.fill);
 }
 
 void
@@ -320,5 +443,5 @@ store_fill_tables(const StorePublish *p, const StoreModel *model)
 
 	fill_side(&users);
 	fill_side(&items);
-	fill_params(model->param_table, job);
+	fill_params(model->param_table, p);
 }

@@ -78,6 +78,8 @@ form_row(Relation rel, const StorePublish *p, const StoreModel *m)
 	v[MODEL_PARAM_TABLE - 1] = ObjectIdGetDatum(m->param_table);
 	v[MODEL_USER_TYPE - 1] = ObjectIdGetDatum(p->user_type);
 	v[MODEL_ITEM_TYPE - 1] = ObjectIdGetDatum(p->item_type);
+	v[MODEL_USER_FEATURES - 1] = ObjectIdGetDatum(p->user_features);
+	v[MODEL_ITEM_FEATURES - 1] = ObjectIdGetDatum(p->item_features);
 	v[MODEL_DIM - 1] = Int32GetDatum(out->dim);
 	v[MODEL_RANKING - 1] = Int32GetDatum((int32) out->ranking);
 	v[MODEL_USERS - 1] = Int64GetDatum(p->job->input.n_users);

@@ -13,6 +13,7 @@
 
 #include "utils/jsonb.h"
 
+#include "model/feature_code.h"
 #include "model/job.h"
 #include "store/store.h"
 
@@ -21,6 +22,24 @@
 
 /* the key of user or item i, palloc'd in the current context */
 typedef Datum (*StoreKey)(const void *arg, int32 i);
+
+/*
+ * How a column of a table of features was encoded: its columns of the matrix
+ * are [first, first + n_cols).
+ */
+typedef struct StoreFeature
+{
+	const char *name; /* of the SQL column */
+	FeatureKind kind;
+	int32 first;
+	int32 n_cols;
+	char delimiter; /* of a text with several categories, else 0 */
+	int32 n_labels; /* categories: the column after them is the rest */
+	char **label;   /* (n_labels) as text */
+	int n_bounds;   /* of numbers and times: buckets less one */
+	float *bound;   /* (n_bounds) least value of each bucket but the first */
+	float scale;    /* factor of a vector's coordinates */
+} StoreFeature;
 
 typedef struct StorePublish
 {
@@ -41,6 +60,12 @@ typedef struct StorePublish
 	StoreKey item_key;
 	const void *user_arg;
 	const void *item_arg;
+	Oid user_features; /* tables of features, InvalidOid for none */
+	Oid item_features;
+	int n_user_features;
+	int n_item_features;
+	const StoreFeature *user_feature; /* (n_user_features) */
+	const StoreFeature *item_feature;
 	double seconds;
 	Jsonb *config;
 	Jsonb *skipped;

@@ -150,7 +150,8 @@ make_tables(const StorePublish *p)
 					p->job->output.user_ranking_dim);
 	make_side_table(p, "_item", "item_id", p->item_type, p->item_collation,
 					p->job->output.item_ranking_dim);
-	store_run(psprintf("CREATE TABLE %s (name pg_catalog.text PRIMARY KEY, "
+	store_run(psprintf("CREATE TABLE %s (name pg_catalog.text COLLATE "
+					   "pg_catalog.\"C\" PRIMARY KEY, "
 					   "shape pg_catalog.int4[] NOT NULL, "
 					   "value pg_catalog.float4[] NOT NULL)",
 					   table));

@@ -32,6 +32,7 @@
 #include "utils/jsonb.h"
 
 #include "model/job.h"
+#include "store/store_publish.h"
 
 #define TRAIN_MAX_FEATURES 32
 #define TRAIN_MAX_KEY 2600 /* bytes: what fits into a btree page, less some */
@@ -131,34 +132,27 @@ typedef struct TrainRows
 	int64 bad_rating;
 } TrainRows;
 
-/* how a column of features becomes columns of the matrix */
-typedef enum TrainFeatureKind
-{
-	TRAIN_FEATURE_CATEGORY, /* a column a frequent value, one for the rest */
-	TRAIN_FEATURE_NUMBER,   /* a column a quantile */
-	TRAIN_FEATURE_VECTOR    /* a column a coordinate */
-} TrainFeatureKind;
-
 /*
- * A column of a table of features, as read: entries (row, value), where row
- * is the number of a key by appearance.
+ * A column of a table of features. While it is read: entries (row, value),
+ * where row is the number of a key by appearance. Encoded: which columns of
+ * the matrix it became, and by what rule.
  */
 typedef struct TrainFeature
 {
 	NameData name;
-	TrainFeatureKind kind;
 	Oid type; /* of the values: base type, or that of array elements */
 	bool is_array;
+	bool chosen;          /* asked for by name */
 	bool dropped;         /* says nothing: constant, or all different */
 	TrainKeys dictionary; /* categories */
 	int64 n;
 	int64 capacity;
-	int32 *row;    /* (n) */
-	int32 *code;   /* (n) of categories */
-	double *value; /* (n) of numbers */
-	float *vector; /* (n, dim) */
-	int dim;       /* of vectors, 0 before the first */
-	int32 n_cols;  /* of the matrix, after encoding */
+	int32 *row;       /* (n), those of one key follow each other */
+	int32 *code;      /* (n) of categories */
+	double *value;    /* (n) of numbers; microseconds since 2000 of times */
+	float *vector;    /* (n, dim) */
+	int dim;          /* of vectors, 0 before the first */
+	StoreFeature out; /* what the model keeps of it */
 } TrainFeature;
 
 /* features of one side, encoded; rows in key order */
@@ -168,6 +162,8 @@ typedef struct TrainFeatures
 	int64 *ptr;         /* (n_rows + 1) */
 	int32 *col;
 	float *val;
+	StoreFeature *feature; /* (n_features) those that are not dropped */
+	int n_features;
 } TrainFeatures;
 
 /* all that a training reads */
@@ -326,8 +322,14 @@ extern TrainFeature *train_features_read(Oid table, const char *key_name,
 
 /* functions in train_encode.c; the keys have been sorted */
 extern void train_features_encode(TrainFeature *feature, int n_features,
-								  bool chosen, const TrainKeys *keys,
-								  TrainFeatures *out);
+								  const TrainKeys *keys, TrainFeatures *out);
+
+/* functions in train_labels.c: the categories of one feature */
+
+/* texts that consist of parts or words become several entries each */
+extern void train_labels_split(TrainFeature *f);
+/* codes become columns, the frequent categories get labels */
+extern void train_labels_choose(TrainFeature *f);
 
 /* functions in train_call.c */
 extern int train_workers_wanted(const TrainArgs *args);

@@ -74,6 +74,13 @@ metrics_json(const JobOutput *out, bool baseline)
 	return pg_json_end(&json);
 }
 
+static bool
+is_temporary(Oid relation)
+{
+	return OidIsValid(relation) &&
+		   get_rel_persistence(relation) == RELPERSISTENCE_TEMP;
+}
+
 void
 train_publish(const TrainArgs *args, const TrainInput *input,
 			  const JobShared *job, double seconds, TrainResult *result)
@@ -95,15 +102,25 @@ train_publish(const TrainArgs *args, const TrainInput *input,
 					  .item_key = item_key,
 					  .user_arg = rows,
 					  .item_arg = rows,
+					  .user_features = args->users,
+					  .item_features = args->items,
+					  .n_user_features = input->users.n_features,
+					  .n_item_features = input->items.n_features,
+					  .user_feature = input->users.feature,
+					  .item_feature = input->items.feature,
 					  .seconds = seconds};
 
 	train_progress_phase("publishing");
 	/* a temporary table means nothing to other sessions, nor to a dump */
-	if (get_rel_persistence(args->ratings) == RELPERSISTENCE_TEMP)
+	if (is_temporary(args->ratings))
 	{
 		p.ratings = InvalidOid;
 		p.temporary = args->ratings;
 	}
+	if (is_temporary(args->users))
+		p.user_features = InvalidOid;
+	if (is_temporary(args->items))
+		p.item_features = InvalidOid;
 	p.config = train_config_json(args);
 	p.skipped = skipped_json(rows, &job->output);
 	p.metrics = metrics_json(&job->output, false);
@@ -175,7 +192,7 @@ read_side(const TrainArgs *args, TrainInput *input, bool users)
 									   n_names, users, &n);
 	train_keys_sort(keys);
 	if (n > 0)
-		train_features_encode(features, n, n_names > 0, keys, out);
+		train_features_encode(features, n, keys, out);
 }
 
 /* under the active snapshot and the current role */

@@ -2,18 +2,14 @@
  * train_encode.c
  *		Features as a sparse matrix: one row a key, in key order.
  *
- *	category	a column for every value that at least MIN_ROWS keys have, up
- *				to MAX_CATEGORIES of the most frequent, one for all others;
- *				of an array's n elements each counts 1 / sqrt(n)
- *	whole number with many values, number, date, timestamp
- *				a column for each of up to BUCKETS quantiles
- *	vector		a column a coordinate, scaled to a mean norm of 1
- *
- * A NULL gives no entry. A column that says nothing (one value for all, or
- * as good as one for each, unless it was asked for) gives no column.
+ * model/feature_code.h says what columns a value becomes; here the rules are
+ * made of the values that were read. A NULL gives no entry. A column that
+ * says nothing (one value for all, or as good as one for each, unless it was
+ * asked for) gives no column.
  */
 #include "postgres.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "catalog/pg_type.h"
@@ -22,9 +18,6 @@
 
 #include "train/train.h"
 
-#define MIN_ROWS 2
-#define MAX_CATEGORIES 20000
-#define BUCKETS 10
 /* a whole number with more values than this is a quantity, not a name */
 #define MAX_INT_VALUES 100
 #define FEW_VALUES 20
@@ -44,42 +37,71 @@ compare_doubles(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* ascending upper bounds of all buckets but the last, distinct */
-static int
-find_bounds(const TrainFeature *f, double *bounds)
+/*
+ * Rising lower bounds of all buckets but the first. Serving reads them as
+ * float4, so they are that here.
+ */
+static void
+find_bounds(TrainFeature *f)
 {
+	StoreFeature *out = &f->out;
 	double *sorted = alloc_huge((Size) f->n, sizeof(double));
-	int n = 0;
 
 	memcpy(sorted, f->value, (Size) f->n * sizeof(double));
 	qsort(sorted, (size_t) f->n, sizeof(double), compare_doubles);
-	for (int i = 1; i < BUCKETS && f->n > 0; i++)
+	out->bound = palloc(sizeof(float) * FEATURE_BUCKETS);
+	for (int i = 1; i < FEATURE_BUCKETS && f->n > 0; i++)
 	{
-		double x = sorted[f->n * i / BUCKETS];
+		double x = sorted[f->n * i / FEATURE_BUCKETS];
+		float bound = x > FLT_MAX    ? FLT_MAX
+					  : x < -FLT_MAX ? -FLT_MAX
+									 : (float) x;
 
-		if (x > sorted[0] && (n == 0 || x > bounds[n - 1]))
-			bounds[n++] = x;
+		if (bound > sorted[0] &&
+			(out->n_bounds == 0 || bound > out->bound[out->n_bounds - 1]))
+			out->bound[out->n_bounds++] = bound;
 	}
 	pfree(sorted);
-	return n;
 }
 
 static void
 encode_numbers(TrainFeature *f)
 {
-	double bounds[BUCKETS];
-	int n = find_bounds(f, bounds);
+	StoreFeature *out = &f->out;
 
+	find_bounds(f);
 	f->code = alloc_huge((Size) f->n, sizeof(int32));
 	for (int64 i = 0; i < f->n; i++)
-	{
-		int32 bucket = 0;
+		f->code[i] = feature_bucket(out->bound, out->n_bounds, f->value[i]);
+	out->n_cols = out->n_bounds + 1;
+}
 
-		while (bucket < n && f->value[i] >= bounds[bucket])
-			bucket++;
-		f->code[i] = bucket;
+/* the bucket and up to three more entries for each time */
+static void
+encode_times(TrainFeature *f)
+{
+	int32 *row = alloc_huge((Size) f->n * 4, sizeof(int32));
+	int32 *code = alloc_huge((Size) f->n * 4, sizeof(int32));
+	int32 seasons[3];
+	int64 n = 0;
+
+	encode_numbers(f);
+	for (int64 i = 0; i < f->n; i++)
+	{
+		row[n] = f->row[i];
+		code[n++] = f->code[i];
+		for (int k = 0, m = feature_seasons(f->value[i], seasons); k < m; k++)
+		{
+			row[n] = f->row[i];
+			code[n++] = f->out.n_cols + seasons[k];
+		}
 	}
-	f->n_cols = n + 1;
+	pfree(f->row);
+	pfree(f->code);
+	f->row = row;
+	f->code = code;
+	f->n = n;
+	f->out.n_cols += FEATURE_SEASONS;
 }
 
 /* a price in cents, a year of many */
@@ -101,63 +123,8 @@ numbers_from_ints(TrainFeature *f)
 	for (int64 i = 0; i < f->n; i++)
 		f->value[i] = (double) f->dictionary.ints[f->code[i]];
 	pfree(f->code);
-	f->kind = TRAIN_FEATURE_NUMBER;
+	f->out.kind = FEATURE_NUMBER;
 	encode_numbers(f);
-}
-
-/* the least count that leaves at most MAX_CATEGORIES values */
-static int32
-least_count(const int32 *count, int32 n)
-{
-	int32 *of_count = palloc0(sizeof(int32) * 1025);
-	int32 left = 0;
-	int32 least = MIN_ROWS;
-
-	for (int32 i = 0; i < n; i++)
-		of_count[Min(count[i], 1024)]++;
-	for (int32 c = 1024; c >= MIN_ROWS; c--)
-	{
-		left += of_count[c];
-		if (left > MAX_CATEGORIES)
-		{
-			least = c + 1;
-			break;
-		}
-	}
-	pfree(of_count);
-	return least;
-}
-
-static void
-encode_categories(TrainFeature *f)
-{
-	TrainKeys *d = &f->dictionary;
-	int32 *count = palloc0(sizeof(int32) * (Size) Max(d->n, 1));
-	int32 *column = palloc(sizeof(int32) * (Size) Max(d->n, 1));
-	int32 least;
-	bool rest = false;
-
-	train_keys_sort(d);
-	for (int64 i = 0; i < f->n; i++)
-		count[f->code[i]]++;
-	least = least_count(count, d->n);
-	f->n_cols = 0;
-	for (int32 i = 0; i < d->n; i++)
-	{
-		bool frequent = count[d->order[i]] >= least;
-
-		column[d->order[i]] = frequent ? f->n_cols++ : -1;
-		rest |= !frequent;
-	}
-	for (int64 i = 0; i < f->n; i++)
-	{
-		int32 c = column[f->code[i]];
-
-		f->code[i] = c >= 0 ? c : f->n_cols;
-	}
-	f->n_cols += rest ? 1 : 0;
-	pfree(count);
-	pfree(column);
 }
 
 static void
@@ -168,48 +135,64 @@ encode_vectors(TrainFeature *f)
 
 	for (Size i = 0; i < n; i++)
 		sum += (double) f->vector[i] * f->vector[i];
-	if (sum > 0)
-	{
-		float scale = (float) sqrt((double) f->n / sum);
-
-		for (Size i = 0; i < n; i++)
-			f->vector[i] *= scale;
-	}
-	f->n_cols = f->dim;
-	f->dropped = f->n == 0 || sum == 0;
+	f->out.scale = sum > 0 ? (float) sqrt((double) f->n / sum) : 0;
+	/* coordinates beyond the range of float4: nothing can be said of them */
+	f->dropped = f->n == 0 || !(f->out.scale > 0) || f->out.scale > FLT_MAX;
+	for (Size i = 0; i < n; i++)
+		f->vector[i] *= f->out.scale;
+	f->out.n_cols = f->dim;
 }
 
 /* nearly every row a value of its own: a title, a name */
 static bool
 is_name(const TrainFeature *f)
 {
-	return !f->is_array && f->dictionary.n > 20 && f->dictionary.n > f->n / 2;
+	return !f->is_array && f->out.kind == FEATURE_CATEGORY &&
+		   f->out.delimiter == 0 && f->dictionary.n > 20 &&
+		   f->dictionary.n > f->n / 2;
+}
+
+static bool
+one_value(const TrainFeature *f)
+{
+	for (int64 i = 1; i < f->n; i++)
+		if (f->value[i] != f->value[0])
+			return false;
+	return true;
 }
 
 static void
-encode_feature(TrainFeature *f, bool chosen, int32 n_keys)
+encode_feature(TrainFeature *f, int32 n_keys)
 {
-	switch (f->kind)
+	bool whole = f->n >= n_keys;
+
+	switch (f->out.kind)
 	{
-		case TRAIN_FEATURE_CATEGORY:
+		case FEATURE_CATEGORY:
 			if (is_quantity(f))
 			{
 				numbers_from_ints(f);
 				break;
 			}
-			f->dropped = !chosen && is_name(f);
+			train_labels_split(f);
+			f->dropped = !f->chosen && is_name(f);
 			if (!f->dropped)
-				encode_categories(f);
+				train_labels_choose(f);
 			break;
-		case TRAIN_FEATURE_NUMBER:
-			encode_numbers(f);
+		case FEATURE_TIMESTAMP:
+		case FEATURE_TIMESTAMPTZ:
+			f->dropped = whole && one_value(f);
+			if (!f->dropped)
+				encode_times(f);
 			break;
-		case TRAIN_FEATURE_VECTOR:
+		case FEATURE_VECTOR:
 			encode_vectors(f);
 			return;
+		default:
+			encode_numbers(f);
 	}
 	/* the same for every key */
-	if (f->n == 0 || (f->n_cols <= 1 && f->n >= n_keys))
+	if (f->n == 0 || (f->out.n_cols <= 1 && whole))
 		f->dropped = true;
 }
 
@@ -221,7 +204,7 @@ count_entries(const TrainFeature *feature, int n_features,
 	for (int k = 0; k < n_features; k++)
 	{
 		const TrainFeature *f = &feature[k];
-		int width = f->kind == TRAIN_FEATURE_VECTOR ? f->dim : 1;
+		int width = f->out.kind == FEATURE_VECTOR ? f->dim : 1;
 
 		for (int64 i = 0; i < f->n && !f->dropped; i++)
 			ptr[keys->rank[f->row[i]] + 1] += width;
@@ -269,26 +252,29 @@ write_codes(const TrainFeature *f, const TrainKeys *keys, int32 first,
 }
 
 static void
-write_matrix(const TrainFeature *feature, int n_features, const TrainKeys *keys,
+write_matrix(TrainFeature *feature, int n_features, const TrainKeys *keys,
 			 TrainFeatures *out)
 {
 	JobFeatures *layout = &out->layout;
 	int64 *at = alloc_huge((Size) keys->n, sizeof(int64));
 
+	out->feature = palloc(sizeof(StoreFeature) * (Size) n_features);
 	memcpy(at, out->ptr, (Size) keys->n * sizeof(int64));
 	for (int k = 0; k < n_features; k++)
 	{
-		const TrainFeature *f = &feature[k];
+		TrainFeature *f = &feature[k];
 
 		if (f->dropped)
 			continue;
 		CHECK_FOR_INTERRUPTS();
-		if (f->kind == TRAIN_FEATURE_VECTOR)
+		if (f->out.kind == FEATURE_VECTOR)
 			write_vectors(f, keys, layout->n_cols, at, out);
 		else
 			write_codes(f, keys, layout->n_cols, at, out);
 		layout->group_start[layout->n_groups++] = layout->n_cols;
-		layout->n_cols += f->n_cols;
+		f->out.first = layout->n_cols;
+		out->feature[out->n_features++] = f->out;
+		layout->n_cols += f->out.n_cols;
 		layout->group_start[layout->n_groups] = layout->n_cols;
 	}
 	pfree(at);
@@ -296,7 +282,7 @@ write_matrix(const TrainFeature *feature, int n_features, const TrainKeys *keys,
 
 /* the features' own arrays may be freed afterwards; they are changed */
 void
-train_features_encode(TrainFeature *feature, int n_features, bool chosen,
+train_features_encode(TrainFeature *feature, int n_features,
 					  const TrainKeys *keys, TrainFeatures *out)
 {
 	int64 nnz;
@@ -304,7 +290,7 @@ train_features_encode(TrainFeature *feature, int n_features, bool chosen,
 	memset(out, 0, sizeof(*out));
 	for (int k = 0; k < n_features; k++)
 	{
-		encode_feature(&feature[k], chosen, keys->n);
+		encode_feature(&feature[k], keys->n);
 		if (feature[k].dropped)
 			ereport(NOTICE,
 					(errmsg("feature \"%s\" says nothing and is left out",

@@ -13,11 +13,10 @@
 #include <math.h>
 
 #include "access/htup_details.h"
-#include "access/sysattr.h"
 #include "access/table.h"
-#include "catalog/pg_constraint.h"
 #include "catalog/pg_type.h"
 #include "executor/tuptable.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -32,9 +31,6 @@
 #include "store/store_catalog.h"
 #include "train/train.h"
 #include "type/vector.h"
-
-/* longer texts are cut to this: categories are words, not essays */
-#define MAX_CATEGORY 200
 
 typedef struct FeatureReceiver
 {
@@ -60,13 +56,6 @@ is_category_type(Oid type)
 		   type == UUIDOID || type == BOOLOID || type_is_enum(type);
 }
 
-static bool
-is_number_type(Oid type)
-{
-	return type == FLOAT4OID || type == FLOAT8OID || type == NUMERICOID ||
-		   type == DATEOID || type == TIMESTAMPOID || type == TIMESTAMPTZOID;
-}
-
 /* false when no feature can come of the type */
 static bool
 set_kind(TrainFeature *f, Oid type)
@@ -75,12 +64,20 @@ set_kind(TrainFeature *f, Oid type)
 
 	f->is_array = OidIsValid(element);
 	f->type = getBaseType(f->is_array ? element : type);
-	if (type == store_vector_type())
-		f->kind = TRAIN_FEATURE_VECTOR;
+	if (f->type == store_vector_type() && !f->is_array)
+		f->out.kind = FEATURE_VECTOR;
 	else if (is_category_type(f->type))
-		f->kind = TRAIN_FEATURE_CATEGORY;
-	else if (is_number_type(f->type) && !f->is_array)
-		f->kind = TRAIN_FEATURE_NUMBER;
+		f->out.kind = FEATURE_CATEGORY;
+	else if (f->type == FLOAT4OID || f->type == FLOAT8OID)
+		f->out.kind = f->is_array ? FEATURE_VECTOR : FEATURE_NUMBER;
+	else if (f->is_array)
+		return false;
+	else if (f->type == NUMERICOID)
+		f->out.kind = FEATURE_NUMBER;
+	else if (f->type == DATEOID || f->type == TIMESTAMPOID)
+		f->out.kind = FEATURE_TIMESTAMP;
+	else if (f->type == TIMESTAMPTZOID)
+		f->out.kind = FEATURE_TIMESTAMPTZ;
 	else
 		return false;
 	return true;
@@ -97,6 +94,7 @@ named_features(Oid table, const NameData *names, int n_names)
 
 		train_column_find(table, NameStr(names[i]), &column);
 		f[i].name = names[i];
+		f[i].chosen = true;
 		if (!set_kind(&f[i], column.type))
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
@@ -104,7 +102,7 @@ named_features(Oid table, const NameData *names, int n_names)
 							NameStr(names[i]), format_type_be(column.type)),
 					 errhint("Features may be numbers, texts, booleans, "
 							 "enums, uuids, dates, timestamps, vectors, or "
-							 "arrays of texts or whole numbers.")));
+							 "arrays of numbers or texts.")));
 	}
 	return f;
 }
@@ -151,46 +149,30 @@ check_key(Oid table, const char *name, const TrainKeys *keys)
 						format_type_be(keys->type))));
 }
 
-/* the only column of the primary key, NULL without one */
-static const char *
-primary_key(Oid table)
-{
-	Oid constraint;
-	Bitmapset *columns = get_primary_key_attnos(table, true, &constraint);
-	int column;
-
-	if (!bms_get_singleton_member(columns, &column))
-		return NULL;
-	return get_attname(table, column + FirstLowInvalidHeapAttributeNumber,
-					   false);
-}
-
-/* called as in the ratings, or the primary key, or called as usual, or id */
 static const char *
 find_key(Oid table, const char *name, bool users)
 {
-	static const char *const usual[2][6] = {
-		{"item_id", "itemid", "movie_id", "product_id", "item", "id"},
-		{"user_id", "userid", "customer_id", "user", "uid", "id"}};
-	const char *primary;
+	const char *key = store_feature_key(table, name, users);
 
-	if (get_attnum(table, name) > 0)
-		return name;
-	if ((primary = primary_key(table)) != NULL)
-		return primary;
-	for (int i = 0; i < 6; i++)
-		if (get_attnum(table, usual[users ? 1 : 0][i]) > 0)
-			return usual[users ? 1 : 0][i];
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_UNDEFINED_COLUMN),
-		 errmsg("could not find the key column of \"%s\"", get_rel_name(table)),
-		 errhint("Make it the table's primary key, or call it \"%s\" as in "
-				 "the ratings.",
-				 name)));
+	if (key == NULL)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("could not find the key column of \"%s\"",
+					get_rel_name(table)),
+			 errhint("Make it the table's primary key, or call it \"%s\" as "
+					 "in the ratings.",
+					 name)));
+	return key;
 }
 
 /* ---- rows ---- */
+
+static bool
+has_codes(const TrainFeature *f)
+{
+	return f->out.kind == FEATURE_CATEGORY;
+}
 
 static void
 grow(TrainFeature *f)
@@ -198,9 +180,9 @@ grow(TrainFeature *f)
 	Size n = (Size) f->capacity * 2;
 
 	f->row = repalloc_huge(f->row, n * sizeof(int32));
-	if (f->kind == TRAIN_FEATURE_CATEGORY)
+	if (has_codes(f))
 		f->code = repalloc_huge(f->code, n * sizeof(int32));
-	else if (f->kind == TRAIN_FEATURE_NUMBER)
+	else if (f->out.kind != FEATURE_VECTOR)
 		f->value = repalloc_huge(f->value, n * sizeof(double));
 	else if (f->vector != NULL)
 		f->vector = repalloc_huge(f->vector, n * (Size) f->dim * sizeof(float));
@@ -228,11 +210,23 @@ add_code(TrainFeature *f, int32 row, int32 code)
 	f->code[at] = code;
 }
 
+/* the text, cut where it is longer than texts that are looked at */
+static Datum
+short_text(Datum value)
+{
+	struct varlena *v = PG_DETOAST_DATUM_PACKED(value);
+	int size = (int) VARSIZE_ANY_EXHDR(v);
+
+	if (size > FEATURE_MAX_TEXT)
+		v = (struct varlena *) cstring_to_text_with_len(
+			VARDATA_ANY(v),
+			pg_mbcliplen(VARDATA_ANY(v), size, FEATURE_MAX_TEXT));
+	return PointerGetDatum(v);
+}
+
 static int32
 category_of(TrainFeature *f, Datum value)
 {
-	struct varlena *v;
-
 	switch (f->type)
 	{
 		case INT2OID:
@@ -250,31 +244,35 @@ category_of(TrainFeature *f, Datum value)
 		case TEXTOID:
 		case VARCHAROID:
 		case BPCHAROID:
-			v = PG_DETOAST_DATUM_PACKED(value);
-			if (VARSIZE_ANY_EXHDR(v) > MAX_CATEGORY)
-				v = (struct varlena *) cstring_to_text_with_len(VARDATA_ANY(v),
-																MAX_CATEGORY);
-			return train_keys_add(&f->dictionary, PointerGetDatum(v));
+			return train_keys_add(&f->dictionary, short_text(value));
 		default: /* an enum's value */
 			return train_keys_add(&f->dictionary,
 								  Int64GetDatum(DatumGetObjectId(value)));
 	}
 }
 
-static void
-add_array(TrainFeature *f, int32 row, Datum value)
+static int
+array_elements(Datum value, Datum **elements, bool **nulls)
 {
 	ArrayType *array = DatumGetArrayTypeP(value);
-	Datum *elements;
-	bool *nulls;
 	int n;
 	int16 len;
 	bool byval;
 	char align;
 
 	get_typlenbyvalalign(ARR_ELEMTYPE(array), &len, &byval, &align);
-	deconstruct_array(array, ARR_ELEMTYPE(array), len, byval, align, &elements,
-					  &nulls, &n);
+	deconstruct_array(array, ARR_ELEMTYPE(array), len, byval, align, elements,
+					  nulls, &n);
+	return n;
+}
+
+static void
+add_array(TrainFeature *f, int32 row, Datum value)
+{
+	Datum *elements;
+	bool *nulls;
+	int n = array_elements(value, &elements, &nulls);
+
 	for (int i = 0; i < n; i++)
 		if (!nulls[i])
 			add_code(f, row, category_of(f, elements[i]));
@@ -290,9 +288,13 @@ number_of(Datum value, Oid type)
 		case FLOAT8OID:
 			return DatumGetFloat8(value);
 		case DATEOID:
-			return DatumGetDateADT(value);
+			return date2timestamp_no_overflow(DatumGetDateADT(value));
 		case TIMESTAMPOID:
 		case TIMESTAMPTZOID:
+			if (TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(value)))
+				return TIMESTAMP_IS_NOBEGIN(DatumGetTimestampTz(value))
+						   ? -INFINITY
+						   : INFINITY;
 			return (double) DatumGetTimestampTz(value);
 		default:
 			return DatumGetFloat8(
@@ -301,52 +303,77 @@ number_of(Datum value, Oid type)
 }
 
 static void
-add_vector(TrainFeature *f, int32 row, Datum value, MemoryContext context)
+add_coordinates(TrainFeature *f, int32 row, const float *x, int dim,
+				MemoryContext context)
 {
-	Vector *v = DatumGetVector(value);
 	int64 at;
 
 	if (f->dim == 0)
 	{
-		f->dim = v->dim;
+		f->dim = dim;
 		f->vector = MemoryContextAllocHuge(
 			context, (Size) f->capacity * (Size) f->dim * sizeof(float));
 	}
-	if (v->dim != f->dim)
+	if (dim != f->dim)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
 				 errmsg("vectors of feature \"%s\" differ in dimension: %d "
 						"and %d",
-						NameStr(f->name), f->dim, v->dim)));
+						NameStr(f->name), f->dim, dim)));
 	at = append(f, row);
-	memcpy(f->vector + at * f->dim, v->x, (Size) f->dim * sizeof(float));
+	memcpy(f->vector + at * f->dim, x, (Size) f->dim * sizeof(float));
+}
+
+/* an array of numbers: what is no finite number counts as 0 */
+static void
+add_numbers(TrainFeature *f, int32 row, Datum value, MemoryContext context)
+{
+	Datum *elements;
+	bool *nulls;
+	int n = array_elements(value, &elements, &nulls);
+	float *x = palloc(sizeof(float) * (Size) Max(n, 1));
+
+	if (n > VECTOR_MAX_DIM)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("arrays of feature \"%s\" may have at most %d "
+							   "elements, not %d",
+							   NameStr(f->name), VECTOR_MAX_DIM, n)));
+	for (int i = 0; i < n; i++)
+	{
+		x[i] = nulls[i] ? 0 : (float) number_of(elements[i], f->type);
+		if (!isfinite(x[i]))
+			x[i] = 0;
+	}
+	if (n > 0)
+		add_coordinates(f, row, x, n, context);
 }
 
 static void
 add_value(TrainFeature *f, int32 row, Datum value, MemoryContext context)
 {
+	Vector *v;
 	double x;
 	int64 at;
 
-	switch (f->kind)
+	if (has_codes(f) && f->is_array)
+		add_array(f, row, value);
+	else if (has_codes(f))
+		add_code(f, row, category_of(f, value));
+	else if (f->out.kind == FEATURE_VECTOR && f->is_array)
+		add_numbers(f, row, value, context);
+	else if (f->out.kind == FEATURE_VECTOR)
 	{
-		case TRAIN_FEATURE_CATEGORY:
-			if (f->is_array)
-				add_array(f, row, value);
-			else
-				add_code(f, row, category_of(f, value));
-			break;
-		case TRAIN_FEATURE_NUMBER:
-			x = number_of(value, f->type);
-			/* NaN says as little as NULL; infinities are the last bucket */
-			if (isnan(x))
-				break;
-			at = append(f, row);
-			f->value[at] = x;
-			break;
-		case TRAIN_FEATURE_VECTOR:
-			add_vector(f, row, value, context);
-			break;
+		v = DatumGetVector(value);
+		add_coordinates(f, row, v->x, v->dim, context);
+	}
+	else
+	{
+		x = number_of(value, f->type);
+		/* NaN says as little as NULL; infinities are the last bucket */
+		if (isnan(x))
+			return;
+		at = append(f, row);
+		f->value[at] = x;
 	}
 }
 
@@ -413,14 +440,15 @@ prepare(TrainFeature *f)
 		column.type = TEXTOID;
 	else if (f->type == UUIDOID)
 		column.type = UUIDOID;
+	f->out.name = NameStr(f->name);
 	f->capacity = 1024;
 	f->row = palloc(1024 * sizeof(int32));
-	if (f->kind == TRAIN_FEATURE_CATEGORY)
+	if (has_codes(f))
 	{
 		f->code = palloc(1024 * sizeof(int32));
 		train_keys_init(&f->dictionary, &column);
 	}
-	else if (f->kind == TRAIN_FEATURE_NUMBER)
+	else if (f->out.kind != FEATURE_VECTOR)
 		f->value = palloc(1024 * sizeof(double));
 }
 
