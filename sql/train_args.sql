@@ -77,7 +77,7 @@ SELECT train('rating_col => '''', positive => ''>= 4''');
 -- options
 SELECT train('options => NULL');
 SELECT n, train(format('options => %L', n)) FROM unnest(ARRAY['[]', '1', '{"temprature": 1}', '{"temperature": "hot"}', '{"temperature": 0}',
-	'{"temperature": 1e400}', '{"negatives": 1.5}', '{"negatives": -1}', '{"logq": 1}', '{"optimizer": "adm"}', '{"optimizer": {}}',
+	'{"temperature": 1e400}', '{"negatives": 1.5}', '{"negatives": -1}', '{"hard_negatives": -1}', '{"logq": 1}', '{"optimizer": "adm"}', '{"optimizer": {}}',
 	'{"loss": "mse"}', '{"patience": 1e10}', '{"min_rating": 5, "max_rating": 1}', '{"": 1}']) n;
 SELECT train('epochs => 1, stages => ''{retrieval}'', options => ''{"temperature": null}''');
 

@@ -114,10 +114,11 @@ typedef struct JobConfig
 	int dim;                /* of the embeddings */
 	int n_hidden;           /* -1: by preset; 0: none */
 	int hidden[JOB_MAX_HIDDEN];
-	int epochs;     /* of gradient or ALS learners; sweeps of Gibbs */
-	int batch_size; /* interactions */
-	int negatives;  /* sampled for each batch, beside in-batch; -1: auto */
-	int patience;   /* epochs without improvement before stopping; -1: auto */
+	int epochs;         /* of gradient or ALS learners; sweeps of Gibbs */
+	int batch_size;     /* interactions */
+	int negatives;      /* sampled for each batch, beside in-batch; -1: auto */
+	int hard_negatives; /* only so many of the hardest count; -1: all */
+	int patience; /* epochs without improvement before stopping; -1: auto */
 	uint64_t seed;
 	JobSplit split;
 	float valid_fraction; /* held out for metrics and stopping; NAN: auto */

@@ -38,7 +38,8 @@ choose(const JobConfig *config, const JobInput *in)
 
 	/* what only the softmax over batches of interactions has */
 	bool batches = config->batch_size > 0 || config->logq >= 0 ||
-				   config->accidental >= 0 || config->normalize == 0 ||
+				   config->hard_negatives > 0 || config->accidental >= 0 ||
+				   config->normalize == 0 ||
 				   config->optimizer == OPTIMIZER_SGD ||
 				   config->optimizer == OPTIMIZER_ADAGRAD;
 

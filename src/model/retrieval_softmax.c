@@ -35,12 +35,15 @@ typedef struct Batches
 } Batches;
 
 static void
-tfrs_config(const JobConfig *in, SoftmaxConfig *c)
+tfrs_config(const JobConfig *in, int32_t n_items, SoftmaxConfig *c)
 {
 	memset(c, 0, sizeof(*c));
 	c->dim = in->dim > 0 ? in->dim : 32;
 	c->batch = in->batch_size > 0 ? in->batch_size : 8192;
 	c->negatives = in->negatives > 0 ? in->negatives : 0;
+	c->hard = in->hard_negatives > 0 ? in->hard_negatives : 0;
+	/* as many as there are items: the exact softmax over all of them */
+	c->all = c->negatives >= n_items;
 	c->logq = in->logq > 0;
 	c->remove_accidental = in->accidental > 0;
 	c->normalize = in->normalize > 0;
@@ -61,7 +64,7 @@ retrieval_tfrs_size(const JobConfig *config, const JobInput *input, int workers)
 {
 	SoftmaxConfig c;
 
-	tfrs_config(config, &c);
+	tfrs_config(config, input->n_items, &c);
 	return softmax_size(&c, input->n_users, input->n_items, input->n, workers) +
 		   arena_need((size_t) input->n_users * (size_t) c.dim, sizeof(float)) +
 		   arena_need((size_t) input->n_items * (size_t) c.dim, sizeof(float));
@@ -216,7 +219,7 @@ retrieval_tfrs(Retrieval *r)
 	size_t mark;
 	RsStatus st = RS_DIVERGED;
 
-	tfrs_config(config, &b.config);
+	tfrs_config(config, r->ds->n_items, &b.config);
 	b.epochs = config->epochs > 0 ? config->epochs : tutorial ? 3 : 30;
 	b.judge = r->ds->n_held > 0 && (!tutorial || config->patience > 0);
 	b.patience = config->patience > 0 ? config->patience : PATIENCE;

@@ -85,6 +85,7 @@ alloc_scratch(Softmax *sm)
 	own->ptr = math_alloc_array(batch + 1, sizeof(int32_t));
 	own->pos = math_alloc_array(batch, sizeof(int32_t));
 	own->row = math_alloc_array(batch, sizeof(float));
+	own->pick = math_alloc_array(cand, sizeof(float));
 	own->q = math_alloc_array(tile * d, sizeof(float));
 	own->dq = math_alloc_array(tile * d, sizeof(float));
 	own->qn = math_alloc_array(tile, sizeof(float));
@@ -94,8 +95,8 @@ alloc_scratch(Softmax *sm)
 	if (own->slot == NULL || own->cand == NULL || own->weight == NULL ||
 		own->logq == NULL || own->fill == NULL || own->users == NULL ||
 		own->ptr == NULL || own->pos == NULL || own->row == NULL ||
-		own->q == NULL || own->dq == NULL || own->qn == NULL ||
-		own->c == NULL || own->cn == NULL || own->s == NULL)
+		own->pick == NULL || own->q == NULL || own->dq == NULL ||
+		own->qn == NULL || own->c == NULL || own->cn == NULL || own->s == NULL)
 		return RS_NO_MEMORY;
 	memset(own->slot, -1, sizeof(int32_t) * (size_t) sm->n_items);
 	memset(own->fill, 0, sizeof(int32_t) * (size_t) sm->n_users);
@@ -116,6 +117,7 @@ softmax_free(Softmax *sm)
 	math_release(own->ptr);
 	math_release(own->pos);
 	math_release(own->row);
+	math_release(own->pick);
 	math_release(own->q);
 	math_release(own->dq);
 	math_release(own->qn);

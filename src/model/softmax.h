@@ -13,6 +13,10 @@
  *	Z_u = sum_j w_j exp(s_uj)
  *	dL/ds_uj = m_u w_j exp(s_uj) / Z_u - m_uj
  *
+ * Hard negatives are chosen by s - log q, after the correction, as TensorFlow
+ * Recommenders does; there a row's negatives may be other rows' items of the
+ * same user, here those always count and never take a place.
+ *
  * The team cuts the users of a batch: each member computes the scores of its
  * users against all items of the batch, and its part of the items'
  * gradients, which are then summed in the order of the ranks.
@@ -34,6 +38,8 @@ typedef struct SoftmaxConfig
 	int dim;
 	int batch;              /* interactions */
 	int negatives;          /* uniform items a batch, beside in-batch ones */
+	int hard;               /* of the candidates that a user has no row with,
+							 * only so many count, the highest-scored; 0: all */
 	bool all;               /* all items are candidates, each with weight 1 */
 	bool logq;              /* divide weights by the sampling probability */
 	bool remove_accidental; /* a row's own item counts once in its Z */
@@ -64,6 +70,7 @@ typedef struct SoftmaxScratch
 	float *qn;      /* (tile) norms */
 	float *cn;      /* (n_cand) norms */
 	float *row;     /* (batch) a value for each row of a user */
+	float *pick;    /* (n_cand) scores, to find the hardest among them */
 	int n_cand;
 	int n_users;
 } SoftmaxScratch;

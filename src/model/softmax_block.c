@@ -15,6 +15,7 @@
 #include "model/softmax.h"
 
 #define MAX_FLOP 4e8
+#define NONE (-1e30f) /* the score of a candidate that does not count */
 
 /* columns of a product with rows x dim, so that a call stays interruptible */
 static int
@@ -68,6 +69,71 @@ row_z(const SoftmaxScratch *own, const float *s, int j, float z, float *one)
 	return z > *one ? z : *one;
 }
 
+/* the k-th greatest of x (n), k from 1; x is put into another order */
+static float
+kth_greatest(float *x, int n, int k)
+{
+	int from = 0;
+	int to = n - 1;
+
+	while (from < to)
+	{
+		float pivot = x[from + (to - from) / 2];
+		int i = from;
+		int j = to;
+
+		while (i <= j)
+		{
+			while (x[i] > pivot)
+				i++;
+			while (x[j] < pivot)
+				j--;
+			if (i <= j)
+			{
+				float keep = x[i];
+
+				x[i++] = x[j];
+				x[j--] = keep;
+			}
+		}
+		if (k - 1 <= j)
+			to = j;
+		else if (k - 1 >= i)
+			from = i;
+		else
+			break;
+	}
+	return x[k - 1];
+}
+
+/*
+ * Only the hardest of the candidates keep their score, and the user's own at
+ * pos (n). Equal to the last of them: kept, too.
+ */
+static void
+keep_hardest(const Softmax *sm, float *s, const int32_t *pos, int n)
+{
+	const SoftmaxScratch *own = &sm->own;
+	float *pick = own->pick;
+	float least;
+
+	for (int j = 0; j < own->n_cand; j++)
+		pick[j] = s[j] - own->logq[j];
+	/* the user's own take no place: NONE is below every score */
+	for (int r = 0; r < n; r++)
+		pick[pos[r]] = NONE;
+	if (sm->config.hard >= own->n_cand)
+		return;
+	least = kth_greatest(pick, own->n_cand, sm->config.hard);
+	for (int r = 0; r < n; r++)
+		own->row[r] = s[pos[r]];
+	for (int j = 0; j < own->n_cand; j++)
+		if (s[j] - own->logq[j] < least)
+			s[j] = NONE;
+	for (int r = 0; r < n; r++)
+		s[pos[r]] = own->row[r];
+}
+
 /*
  * Scores of one user in s become gradients; returns the user's loss.
  */
@@ -83,6 +149,8 @@ user_gradient(const Softmax *sm, float *s, const int32_t *pos, int n)
 	float inv = 0;
 	double loss = 0;
 
+	if (sm->config.hard > 0)
+		keep_hardest(sm, s, pos, n);
 	for (int r = 0; r < n; r++)
 		row[r] = s[pos[r]];
 	z = dense.softmax(s, own->weight, own->n_cand, &max);
@@ -190,6 +258,42 @@ softmax_block(Team *team, Softmax *sm, float *dc, SoftmaxApply apply,
 	return RS_OK;
 }
 
+/* whether cand counts among the negatives of row r (see softmax_plain) */
+static bool
+plain_hard(const SoftmaxConfig *config, const int32_t *user,
+		   const int32_t *item, int n, const float *u, const float *v,
+		   const double *log_q, int r, int cand, int32_t n_items)
+{
+	int harder = 0;
+	double score[2];
+
+	for (int k = 0; k < n; k++)
+		if (user[k] == user[r] && item[k] == cand)
+			return true;
+	for (int32_t i = 0; i < n_items; i++)
+	{
+		bool candidate = config->all;
+		bool mine = false;
+
+		for (int k = 0; k < n; k++)
+		{
+			candidate |= item[k] == i;
+			mine |= user[k] == user[r] && item[k] == i;
+		}
+		for (int side = 0; side < 2; side++)
+		{
+			int c = side == 0 ? cand : i;
+
+			score[side] = log_q != NULL ? -log_q[c] : 0;
+			for (int k = 0; k < config->dim; k++)
+				score[side] += (double) u[user[r] * config->dim + k] *
+							   v[c * config->dim + k] / config->temperature;
+		}
+		harder += candidate && !mine && score[1] > score[0];
+	}
+	return harder < config->hard;
+}
+
 double
 softmax_plain(const SoftmaxConfig *config, const int32_t *user,
 			  const int32_t *item, int n, const float *u, const float *v,
@@ -213,6 +317,9 @@ softmax_plain(const SoftmaxConfig *config, const int32_t *user,
 				double g;
 
 				if (config->remove_accidental && !label && cand == item[r])
+					continue;
+				if (config->hard > 0 && !plain_hard(config, user, item, n, u, v,
+													log_q, r, cand, n_items))
 					continue;
 				for (int k = 0; k < d; k++)
 					s += (double) u[user[r] * d + k] * v[cand * d + k];

@@ -33,7 +33,7 @@ train_config_default(JobConfig *c)
 	c->valid_fraction = c->learning_rate = NAN;
 	c->temperature = c->regularization = c->alpha0 = NAN;
 	c->min_rating = c->max_rating = c->positive_value = NAN;
-	c->negatives = c->patience = -1;
+	c->negatives = c->hard_negatives = c->patience = -1;
 	c->logq = c->accidental = c->normalize = c->refit = c->implicit = -1;
 }
 

@@ -69,6 +69,7 @@ set_option(JobConfig *c, const char *arg)
 	INT(epochs);
 	INT(batch_size);
 	INT(negatives);
+	INT(hard_negatives);
 	INT(patience);
 	INT(seed);
 	INT(split);
@@ -188,6 +189,7 @@ main(int argc, char **argv)
 	empty.config.retrieval = true;
 	empty.config.seed = 42;
 	empty.config.negatives = empty.config.patience = -1;
+	empty.config.hard_negatives = -1;
 	empty.config.logq = empty.config.accidental = -1;
 	empty.config.normalize = empty.config.refit = empty.config.implicit = -1;
 	empty.config.valid_fraction = empty.config.learning_rate = NAN;

@@ -220,6 +220,8 @@ main(void)
 				continue;
 			test_reference(&c);
 			test_step(c);
+			for (c.hard = 1; c.hard <= ITEMS; c.hard += 2)
+				test_step(c);
 		}
 	}
 	return check_summary();
