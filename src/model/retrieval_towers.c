@@ -5,6 +5,11 @@
  * Spectral start, user_softmax with a learning rate that falls to zero,
  * validation every few epochs with the best vectors kept, and a short second
  * run over all interactions, held-out ones included.
+ *
+ * Preset best takes more dimensions. Where the call asks for fewer, towers of
+ * TEACHER_DIM are trained first and teach the small ones: a large part of
+ * the error is noise of the single interactions, which the teacher's scores
+ * have less of.
  */
 #include <math.h>
 #include <stdio.h>
@@ -15,6 +20,13 @@
 #include "model/user_softmax.h"
 
 #define VALID_USERS 6000
+#define TEACHER_DIM 256
+#define TEACHER_EPOCHS 24
+#define TEACHER_NEGATIVES 1024
+#define TEACHER_SHARE 0.5f
+#define TEACHER_ROWS_MOST 500000 /* users and items */
+#define MANY 4000000       /* interactions: 256 dimensions take too long */
+#define BEST_WORK 60000000 /* interactions that all epochs see, about */
 #define HALVINGS 3 /* of the learning rate, when the loss is not finite */
 
 typedef struct Towers
@@ -33,19 +45,47 @@ typedef struct Towers
 	float *unit_v;
 	float *best_u; /* unit rows of the best epoch */
 	float *best_v;
+	float *teacher_u; /* (n_users, TEACHER_DIM), NULL: no teacher */
+	float *teacher_v;
 } Towers;
+
+static bool
+wants_teacher(const UserSoftmaxConfig *c, const JobConfig *in,
+			  const JobInput *input)
+{
+	return in->preset == PRESET_BEST && c->dim < TEACHER_DIM &&
+		   input->n <= MANY &&
+		   (int64_t) input->n_users + input->n_items <= TEACHER_ROWS_MOST;
+}
+
+/* preset best: quality before time, within some minutes */
+static void
+best_config(const JobInput *input, UserSoftmaxConfig *c)
+{
+	int64_t epochs = BEST_WORK / input->n;
+
+	c->dim = input->n > MANY ? 128 : TEACHER_DIM;
+	c->negatives = input->n > MANY ? 2048 : 4096;
+	c->epochs = epochs > 40 ? 40 : epochs < 8 ? 8 : (int) epochs;
+}
 
 static void
 towers_config(const JobConfig *in, const JobInput *input, UserSoftmaxConfig *c)
 {
-	bool best = in->preset == PRESET_BEST;
-
 	memset(c, 0, sizeof(*c));
-	c->dim = in->dim > 0 ? in->dim : 64;
-	c->epochs = in->epochs > 0 ? in->epochs : best ? 120 : 24;
+	c->dim = 64;
+	c->epochs = 24;
+	c->negatives = 1024;
+	if (in->preset == PRESET_BEST)
+		best_config(input, c);
+	if (in->dim > 0)
+		c->dim = in->dim;
+	if (in->epochs > 0)
+		c->epochs = in->epochs;
+	if (in->negatives > 0)
+		c->negatives = in->negatives;
 	c->batch = 1024;
 	c->positives = 8;
-	c->negatives = in->negatives > 0 ? in->negatives : best ? 4096 : 1024;
 	if (c->negatives > input->n_items)
 		c->negatives = input->n_items;
 	c->temperature = in->temperature > 0 ? in->temperature : 0.12f;
@@ -54,6 +94,43 @@ towers_config(const JobConfig *in, const JobInput *input, UserSoftmaxConfig *c)
 	c->init = 0.1f;
 	c->decay = true;
 	c->seed = in->seed;
+	if (wants_teacher(c, in, input))
+	{
+		c->teacher_dim = TEACHER_DIM;
+		c->teacher_share = TEACHER_SHARE;
+	}
+}
+
+/* what the teacher is trained by */
+static void
+teacher_config(const UserSoftmaxConfig *student, UserSoftmaxConfig *c)
+{
+	*c = *student;
+	c->dim = TEACHER_DIM;
+	c->teacher_share = 0;
+	if (c->epochs > TEACHER_EPOCHS)
+		c->epochs = TEACHER_EPOCHS;
+	if (c->negatives > TEACHER_NEGATIVES)
+		c->negatives = TEACHER_NEGATIVES;
+}
+
+static size_t
+vectors_size(const JobInput *input, int dim)
+{
+	return arena_need((size_t) input->n_users * (size_t) dim, sizeof(float)) +
+		   arena_need((size_t) input->n_items * (size_t) dim, sizeof(float));
+}
+
+/* one training of these towers, and what starts it */
+static size_t
+training_size(const UserSoftmaxConfig *c, const JobInput *input, int workers)
+{
+	size_t train = user_softmax_arena_size(c, input->n_users, input->n_items,
+										   input->n, workers);
+	size_t start =
+		spectral_arena_size(input->n_users, input->n_items, c->dim, workers);
+
+	return train > start ? train : start;
 }
 
 size_t
@@ -61,18 +138,21 @@ retrieval_towers_size(const JobConfig *config, const JobInput *input,
 					  int workers)
 {
 	UserSoftmaxConfig c;
-	size_t d;
-	size_t train;
-	size_t start;
+	UserSoftmaxConfig teacher;
+	size_t size;
+	size_t most;
 
 	towers_config(config, input, &c);
-	d = (size_t) c.dim;
-	train = user_softmax_arena_size(&c, input->n_users, input->n_items,
-									input->n, workers);
-	start = spectral_arena_size(input->n_users, input->n_items, c.dim, workers);
-	return 3 * (arena_need((size_t) input->n_users * d, sizeof(float)) +
-				arena_need((size_t) input->n_items * d, sizeof(float))) +
-		   (train > start ? train : start);
+	size = 3 * vectors_size(input, c.dim);
+	most = training_size(&c, input, workers);
+	if (c.teacher_share > 0)
+	{
+		teacher_config(&c, &teacher);
+		size += vectors_size(input, TEACHER_DIM);
+		if (most < training_size(&teacher, input, workers))
+			most = training_size(&teacher, input, workers);
+	}
+	return size + most;
 }
 
 /* unit rows of what is trained now */
@@ -227,7 +307,39 @@ alloc_vectors(Towers *t)
 		if (*u[k] == NULL || *v[k] == NULL)
 			return false;
 	}
-	return true;
+	if (t->config.teacher_share == 0)
+		return true;
+	t->teacher_u = arena_alloc(arena, (size_t) t->r->ds->n_users * TEACHER_DIM,
+							   sizeof(float));
+	t->teacher_v = arena_alloc(arena, (size_t) t->r->ds->n_items * TEACHER_DIM,
+							   sizeof(float));
+	return t->teacher_u != NULL && t->teacher_v != NULL;
+}
+
+/* the teacher, trained on the training part; its scores are cosines, too */
+static RsStatus
+train_teacher(Towers *t)
+{
+	Retrieval *r = t->r;
+	Towers big = *t;
+	RsStatus st;
+
+	teacher_config(&t->config, &big.config);
+	big.u = t->teacher_u;
+	big.v = t->teacher_v;
+	big.every = 0;
+	big.log = false;
+	retrieval_phase(r, "teacher", big.config.epochs);
+	st = train(&big, false, false);
+	if (st == RS_OK)
+		st = user_softmax_normalize(r->team, big.u, r->ds->n_users, TEACHER_DIM,
+									1);
+	if (st == RS_OK)
+		st = user_softmax_normalize(r->team, big.v, r->ds->n_items, TEACHER_DIM,
+									1);
+	t->config.teacher_users = big.u;
+	t->config.teacher_items = big.v;
+	return st;
 }
 
 static RsStatus
@@ -256,9 +368,11 @@ say(const Towers *t, const char *why)
 	out->item_vector = job_offset(t->r->job, t->best_v);
 	snprintf(out->choice, sizeof(out->choice),
 			 "cosine towers by softmax, %d dimensions, %d shared negatives, "
-			 "temperature %.3g, Adam %.3g, best of %d epochs%s",
+			 "temperature %.3g, Adam %.3g, best of %d epochs%s%s",
 			 t->config.dim, t->config.negatives, t->config.temperature,
-			 t->config.learning_rate, t->best_epoch, why);
+			 t->config.learning_rate, t->best_epoch,
+			 t->config.teacher_share > 0 ? ", taught by 256 dimensions" : "",
+			 why);
 }
 
 RsStatus
@@ -275,8 +389,10 @@ retrieval_towers(Retrieval *r, const char *why)
 	t.patience = config->patience > 0 ? config->patience : 6;
 	if (!alloc_vectors(&t))
 		return RS_NO_MEMORY;
+	st = t.config.teacher_share > 0 ? train_teacher(&t) : RS_OK;
 	retrieval_phase(r, "retrieval", t.config.epochs);
-	st = train(&t, false, false);
+	if (st == RS_OK)
+		st = train(&t, false, false);
 	if (st == RS_OK && t.best_epoch == 0)
 	{
 		t.best_epoch = t.config.epochs;

@@ -65,6 +65,12 @@ user_softmax_arena_size(const UserSoftmaxConfig *config, int64_t n_users,
 				 arena_need(USER_SOFTMAX_TILE * d, 4) + arena_need(b, 4) * 4 +
 				 arena_need(i, 4) * 2 + arena_need((neg + w * pairs) * d, 4) +
 				 arena_need(neg + w * pairs, 4));
+	if (config->teacher_share > 0)
+		size += w * (arena_need(USER_SOFTMAX_TILE * neg, 4) +
+					 arena_need((USER_SOFTMAX_TILE + neg) *
+									(size_t) config->teacher_dim,
+								4) +
+					 64);
 	return size;
 }
 
@@ -101,6 +107,15 @@ allocate(Trainer *t, Arena *arena)
 		p.neg_unit = arena_alloc(arena, neg * d, 4);
 		p.neg_length = arena_alloc(arena, neg, 4);
 		p.score = arena_alloc(arena, USER_SOFTMAX_TILE * neg, 4);
+		if (t->config->teacher_share > 0)
+		{
+			size_t td = (size_t) t->config->teacher_dim;
+
+			p.teacher_score = arena_alloc(arena, USER_SOFTMAX_TILE * neg, 4);
+			p.teacher_row =
+				arena_alloc(arena, (USER_SOFTMAX_TILE + neg) * td, 4);
+			p.teacher_neg = p.teacher_row + USER_SOFTMAX_TILE * td;
+		}
 		p.user_grad = arena_alloc(arena, USER_SOFTMAX_TILE * d, 4);
 		p.user_length = arena_alloc(arena, b, 4);
 		p.batch_user = arena_alloc(arena, b, 4);

@@ -42,6 +42,14 @@ typedef struct UserSoftmaxConfig
 	float user_rate;     /* factor of the users' learning rate */
 	float init;          /* standard deviation of the first values */
 	bool decay;
+	/*
+	 * Distillation (Hinton et al. 2015): a share of each positive goes to the
+	 * teacher's softmax over the same negatives and at the same temperature.
+	 */
+	float teacher_share; /* 0: no teacher */
+	int teacher_dim;
+	const float *teacher_users; /* (n_users, teacher_dim) unit rows */
+	const float *teacher_items; /* (n_items, teacher_dim) */
 	uint64_t seed;
 } UserSoftmaxConfig;
 

@@ -57,8 +57,11 @@ typedef struct Trainer
 	/* of this member alone */
 	float *neg_unit; /* (n_neg, dim) */
 	float *neg_length;
-	float *score;     /* (tile, n_neg) */
-	float *user_grad; /* (tile, dim) */
+	float *score;         /* (tile, n_neg) */
+	float *teacher_score; /* (tile, n_neg), NULL without a teacher */
+	float *teacher_row;   /* (tile, teacher_dim) */
+	float *teacher_neg;   /* (n_neg, teacher_dim) */
+	float *user_grad;     /* (tile, dim) */
 	float *user_length;
 	int32_t *batch_user; /* (batch) users of the merged visits */
 	int32_t *weight;     /* (batch) their positives */

@@ -15,6 +15,7 @@
 #include "math/blas.h"
 
 #define ADAM_EPSILON 1e-10f
+#define TEACHER_ROWS 64 /* of a product, see blas.h */
 
 /*
  * Adam on one row of parameters x, given g, the gradient with respect to the
@@ -89,6 +90,35 @@ gather_users(Trainer *t, const Visit *visit, int n)
 	return n_rows;
 }
 
+/* exp of the teacher's scores of a tile of users, into teacher_score */
+static void
+ask_teacher(Trainer *t, int first, int n)
+{
+	const UserSoftmaxConfig *c = t->config;
+	size_t td = (size_t) c->teacher_dim;
+
+	for (int r = 0; r < n; r++)
+		memcpy(t->teacher_row + (size_t) r * td,
+			   c->teacher_users + (size_t) t->batch_user[first + r] * td,
+			   td * 4);
+	for (int r = 0; r < n; r += TEACHER_ROWS)
+		blas.sgemm(false, true, n - r < TEACHER_ROWS ? n - r : TEACHER_ROWS,
+				   t->n_neg, c->teacher_dim, 1 / c->temperature,
+				   t->teacher_row + (size_t) r * td, c->teacher_dim,
+				   t->teacher_neg, c->teacher_dim, 0,
+				   t->teacher_score + (size_t) r * (size_t) t->n_neg, t->n_neg);
+}
+
+/* s less the teacher's share of what the positives pull */
+static void
+subtract_teacher(Trainer *t, int r, float weight, float *s)
+{
+	float *q = t->teacher_score + (size_t) r * (size_t) t->n_neg;
+	float sum = vec_exp_sum(q, t->n_neg, 1 / t->config->temperature, q);
+
+	vec_axpy(-t->config->teacher_share * weight / sum, q, s, t->n_neg);
+}
+
 /*
  * Scores of a tile of users against the negatives become weight * softmax /
  * tau, in place. Returns the loss of the normalisers.
@@ -109,6 +139,8 @@ softmax_rows(Trainer *t, int first, int n)
 
 		for (int j = 0; j < t->n_neg; j++)
 			s[j] *= f;
+		if (t->config->teacher_share > 0)
+			subtract_teacher(t, r, w * inverse, s);
 		loss += w * (logf(sum / (float) t->n_neg) + inverse);
 	}
 	return loss;
@@ -127,6 +159,7 @@ user_softmax_users(Trainer *t, const Visit *visit, int n,
 	const Pair *pair = t->pair + (size_t) rank * (size_t) t->config->batch *
 									 (size_t) t->config->positives;
 	float inverse = 1 / t->config->temperature;
+	float pull = inverse * (1 - t->config->teacher_share);
 	int n_rows = gather_users(t, visit, n);
 	int32_t base = rank * t->config->batch;
 	int32_t p = 0;
@@ -135,6 +168,13 @@ user_softmax_users(Trainer *t, const Visit *visit, int n,
 		t->neg_length[j] =
 			user_softmax_unit(t->neg_unit + (size_t) j * (size_t) d,
 							  t->items + (size_t) negative[j] * (size_t) d, d);
+	for (int j = 0; t->config->teacher_share > 0 && j < t->n_neg; j++)
+	{
+		size_t td = (size_t) t->config->teacher_dim;
+
+		memcpy(t->teacher_neg + (size_t) j * td,
+			   t->config->teacher_items + (size_t) negative[j] * td, td * 4);
+	}
 	if (n_rows == 0)
 		memset(neg_grad, 0, (size_t) t->n_neg * (size_t) d * 4);
 	for (int first = 0; first < n_rows; first += USER_SOFTMAX_TILE)
@@ -148,6 +188,8 @@ user_softmax_users(Trainer *t, const Visit *visit, int n,
 			return st;
 		blas.sgemm(false, true, m, t->n_neg, d, inverse, h, d, t->neg_unit, d,
 				   0, t->score, t->n_neg);
+		if (t->config->teacher_share > 0)
+			ask_teacher(t, first, m);
 		t->loss[rank] += softmax_rows(t, first, m);
 		blas.sgemm(false, false, m, d, t->n_neg, 1, t->score, t->n_neg,
 				   t->neg_unit, d, 0, t->user_grad, d);
@@ -166,7 +208,7 @@ user_softmax_users(Trainer *t, const Visit *visit, int n,
 				vec_dot(unit, row + (size_t) (pair[p].row - base) * (size_t) d,
 						d);
 			for (int c = 0; c < d; c++)
-				g[c] -= inverse * unit[c];
+				g[c] -= pull * unit[c];
 		}
 		for (int r = 0; r < m; r++)
 		{
@@ -205,7 +247,7 @@ user_softmax_items(Trainer *t, const int32_t *negative, float rate, float root)
 {
 	int d = t->dim;
 	int w = t->team->size;
-	float inverse = 1 / t->config->temperature;
+	float pull = (1 - t->config->teacher_share) / t->config->temperature;
 	float unit[1024];
 
 	t->now++;
@@ -236,8 +278,7 @@ user_softmax_items(Trainer *t, const int32_t *negative, float rate, float root)
 				float *acc = accumulator(t, pair[p].item);
 				const float *h = t->row + (size_t) pair[p].row * (size_t) d;
 
-				for (int c = 0; c < d; c++)
-					acc[c] -= inverse * h[c];
+				vec_axpy(-pull, h, acc, d);
 			}
 	}
 	for (int32_t a = 0; a < t->n_acc; a++)

@@ -271,6 +271,32 @@ test_training(void)
 		}
 }
 
+/* what the positives do not say, a teacher of another dimension does */
+static void
+test_teacher(void)
+{
+	static float teacher_users[USERS * GROUPS];
+	static float teacher_items[ITEMS * GROUPS];
+	Run turned = {.config = usual};
+	Run alone = {.config = usual};
+
+	/* the teacher knows other groups than the data have */
+	for (int u = 0; u < USERS; u++)
+		teacher_users[u * GROUPS + (u + 1) % GROUPS] = 1;
+	for (int i = 0; i < ITEMS; i++)
+		teacher_items[i * GROUPS + i % GROUPS] = 1;
+	turned.config.teacher_dim = GROUPS;
+	turned.config.teacher_share = 1;
+	turned.config.teacher_users = teacher_users;
+	turned.config.teacher_items = teacher_items;
+	CHECK(train(&turned, 2) == RS_OK);
+	CHECK(train(&alone, 2) == RS_OK);
+	CHECK(separation(&alone) > 0.5);
+	CHECK(separation(&turned) < -0.2);
+	release(&turned);
+	release(&alone);
+}
+
 /* the exact softmax: all items are negatives, so the losses are comparable */
 static void
 test_against_reference(void)
@@ -355,6 +381,7 @@ main(void)
 	test_gradient();
 	test_training();
 	test_against_reference();
+	test_teacher();
 	test_spectral();
 	test_bad_configs();
 	return check_summary();
