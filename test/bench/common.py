@@ -67,9 +67,10 @@ class Server:
 
 
 class Memory(threading.Thread):
-    """Peak of the sum of the memory of its own (RssAnon) and of the largest
-    share of shared memory (RssShmem) over the server's children, above what
-    they had at the start."""
+    """Peak of the memory of a training: what the server's children have of
+    their own (RssAnon, sum) above what they had at the start, and the block
+    that the compute workers share (RssShmem of the one that touched most of
+    it; they use no shared buffers)."""
 
     def __init__(self, postmaster):
         super().__init__(daemon=True)
@@ -87,11 +88,14 @@ class Memory(threading.Thread):
             try:
                 with open(f"/proc/{pid}/status") as f:
                     status = dict(line.split(":", 1) for line in f)
+                with open(f"/proc/{pid}/cmdline") as f:
+                    worker = "recsys compute worker" in f.read()
             except OSError:
                 continue
             own += int(status.get("RssAnon", "0 kB").split()[0])
-            shared = max(shared,
-                         int(status.get("RssShmem", "0 kB").split()[0]))
+            if worker:
+                shared = max(shared,
+                             int(status.get("RssShmem", "0 kB").split()[0]))
         return (own + shared) / 1024
 
     def run(self):
