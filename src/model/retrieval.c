@@ -15,7 +15,8 @@ typedef enum Learner
 {
 	LEARNER_BATCHES,
 	LEARNER_IALS,
-	LEARNER_TOWERS
+	LEARNER_TOWERS,
+	LEARNER_HIDDEN
 } Learner;
 
 /* interactions that the towers get through in minutes */
@@ -45,6 +46,9 @@ choose(const JobConfig *config, const JobInput *in)
 
 	if (config->preset == PRESET_TFRS && config->loss != LOSS_IALS)
 		return LEARNER_BATCHES;
+	if (config->n_hidden > 0 &&
+		(config->loss == LOSS_AUTO || config->loss == LOSS_SOFTMAX))
+		return LEARNER_HIDDEN;
 	if (config->loss == LOSS_SOFTMAX)
 		return batches ? LEARNER_BATCHES : LEARNER_TOWERS;
 	if (config->loss == LOSS_IALS)
@@ -73,6 +77,8 @@ retrieval_arena_size(const JobConfig *config, const JobInput *input,
 			return size + retrieval_tfrs_size(config, input, workers);
 		case LEARNER_TOWERS:
 			return size + retrieval_towers_size(config, input, workers);
+		case LEARNER_HIDDEN:
+			return size + retrieval_hidden_size(config, input);
 		default:
 			return size + retrieval_ials_size(config, input);
 	}
@@ -220,7 +226,8 @@ give_reason(JobShared *job)
 	double share = 100.0 * (double) in->n / in->n_users / in->n_items;
 	const char *why = "the interactions fill much of the matrix or are few";
 
-	if (config->loss != LOSS_AUTO || config->preset == PRESET_TFRS)
+	if (config->loss != LOSS_AUTO || config->preset == PRESET_TFRS ||
+		choose(config, in) == LEARNER_HIDDEN)
 		return;
 	if (in->users.n_rows > 0 || in->items.n_rows > 0)
 		why = "it takes features in closed form";
@@ -250,6 +257,9 @@ retrieval_run(Team *team, JobShared *job, Arena *arena, Dataset *ds,
 			break;
 		case LEARNER_TOWERS:
 			st = retrieval_towers(&r, "");
+			break;
+		case LEARNER_HIDDEN:
+			st = retrieval_hidden(&r);
 			break;
 		default:
 			st = retrieval_ials(&r);

@@ -41,6 +41,11 @@ extern size_t retrieval_towers_size(const JobConfig *config,
 									const JobInput *input, int workers);
 extern RsStatus retrieval_towers(Retrieval *r, const char *why);
 
+/* functions in retrieval_hidden.c */
+extern size_t retrieval_hidden_size(const JobConfig *config,
+									const JobInput *input);
+extern RsStatus retrieval_hidden(Retrieval *r);
+
 /* functions in retrieval_ials.c */
 extern size_t retrieval_ials_size(const JobConfig *config,
 								  const JobInput *input);

@@ -21,6 +21,7 @@
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
+#include "model/tower.h"
 #include "serve/serve.h"
 #include "store/store_catalog.h"
 
@@ -452,6 +453,19 @@ refuse_name(const ServeFeatures *f, const char *name, int size)
 					f->n > 0 ? errhint("It knows %s.", known.data) : 0));
 }
 
+/* the hidden layers of a tower, where the model has them */
+static void
+apply_layers(ServeFeatures *f, float *x)
+{
+	ServeParams *params = serve_cache_params(&f->table);
+	float *scratch = palloc(sizeof(float) *
+							tower_scratch(params->params, params->n, f->dim));
+
+	if (tower_apply(params->params, params->n, f->side, f->dim, x, scratch) !=
+		RS_OK)
+		refuse(f, psprintf("%s_kernel_0", f->side));
+}
+
 void
 serve_features_sum(ServeFeatures *f, Jsonb *profile, bool strict, float *sum)
 {
@@ -478,6 +492,8 @@ serve_features_sum(ServeFeatures *f, Jsonb *profile, bool strict, float *sum)
 	}
 	if (p.labels != NIL)
 		add_labels(&p);
+	if (f->embedding)
+		apply_layers(f, sum);
 	/* a table that anybody wrote to: never a NaN */
 	for (int k = 0; k < f->width; k++)
 		if (!isfinite(sum[k]))

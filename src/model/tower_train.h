@@ -1,0 +1,91 @@
+/*
+ * tower_train.h
+ *		Two towers with features and hidden layers, trained by a softmax over
+ *		the items of a batch.
+ *
+ * The input of a tower is the sum of an embedding of the id, of what all
+ * have, and of the features' embeddings (each times its value); tower.h has
+ * the layers behind it. Scores are cosines by a temperature. So that features
+ * learn to stand for ids, ids are dropped at random while training
+ * (Volkovs, Yu, Poutanen 2017), and those without an interaction never have
+ * one. The loss is that of softmax.h with the logQ correction, items deduplicated; Adam,
+ * lazy for rows of embeddings.
+ */
+#ifndef RECSYS_TOWER_TRAIN_H
+#define RECSYS_TOWER_TRAIN_H
+
+#include "math/arena.h"
+#include "model/softmax.h"
+#include "model/tower.h"
+
+typedef struct TowerConfig
+{
+	int dim;
+	int n_hidden;
+	int hidden[JOB_MAX_HIDDEN];
+	int batch; /* interactions */
+	float temperature;
+	float learning_rate;
+	float dropout; /* of the ids of a side that has features */
+	bool logq;
+	uint64_t seed;
+} TowerConfig;
+
+/* a table of parameters of which few rows have a gradient at a time */
+typedef struct TowerRows
+{
+	int64_t n;
+	int dim;
+	float *x; /* (n, dim) and so on */
+	float *m; /* Adam's moments */
+	float *v;
+	float *g;       /* gradients of the batch, of touched rows */
+	int32_t *stamp; /* (n) batch that g is of */
+	int32_t *touched;
+	int32_t n_touched;
+} TowerRows;
+
+typedef struct TowerSide
+{
+	int32_t n;
+	int32_t n_cols; /* features, without what all have */
+	const int64_t *ptr;
+	const int32_t *col;
+	const float *val;
+	bool *known; /* (n) has interactions in training */
+	TowerRows id;
+	TowerRows feature; /* (n_cols + 1), the last one is what all have */
+	TowerRows layer;   /* (1, n_params) */
+} TowerSide;
+
+/* the parameters are shared by the team; one member trains */
+typedef struct Towers
+{
+	TowerConfig config;
+	Tower net;
+	TowerSide side[2]; /* users, items */
+	int64_t n;         /* training interactions */
+	int32_t *user;     /* (n) shuffled each epoch */
+	int32_t *item;
+	float *log_p; /* (n_items) log of an item's share of the interactions */
+	int64_t step;
+	float *work;   /* memory of a batch */
+	bool *with_id; /* (2, batch) whose ids are not dropped */
+	Softmax sm;    /* its rows are the towers' vectors of the batch */
+} Towers;
+
+/* a batch is no larger than the data */
+extern void tower_limit(TowerConfig *c, const JobInput *in);
+extern size_t tower_train_size(const TowerConfig *c, const JobInput *in);
+/* all: held-out interactions are trained on, too. Whole team */
+extern RsStatus tower_train_init(Team *team, Arena *arena, JobShared *job,
+								 const Dataset *ds, const TowerConfig *c,
+								 bool all, Towers *t);
+/* one pass by rank 0, a barrier at its end; *loss for rank 0 */
+extern RsStatus tower_train_epoch(Team *team, Towers *t, int epoch,
+								  JobProgress *progress, double *loss);
+/* unit vectors (n, dim) of a side, for this member's rows */
+extern RsStatus tower_vectors(Team *team, const Towers *t, int side,
+							  float *out);
+
+#endif
