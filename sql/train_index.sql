@@ -38,16 +38,19 @@ EXPLAIN (COSTS OFF) SELECT item_id FROM idx_item ORDER BY embedding <#> '[1,2,3,
 RESET enable_seqscan;
 -- the first question of a session is answered by the index, the next ones by
 -- the table packed into memory: alike
-CREATE TABLE idx_first (n int, a bigint[], packed boolean);
-CREATE FUNCTION ask(n int) RETURNS void LANGUAGE sql AS $$
-	INSERT INTO idx_first SELECT n, array_agg(item_id ORDER BY rank), EXISTS (
+CREATE TABLE idx_first (n int, u int, a bigint[], packed boolean);
+CREATE FUNCTION ask(n int, u int) RETURNS void LANGUAGE sql AS $$
+	INSERT INTO idx_first SELECT n, u, array_agg(item_id ORDER BY rank), EXISTS (
 		SELECT FROM pg_backend_memory_contexts WHERE name = 'recsys packed table')
-	FROM recommend(5, 30, 'idx') $$;
+	FROM recommend(u, 30, 'idx') $$;
 \c
-SELECT ask(1);
-SELECT ask(2);
-SELECT packed, cardinality(a), a = first_value(a) OVER (ORDER BY n) AS alike FROM idx_first ORDER BY n;
-DROP FUNCTION ask(int);
+SELECT ask(1, 5);
+SELECT ask(2, 5);
+\c
+SELECT ask(1, -1);
+SELECT ask(2, -1);
+SELECT u, packed, cardinality(a), a = first_value(a) OVER (PARTITION BY u ORDER BY n) AS alike FROM idx_first ORDER BY u DESC, n;
+DROP FUNCTION ask(int, int);
 DROP TABLE idx_first;
 SET client_min_messages = warning;
 -- again, with other dimensions

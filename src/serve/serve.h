@@ -249,7 +249,8 @@ extern Vector *serve_features_vector(const StoreModel *model, bool item,
 extern ServePack *serve_cache_get(ServeTable *table);
 /*
  * True when this session asks for the table for the first time and it has an
- * index for inner products, which is ready sooner than a packed table.
+ * index for inner products, so is large: SQL is ready sooner than a packed
+ * table.
  */
 extern bool serve_cache_first(ServeTable *table);
 /* the same for parameters; never NULL */

@@ -101,7 +101,8 @@ void
 serve_put_popular(ServeTable *table, int64 k, const ServeMap *skip,
 				  ServeRows *rows)
 {
-	ServePack *pack = serve_cache_get(table);
+	bool first = serve_cache_first(table);
+	ServePack *pack = first ? NULL : serve_cache_get(table);
 	int32 *popular;
 	int64 rank = 0;
 

@@ -152,6 +152,13 @@ run(ServeTable *table, const char *query, int nargs, Oid *types, Datum *values,
 	return n;
 }
 
+/* so many rows have k that are not to be skipped; the planner must know */
+static long long
+rows_enough(int64 k, const ServeMap *skip)
+{
+	return (long long) (k + (skip != NULL ? skip->used : 0));
+}
+
 int64
 serve_sql_top(ServeTable *table, const Vector *query, bool cosine, bool exact,
 			  int64 k, const ServeMap *skip, ServeRows *rows,
@@ -163,13 +170,12 @@ serve_sql_top(ServeTable *table, const Vector *query, bool cosine, bool exact,
 							  serve_operator(table, cosine ? "<=>" : "<#>"));
 	Form_pg_attribute att =
 		TupleDescAttr(RelationGetDescr(table->rel), table->vector_att - 1);
-	/* so many rows have k that are not to be skipped; the planner must know */
 	char *text = psprintf(
 		"SELECT %s, %s (%s) FROM %s WHERE %s IS NOT NULL ORDER BY %s LIMIT "
 		"%lld",
 		key, cosine ? "1 -" : "-", distance,
 		serve_table_name(RelationGetRelid(table->rel)), embedding, distance,
-		(long long) (k + (skip != NULL ? skip->used : 0)));
+		rows_enough(k, skip));
 	Datum value = PointerGetDatum(query);
 	Oid type = att->atttypid;
 	int level = NewGUCNestLevel();
@@ -190,12 +196,13 @@ serve_sql_popular(ServeTable *table, int64 k, const ServeMap *skip,
 {
 	char *key = serve_sql_column(table, table->key_att);
 	char *count = serve_sql_column(table, table->interactions_att);
-	char *text = psprintf(
-		"SELECT %s, %s::pg_catalog.float8 FROM %s WHERE %s IS NOT "
-		"NULL ORDER BY %s DESC NULLS LAST, %s%s",
-		key, count, serve_table_name(RelationGetRelid(table->rel)),
-		serve_sql_column(table, table->vector_att), count, key,
-		table->key.kind == KEY_TEXT ? " COLLATE pg_catalog.\"C\"" : "");
+	char *text =
+		psprintf("SELECT %s, %s::pg_catalog.float8 FROM %s WHERE %s IS NOT "
+				 "NULL ORDER BY %s DESC NULLS LAST, %s%s LIMIT %lld",
+				 key, count, serve_table_name(RelationGetRelid(table->rel)),
+				 serve_sql_column(table, table->vector_att), count, key,
+				 table->key.kind == KEY_TEXT ? " COLLATE pg_catalog.\"C\"" : "",
+				 rows_enough(k, skip));
 
 	return run(table, text, 0, NULL, NULL, k, skip, rows, "popular");
 }

@@ -32,6 +32,8 @@ with psycopg.connect(autocommit=True) as c:
                               "embedding FROM default_item")
                 if s.startswith("SELECT recsys_rollback"):
                     c.execute("SELECT recsys_train('ratings', epochs => 1)")
+                if s.startswith("SELECT * FROM recsys_tune"):
+                    c.execute("SELECT recsys_train('ratings')")
                 got = c.execute(s)
                 if got.description and "recommend(42, 5)" in s:
                     rows = got.fetchall()
