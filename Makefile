@@ -49,6 +49,10 @@ EXTRA_CLEAN = recsys_train.so $(TRAIN_ONLY) test/unit/bin
 REGRESS = $(patsubst sql/%.sql,%,$(wildcard sql/*.sql))
 REGRESS_OPTS = --load-extension=recsys
 ISOLATION = $(patsubst test/isolation/specs/%.spec,%,$(wildcard test/isolation/specs/*.spec))
+# Some need a build that stops at named points, see src/pg/pg_pause.h.
+ifeq (,$(findstring RECSYS_PAUSES,$(COPT)))
+ISOLATION := $(filter-out %_pause,$(ISOLATION))
+endif
 ISOLATION_OPTS = --load-extension=recsys --inputdir=test/isolation
 
 PG_CONFIG ?= pg_config

@@ -107,6 +107,8 @@ typedef struct AnnMeta
 	float share[ANN_RECALLS]; /* factor of the tail's term in level 1 */
 	float residual;           /* mean |x - centroid| at build */
 	float code_error;         /* mean error of a full code at build */
+	uint32 free_below;        /* pages of generations below may be used again:
+							 * no scan can be reading them */
 	uint32 queries;           /* sample queries of the calibration; 0: it was
 							 * made on rows of the table itself */
 } AnnMeta;
@@ -186,6 +188,8 @@ typedef struct AnnCache
 	AnnCell *cell;   /* (cells) */
 	float *rotation; /* packed */
 	float *centroid; /* packed, rotated */
+	float *half;     /* (blocks, 16) half of |centroid|^2; INFINITY: no leaf,
+					  * so no row may be inserted */
 } AnnCache;
 
 /* a row on its way into the index */
@@ -202,6 +206,12 @@ extern void ann_page_init(Page page, AnnPageKind kind, uint32 generation);
 pg_noreturn extern void ann_corrupted(Relation index, BlockNumber block,
 									  const char *what);
 extern Buffer ann_read_stored(Relation index, BlockNumber block);
+/*
+ * A page that may be written anew, locked exclusively: one of the free space
+ * map, if it is what vacuum took it for; else InvalidBuffer. free_below: of
+ * the metapage.
+ */
+extern Buffer ann_free_page(Relation index, uint32 free_below);
 extern void ann_check_page(Relation index, Buffer buffer, AnnPageKind kind,
 						   uint32 generation);
 extern void ann_read_meta(Relation index, AnnMeta *meta);
@@ -258,8 +268,14 @@ extern IndexBuildResult *annbuild(Relation heap, Relation index,
 extern void annbuildempty(Relation index);
 
 /* ann_retrain.c */
-/* has the log outgrown the cells? */
+/* have rows grown or drifted too far from what the cells were made for?
+ * Then VACUUM makes new ones. */
+extern bool ann_outgrown(const AnnMeta *meta, const AnnLayout *layout,
+						 double rows);
+/* is the log so long that an insert does? */
 extern bool ann_log_outgrown(const AnnMeta *meta, const AnnLayout *layout);
+/* most rows that the memory for it allows */
+extern Size ann_retrain_limit(void);
 /* a new structure from the rows in the index; false: it was not possible */
 extern bool ann_retrain(Relation index, Relation heap, uint32 generation,
 						bool wait);

@@ -299,7 +299,7 @@ write_index(AnnBuild *build)
 	Relation index = build->index;
 
 	ann_write_meta(build, MAIN_FORKNUM);
-	ann_write_all(build, ANN_META_BLOCK + 1, false);
+	ann_write_all(build, false);
 	ann_write_meta(build, MAIN_FORKNUM);
 	if (RelationNeedsWAL(index))
 		log_newpage_range(index, MAIN_FORKNUM, 0,

@@ -107,8 +107,11 @@ extern void ann_team_end(AnnTeam *team);
 /* ann_write.c */
 extern Size ann_payload_size(const AnnLayout *layout);
 extern void ann_write_payload(const AnnBuild *build, char *to, ItemPointer tid);
-/* leaves and static part from block `from` on; fills build->meta */
-extern void ann_write_all(AnnBuild *build, BlockNumber from, bool wal);
+/*
+ * Leaves and static part; fills build->meta. The metapage is there.
+ * retrain: others use the index meanwhile.
+ */
+extern void ann_write_all(AnnBuild *build, bool retrain);
 extern void ann_write_meta(AnnBuild *build, ForkNumber fork);
 
 #endif

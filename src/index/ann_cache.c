@@ -72,12 +72,24 @@ read_static(Relation index, const AnnMeta *meta, char *to, Size size)
 					  "The checksum of the static part is wrong.");
 }
 
+static void
+set_half(AnnCache *cache)
+{
+	for (int i = 0; i < cache->blocks * CODE_LANES; i++)
+	{
+		const AnnCell *cell = cache->cell + i;
+		bool usable = i < cache->cells && cell->first != InvalidBlockNumber;
+
+		cache->half[i] = usable ? cell->norm * cell->norm / 2 : INFINITY;
+	}
+}
+
 /* the static part in one palloc'd piece of a context */
 AnnCache *
 ann_cache_make(Relation index, const AnnMeta *meta, MemoryContext context)
 {
 	bool rotated = meta->rotated != 0;
-	Size head = TYPEALIGN(64, sizeof(AnnCache)), size;
+	Size head = TYPEALIGN(64, sizeof(AnnCache)), size, half;
 	AnnCache *cache;
 	BlockNumber blocks;
 	char *at;
@@ -89,8 +101,9 @@ ann_cache_make(Relation index, const AnnMeta *meta, MemoryContext context)
 	if (size / BLCKSZ > meta->static_pages)
 		ann_corrupted(index, ANN_META_BLOCK, "Its counts are impossible.");
 	blocks = RelationGetNumberOfBlocks(index) + 1;
-	cache = MemoryContextAllocHuge(context,
-								   head + 64 + size + blocks * sizeof(Buffer));
+	half = part_packed(meta->cells, 1);
+	cache = MemoryContextAllocHuge(context, head + 64 + size + half +
+												blocks * sizeof(Buffer));
 	memset(cache, 0, sizeof(*cache));
 	at = (char *) TYPEALIGN(64, (char *) cache + head);
 	cache->generation = meta->generation;
@@ -103,7 +116,8 @@ ann_cache_make(Relation index, const AnnMeta *meta, MemoryContext context)
 	memcpy(cache->z, meta->z, sizeof(cache->z));
 	ann_layout(&cache->layout, meta->dim, meta->head, meta->metric == ANN_L2);
 	cache->recent.blocks = blocks;
-	cache->recent.buffer = (Buffer *) (at + size);
+	cache->half = (float *) (at + size);
+	cache->recent.buffer = (Buffer *) (at + size + half);
 	memset(cache->recent.buffer, 0, blocks * sizeof(Buffer));
 	cache->cell = (AnnCell *) at;
 	cache->rotation = (float *) (at + part_cells(meta->cells));
@@ -120,6 +134,7 @@ ann_cache_make(Relation index, const AnnMeta *meta, MemoryContext context)
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	set_half(cache);
 	return cache;
 }
 

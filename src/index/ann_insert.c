@@ -16,11 +16,11 @@
 #include "index/ann.h"
 #include "math/vec.h"
 #include "miscadmin.h"
-#include "storage/indexfsm.h"
+#include "pg/pg_pause.h"
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
 
-#define TRIES 4 /* nearest cells that are asked */
+#define TRIES 4 /* cells that rounding may make refuse after all */
 
 /*
  * An insert makes a new structure only while that takes well under a second;
@@ -77,6 +77,22 @@ set_residual(Inserter *in, int cell, float *centroid)
 		in->r[i] = in->x[i] - centroid[i];
 }
 
+/* the same from dot = x . centroid alone, but for rounding */
+static bool
+may_admit(const Inserter *in, const AnnCell *cell, float dot)
+{
+	double xx = in->length * in->length;
+	double along = cell->norm > 0 ? dot / cell->norm : 0;
+	double rr = xx - 2.0 * dot + (double) cell->norm * cell->norm;
+
+	if (in->length > cell->length || rr > (double) cell->r_max * cell->r_max)
+		return false;
+	if (in->cache->metric == ANN_L2)
+		return rr >= (double) cell->r_min * cell->r_min;
+	return along >= cell->along_min && along <= cell->along_max &&
+		   xx - along * along <= (double) cell->across * cell->across;
+}
+
 /* the nearest cell that admits x, or the log; leaves the residual in r */
 static int
 choose_cell(Inserter *in)
@@ -86,16 +102,21 @@ choose_cell(Inserter *in)
 	float *centroid = palloc(sizeof(float) * (cache->dim + CODE_LANES));
 
 	code_pack_dots(in->x, cache->centroid, cache->blocks, cache->dim, dot);
-	for (int c = 0; c < cache->cells; c++)
-		dot[c] -= cache->cell[c].norm * cache->cell[c].norm / 2;
-	for (int try = 0; try < TRIES && try < cache->cells; try++)
+	for (int try = 0; try < TRIES; try++)
 	{
+		float nearest = -INFINITY;
 		int best = -1;
 
 		for (int c = 0; c < cache->cells; c++)
-			if (cache->cell[c].first != InvalidBlockNumber &&
-				dot[c] > -INFINITY && (best < 0 || dot[c] > dot[best]))
+		{
+			float near = dot[c] - cache->half[c];
+
+			if (near > nearest && may_admit(in, cache->cell + c, dot[c]))
+			{
+				nearest = near;
 				best = c;
+			}
+		}
 		if (best < 0)
 			break;
 		set_residual(in, best, centroid);
@@ -107,35 +128,15 @@ choose_cell(Inserter *in)
 	return cache->cells;
 }
 
-/*
- * A page to write a new leaf into, locked. A page of the free space map is
- * taken only when it is what vacuum took it for.
- */
+/* a page to write a new leaf into, locked */
 static Buffer
-new_page(Relation index, uint32 generation)
+new_page(const Inserter *in)
 {
-	Buffer buffer;
+	Relation index = in->index;
+	Buffer buffer = ann_free_page(index, in->meta.free_below);
 
-	for (;;)
-	{
-		BlockNumber block = GetFreeIndexPage(index);
-
-		if (block == InvalidBlockNumber)
-			break;
-		buffer = ReadBuffer(index, block);
-		if (ConditionalLockBuffer(buffer))
-		{
-			Page page = BufferGetPage(buffer);
-
-			if (PageIsNew(page) ||
-				(AnnPageOpaque(page)->page_id == ANN_PAGE_ID &&
-				 AnnPageOpaque(page)->kind != ANN_PAGE_META &&
-				 AnnPageOpaque(page)->generation < generation))
-				return buffer;
-			LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-		}
-		ReleaseBuffer(buffer);
-	}
+	if (BufferIsValid(buffer))
+		return buffer;
 	LockRelationForExtension(index, ExclusiveLock);
 	buffer = ReadBuffer(index, P_NEW);
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
@@ -157,7 +158,7 @@ put_row(Inserter *in, Buffer head_buffer, int slot)
 	Page page, tail;
 
 	if (fresh)
-		tail_buffer = new_page(in->index, in->meta.generation);
+		tail_buffer = new_page(in);
 	else
 	{
 		tail_buffer = ann_read_stored(in->index, head->tail[t]);
@@ -219,8 +220,8 @@ add_leaf(Inserter *in, Buffer head_buffer, uint32 cell)
 {
 	const AnnLayout *layout = &in->cache->layout;
 	uint32 generation = in->meta.generation;
-	Buffer new_head = new_page(in->index, generation);
-	Buffer new_tail = new_page(in->index, generation);
+	Buffer new_head = new_page(in);
+	Buffer new_tail = new_page(in);
 	BlockNumber block = BufferGetBlockNumber(new_head);
 	GenericXLogState *state = GenericXLogStart(in->index);
 	Page page, tail;
@@ -280,6 +281,7 @@ insert_into_chain(Inserter *in, BlockNumber block, uint32 cell)
 			continue;
 		}
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+		PAUSE_POINT("ann_insert_lock");
 		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 		head = ann_head_of(in->index, buffer, layout, generation, cell);
 		if (head->dead > 0)
@@ -421,6 +423,7 @@ anninsert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
 	LockPage(index, ANN_META_BLOCK, ShareLock);
 	ann_read_meta(index, &in.meta);
 	cell = encode(&in, values[0]);
+	PAUSE_POINT("ann_insert_chosen");
 	if (cell == in.cache->cells)
 		insert_into_log(&in);
 	else

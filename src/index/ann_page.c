@@ -8,8 +8,10 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "index/ann.h"
 #include "storage/bufmgr.h"
+#include "storage/indexfsm.h"
 #include "utils/lsyscache.h"
 
 const float ann_recalls[ANN_RECALLS] = {0.5f, 0.6f,  0.7f,  0.8f,  0.85f,
@@ -117,6 +119,35 @@ ann_read_stored(Relation index, BlockNumber block)
 	return ReadBuffer(index, block);
 }
 
+Buffer
+ann_free_page(Relation index, uint32 free_below)
+{
+	for (;;)
+	{
+		BlockNumber block = GetFreeIndexPage(index);
+		Buffer buffer;
+		Page page;
+
+		if (block == InvalidBlockNumber)
+			return InvalidBuffer;
+		if (block >= RelationGetNumberOfBlocks(index))
+			continue;
+		buffer = ReadBuffer(index, block);
+		if (ConditionalLockBuffer(buffer))
+		{
+			page = BufferGetPage(buffer);
+			if (PageIsNew(page) ||
+				(PageGetSpecialSize(page) == MAXALIGN(sizeof(AnnOpaque)) &&
+				 AnnPageOpaque(page)->page_id == ANN_PAGE_ID &&
+				 AnnPageOpaque(page)->kind != ANN_PAGE_META &&
+				 AnnPageOpaque(page)->generation < free_below))
+				return buffer;
+			LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+		}
+		ReleaseBuffer(buffer);
+	}
+}
+
 void
 ann_check_page(Relation index, Buffer buffer, AnnPageKind kind,
 			   uint32 generation)
@@ -136,13 +167,14 @@ ann_check_page(Relation index, Buffer buffer, AnnPageKind kind,
 	if (kind != ANN_PAGE_META && opaque->generation != generation)
 	{
 		/* on a standby a page may have been used again under a scan */
-		if (opaque->generation > generation)
+		if (opaque->generation > generation &&
+			TransactionStartedDuringRecovery())
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 					 errmsg("index \"%s\" was reorganised during the scan",
 							RelationGetRelationName(index)),
 					 errhint("Run the query again.")));
-		ann_corrupted(index, block, "It belongs to an older structure.");
+		ann_corrupted(index, block, "It belongs to another structure.");
 	}
 	if (opaque->kind != kind)
 		ann_corrupted(index, block, "It is a page of another kind.");

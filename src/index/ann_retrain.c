@@ -28,13 +28,17 @@
 #include "executor/executor.h"
 #include "index/ann_build.h"
 #include "miscadmin.h"
+#include "pg/pg_pause.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#define LOG_ROWS 1024 /* rows of the log that are always fine */
-#define TIDS_LEAST (64 * 1024 * 1024)
+#define LOG_ROWS 1024  /* rows of the log that are always fine */
+#define LOG_SHARE 0.25 /* of the rows: VACUUM acts; an insert waits longer */
+#define GROWTH 4       /* so many times the rows at build */
+#define GROWTH_LEAST 2000
+#define MEMORY_LEAST (64 * 1024 * 1024) /* for TIDs, bytes */
 
 typedef struct Retrain
 {
@@ -42,7 +46,8 @@ typedef struct Retrain
 	Relation heap;
 	AnnMeta old;
 	ItemPointerData *tid;
-	Size tids, room, limit;
+	Size tids, room;
+	BlockNumber heap_blocks;
 	IndexFetchTableData *fetch;
 	TupleTableSlot *slot;
 	SnapshotData snapshot;
@@ -50,12 +55,36 @@ typedef struct Retrain
 	EState *estate;
 } Retrain;
 
-bool
-ann_log_outgrown(const AnnMeta *meta, const AnnLayout *layout)
+static bool
+log_outgrown(const AnnMeta *meta, const AnnLayout *layout, double share)
 {
 	double rows = (double) (meta->log_leaves - meta->log_built) * layout->rows;
 
-	return rows > Max(LOG_ROWS, meta->built_rows / 4.0);
+	return rows > Max(LOG_ROWS, share * meta->built_rows);
+}
+
+bool
+ann_outgrown(const AnnMeta *meta, const AnnLayout *layout, double rows)
+{
+	return log_outgrown(meta, layout, LOG_SHARE) ||
+		   rows > Max(GROWTH * (double) meta->built_rows, GROWTH_LEAST);
+}
+
+/*
+ * Pages of the structures before come free at VACUUM only, and one
+ * transaction may make several: so an insert waits for twice the rows.
+ */
+bool
+ann_log_outgrown(const AnnMeta *meta, const AnnLayout *layout)
+{
+	return log_outgrown(meta, layout, 2 * LOG_SHARE);
+}
+
+Size
+ann_retrain_limit(void)
+{
+	return Max((Size) maintenance_work_mem * 1024, MEMORY_LEAST) /
+		   sizeof(ItemPointerData);
 }
 
 /* TIDs of the leaf at block; returns the next leaf's */
@@ -81,7 +110,12 @@ list_leaf(Retrain *r, BlockNumber block, uint32 cell)
 		tids = ann_tids_of(BufferGetPage(tail), layout);
 		for (int i = 0; i < used && r->tids < r->room; i++)
 			if (ItemPointerIsValid(tids + i))
+			{
+				if (ItemPointerGetBlockNumber(tids + i) >= r->heap_blocks)
+					ann_corrupted(index, head->tail[t],
+								  "A row lies past the end of the table.");
 				r->tid[r->tids++] = tids[i];
+			}
 		UnlockReleaseBuffer(tail);
 	}
 	next = head->next;
@@ -104,9 +138,9 @@ list_chain(Retrain *r, BlockNumber block, uint32 cell)
 		{
 			Size bytes;
 
-			r->room = r->room * 2 + 4096;
+			r->room = r->room + r->room / 2 + 4096;
 			bytes = r->room * sizeof(ItemPointerData);
-			if (bytes > r->limit)
+			if (r->room > ann_retrain_limit())
 				return false;
 			r->tid = r->tid == NULL
 						 ? MemoryContextAllocHuge(r->build.context, bytes)
@@ -257,6 +291,7 @@ take_generation(Retrain *r)
 	meta = ann_meta_of(GenericXLogRegisterBuffer(state, buffer, 0));
 	r->build.meta.generation = meta->next_generation++;
 	r->build.meta.next_generation = meta->next_generation;
+	r->build.meta.free_below = meta->free_below;
 	GenericXLogFinish(state);
 	UnlockReleaseBuffer(buffer);
 }
@@ -288,12 +323,13 @@ retrain_locked(Retrain *r, uint32 generation)
 		return false; /* somebody else was faster */
 	if (!list_rows(r))
 		return false;
+	PAUSE_POINT("ann_retrain_listed");
 	open_heap(r);
 	train_and_sort(r);
 	close_heap(r);
 	take_generation(r);
-	ann_write_all(build, RelationGetNumberOfBlocks(build->index),
-				  RelationNeedsWAL(build->index));
+	ann_write_all(build, true);
+	PAUSE_POINT("ann_retrain_switch");
 	switch_over(r);
 	ann_build_end_sort(build);
 	return true;
@@ -317,7 +353,8 @@ ann_retrain(Relation index, Relation heap, uint32 generation, bool wait)
 	ann_build_init(&r->build, index);
 	ann_train_begin(&r->build);
 	r->heap = heap;
-	r->limit = Max(r->build.memory, TIDS_LEAST);
+	/* the structure lock keeps newer rows out of the index */
+	r->heap_blocks = RelationGetNumberOfBlocks(heap);
 	done = retrain_locked(r, generation);
 	UnlockPage(index, ANN_META_BLOCK, ExclusiveLock);
 	MemoryContextSwitchTo(old);

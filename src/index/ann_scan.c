@@ -28,6 +28,7 @@
 #include "index/ann_search.h"
 #include "math/vec.h"
 #include "miscadmin.h"
+#include "pg/pg_pause.h"
 #include "pgstat.h"
 #include "type/vector.h"
 #include "utils/memutils.h"
@@ -251,6 +252,7 @@ exact_value(IndexScanDesc scan, ItemPointer tid, double *value)
 	check_pointer(scan, tid);
 	if (so->null_query)
 		return true;
+	PAUSE_POINT("ann_scan_fetch");
 	if (!table_index_fetch_tuple(so->fetch, &at, scan->xs_snapshot, so->slot,
 								 &again, &dead))
 		return false;

@@ -24,7 +24,6 @@ PG_FUNCTION_INFO_V1(recsys_index_stats);
 
 #define QUERIES 24 /* rows that are searched for, for the recall */
 #define TOP 10
-#define LOG_SHARE 0.1 /* of the rows in the log: too many */
 #define DRIFT_LIMIT 1.3
 #define DEAD_SHARE 0.3
 #define COLUMNS 16
@@ -150,10 +149,17 @@ sampled_recall(Stats *s)
 }
 
 static const char *
-advice(double log_share, double drift, double dead_share)
+advice(const AnnWalk *w, double drift, double dead_share)
 {
-	if (log_share > LOG_SHARE)
-		return "VACUUM the table: many rows lie outside of the cells";
+	double rows = (double) w->rows;
+	bool outgrown = ann_outgrown(&w->meta, &w->cache->layout, rows);
+
+	if (outgrown && rows + w->dead > ann_retrain_limit())
+		return "REINDEX the index CONCURRENTLY: its rows have outgrown the "
+			   "cells, and maintenance_work_mem is too small for VACUUM to "
+			   "make new ones";
+	if (outgrown)
+		return "VACUUM the table: the rows have outgrown the cells";
 	if (drift > DRIFT_LIMIT)
 		return "REINDEX the index: new rows fit the cells badly";
 	if (dead_share > DEAD_SHARE)
@@ -177,8 +183,9 @@ stats_row(Stats *s, FunctionCallInfo fcinfo, double log_rows, double largest)
 	double dead = w->dead / Max((double) (w->rows + w->dead), 1);
 	int n = 0;
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE ||
+		desc->natts != COLUMNS)
+		elog(ERROR, "return type must be a row of %d columns", COLUMNS);
 	values[n++] = CStringGetTextDatum(names[w->meta.metric]);
 	values[n++] = Int32GetDatum(w->meta.dim);
 	values[n++] = Int64GetDatum(w->rows);
@@ -195,7 +202,7 @@ stats_row(Stats *s, FunctionCallInfo fcinfo, double log_rows, double largest)
 	values[n++] = Int32GetDatum(w->meta.generation);
 	values[n++] = Float8GetDatum(sampled_recall(s));
 	values[n++] = Int32GetDatum(w->meta.queries);
-	values[n++] = CStringGetTextDatum(advice(log_rows / rows, drift, dead));
+	values[n++] = CStringGetTextDatum(advice(w, drift, dead));
 	Assert(n == COLUMNS);
 	return HeapTupleGetDatum(
 		heap_form_tuple(BlessTupleDesc(desc), values, nulls));

@@ -14,16 +14,12 @@
 #include "commands/vacuum.h"
 #include "index/ann.h"
 #include "miscadmin.h"
+#include "pg/pg_pause.h"
 #include "storage/bufmgr.h"
 #include "storage/indexfsm.h"
 #include "storage/lmgr.h"
 #include "storage/procarray.h"
 #include "utils/snapmgr.h"
-
-/* VACUUM makes a new structure when the rows are this many times those at
- * its making */
-#define GROWTH 4
-#define GROWTH_LEAST 2000
 
 typedef struct Vacuum
 {
@@ -113,6 +109,7 @@ clean_leaf(Vacuum *v, BlockNumber block, uint16 *gone)
 		return;
 	}
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	PAUSE_POINT("ann_vacuum_leaf");
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	head = (AnnHead *) PageGetContents(BufferGetPage(buffer));
 	ann_head_of(v->index, buffer, &v->layout, v->meta.generation, head->cell);
@@ -152,6 +149,25 @@ annbulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	return stats;
 }
 
+/*
+ * Let the metapage say that pages below a generation are free: the free space
+ * map may be of before a crash, and is believed only within this.
+ */
+static void
+release_generations(Relation index, uint32 below)
+{
+	Buffer buffer = ReadBuffer(index, ANN_META_BLOCK);
+	GenericXLogState *state;
+	AnnMeta *meta;
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	state = GenericXLogStart(index);
+	meta = ann_meta_of(GenericXLogRegisterBuffer(state, buffer, 0));
+	meta->free_below = Max(meta->free_below, below);
+	GenericXLogFinish(state);
+	UnlockReleaseBuffer(buffer);
+}
+
 /* pages of older structures that no scan can be reading any more */
 static void
 recycle(Relation index, const AnnMeta *meta, Relation heap)
@@ -162,6 +178,8 @@ recycle(Relation index, const AnnMeta *meta, Relation heap)
 	if (meta->retired_xid == 0 ||
 		!GlobalVisCheckRemovableFullXid(heap, retired))
 		return;
+	if (meta->free_below < meta->generation)
+		release_generations(index, meta->generation);
 	for (BlockNumber block = ANN_META_BLOCK + 1; block < blocks; block++)
 	{
 		Buffer buffer;
@@ -187,14 +205,6 @@ recycle(Relation index, const AnnMeta *meta, Relation heap)
 		IndexFreeSpaceMapVacuum(index);
 }
 
-/* rows have grown, or drifted, too far from what the cells were made for */
-static bool
-outgrown(const AnnMeta *meta, const AnnLayout *layout, double rows)
-{
-	return ann_log_outgrown(meta, layout) ||
-		   rows > Max(GROWTH * (double) meta->built_rows, GROWTH_LEAST);
-}
-
 IndexBulkDeleteResult *
 annvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 {
@@ -211,7 +221,7 @@ annvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	}
 	ann_read_meta(info->index, &meta);
 	ann_layout(&layout, meta.dim, meta.head, meta.metric == ANN_L2);
-	if (outgrown(&meta, &layout, stats->num_index_tuples))
+	if (ann_outgrown(&meta, &layout, stats->num_index_tuples))
 	{
 		Relation heap = table_open(info->index->rd_index->indrelid, NoLock);
 

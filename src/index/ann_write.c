@@ -2,9 +2,11 @@
  * ann_write.c
  *		Rows sorted by cell become leaves; then the static part is written.
  *
- * Pages are made in private memory and copied out whole. CREATE INDEX logs
- * them all at its end; a retrain, whose index others use, logs each page
- * when it is written.
+ * Pages are made in private memory and copied out whole. CREATE INDEX
+ * appends them and logs them all at its end. A retrain, whose index others
+ * use, puts leaves into free pages first, or the file would grow with every
+ * new structure, and logs each page when it is written. The static part is
+ * always appended, since its pages must be neighbours.
  */
 #include "postgres.h"
 
@@ -19,7 +21,9 @@
 typedef struct Writer
 {
 	AnnBuild *build;
-	bool wal;
+	bool retrain;
+	BlockNumber end;   /* next block to append */
+	BlockNumber pages; /* written */
 	BlockNumber block; /* of the open leaf's head */
 	bool open;
 	uint32 cell;
@@ -78,13 +82,33 @@ read_payload(const char *from, AnnRow *row)
 	row->tid = p.tid;
 }
 
-/* append a page to the index; it must get the number that was counted on */
-static void
-write_page(Writer *w, BlockNumber block, const char *page)
+/* a block for a page of a leaf; new ones must be written in this order */
+static BlockNumber
+take_block(Writer *w)
+{
+	BlockNumber block;
+	Buffer buffer;
+
+	if (!w->retrain)
+		return w->end++;
+	buffer = ann_free_page(w->build->index, w->build->meta.free_below);
+	if (!BufferIsValid(buffer))
+		return w->end++;
+	block = BufferGetBlockNumber(buffer);
+	UnlockReleaseBuffer(buffer);
+	return block;
+}
+
+/* a page whose number was taken: an old one, or the next of the file */
+static Buffer
+target_page(Writer *w, BlockNumber block)
 {
 	Relation index = w->build->index;
 	Buffer buffer;
 
+	if (block < RelationGetNumberOfBlocks(index))
+		return ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_ZERO_AND_LOCK,
+								  NULL);
 	LockRelationForExtension(index, ExclusiveLock);
 	buffer =
 		ReadBufferExtended(index, MAIN_FORKNUM, P_NEW, RBM_ZERO_AND_LOCK, NULL);
@@ -92,13 +116,22 @@ write_page(Writer *w, BlockNumber block, const char *page)
 	if (BufferGetBlockNumber(buffer) != block)
 		elog(ERROR, "index \"%s\" was extended by somebody else",
 			 RelationGetRelationName(index));
+	return buffer;
+}
+
+static void
+write_page(Writer *w, BlockNumber block, const char *page)
+{
+	Buffer buffer = target_page(w, block);
+
 	START_CRIT_SECTION();
 	memcpy(BufferGetPage(buffer), page, BLCKSZ);
 	MarkBufferDirty(buffer);
-	if (w->wal)
+	if (w->retrain && RelationNeedsWAL(w->build->index))
 		log_newpage_buffer(buffer, true);
 	END_CRIT_SECTION();
 	UnlockReleaseBuffer(buffer);
+	w->pages++;
 }
 
 static int
@@ -109,30 +142,33 @@ tails_in_use(const Writer *w)
 	return (w->used + per - 1) / per;
 }
 
+/* more: another leaf of the cell follows, and its head's block is taken */
 static void
 close_leaf(Writer *w, bool more)
 {
 	AnnHead *head = (AnnHead *) PageGetContents(w->head.data);
 	int tails = tails_in_use(w);
+	BlockNumber next;
 
 	if (!w->open)
 		return;
 	CHECK_FOR_INTERRUPTS();
 	head->used = w->used;
 	for (int i = 0; i < tails; i++)
-		head->tail[i] = w->block + 1 + i;
-	if (more)
-		head->next = w->block + 1 + tails;
+		head->tail[i] = take_block(w);
+	next = head->next = more ? take_block(w) : InvalidBlockNumber;
 	write_page(w, w->block, w->head.data);
 	for (int i = 0; i < tails; i++)
-		write_page(w, w->block + 1 + i, w->tail[i].data);
-	w->block += 1 + tails;
+		write_page(w, head->tail[i], w->tail[i].data);
+	w->block = next;
 	w->open = false;
 }
 
 static void
-open_leaf(Writer *w, uint32 cell)
+open_leaf(Writer *w, uint32 cell, bool follows)
 {
+	if (!follows)
+		w->block = take_block(w);
 	ann_head_init(w->head.data, &w->build->layout, w->build->meta.generation,
 				  cell);
 	w->cell = cell;
@@ -154,7 +190,7 @@ add_row(Writer *w, uint32 cell, const AnnRow *row)
 		AnnMeta *meta = &w->build->meta;
 		bool log = cell == (uint32) w->build->cells;
 
-		open_leaf(w, cell);
+		open_leaf(w, cell, same);
 		if (log)
 		{
 			if (meta->log_head == InvalidBlockNumber)
@@ -230,7 +266,7 @@ write_static(Writer *w)
 	COMP_CRC32C(crc, data, size);
 	FIN_CRC32C(crc);
 	meta->static_crc = crc;
-	meta->static_block = w->block;
+	meta->static_block = w->end;
 	meta->static_pages = 0;
 	while (done < size)
 	{
@@ -242,7 +278,7 @@ write_static(Writer *w)
 		ann_page_init(page, ANN_PAGE_STATIC, meta->generation);
 		memcpy(PageGetContents(page), data + done, part);
 		((PageHeader) page)->pd_lower = MAXALIGN(SizeOfPageHeaderData) + part;
-		write_page(w, w->block++, page);
+		write_page(w, w->end++, page);
 		meta->static_pages++;
 		done += part;
 	}
@@ -250,14 +286,14 @@ write_static(Writer *w)
 }
 
 void
-ann_write_all(AnnBuild *build, BlockNumber from, bool wal)
+ann_write_all(AnnBuild *build, bool retrain)
 {
 	Writer *w = palloc0(sizeof(Writer));
 	AnnMeta *meta = &build->meta;
 
 	w->build = build;
-	w->wal = wal;
-	w->block = from;
+	w->retrain = retrain;
+	w->end = RelationGetNumberOfBlocks(build->index);
 	w->tail = palloc0(sizeof(PGAlignedBlock) * build->layout.tails);
 	meta->log_head = meta->log_tail = InvalidBlockNumber;
 	meta->log_leaves = meta->log_built = 0;
@@ -269,8 +305,8 @@ ann_write_all(AnnBuild *build, BlockNumber from, bool wal)
 	meta->cells = build->cells;
 	meta->rotated = build->rotation != NULL;
 	meta->built_rows = (uint64) build->rows;
-	meta->built_blocks = w->block;
-	meta->own_blocks = w->block - from;
+	meta->built_blocks = w->end;
+	meta->own_blocks = w->pages;
 	meta->residual =
 		build->rows > 0 ? (float) (build->residual_sum / build->rows) : 0;
 	meta->code_error =

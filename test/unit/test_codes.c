@@ -1,7 +1,7 @@
 /*
  * test_codes.c
- *		Row codes of the index: no true score above its bound, over random
- *		and adversarial rows; kernels of all instruction sets against each
+ *		Row codes of the index: no true score above its bound, over millions
+ *		of random and adversarial rows; kernels of all instruction sets against each
  *		other.
  */
 #include <float.h>
@@ -25,7 +25,11 @@ typedef enum Kind
 	SPARSE,
 	EQUAL,
 	OUTLIER,
-	KINDS
+	KINDS,
+	/* of queries only: where a bound is tight */
+	ALONG_ROW = KINDS,
+	ALONG_ERROR,
+	QUERY_KINDS
 } Kind;
 
 static void
@@ -81,6 +85,23 @@ length(const float *v, int dim)
 	return sqrt(s);
 }
 
+/* the query: of a kind, or along a row of the block, or along its error */
+static void
+fill_query(Rng *rng, Kind kind, const CodeShape *shape, const float *r,
+		   const CodeRow *row, float *w)
+{
+	static float decoded[MAX_DIM];
+
+	if (kind < KINDS)
+	{
+		fill(rng, kind, w, shape->dim);
+		return;
+	}
+	code_decode(shape, row, decoded);
+	for (int i = 0; i < shape->dim; i++)
+		w[i] = kind == ALONG_ROW ? r[i] : r[i] - decoded[i];
+}
+
 /* one block of rows of one kind against one query */
 static void
 check_block(Rng *rng, const CodeShape *shape, Kind rows, Kind query)
@@ -94,10 +115,6 @@ check_block(Rng *rng, const CodeShape *shape, Kind rows, Kind query)
 	double wlen;
 	int low = 0, far = 0;
 
-	fill(rng, query, w, shape->dim);
-	wlen = length(w, shape->dim);
-	code_query_init(&q, shape, room);
-	code_query_set(&q, shape, w, gain, 1);
 	for (int l = 0; l < CODE_LANES; l++)
 	{
 		fill(rng, rows, r[l], shape->dim);
@@ -105,6 +122,10 @@ check_block(Rng *rng, const CodeShape *shape, Kind rows, Kind query)
 		code_encode(shape, r[l], &row[l]);
 		code_block_put(shape, block, l, &row[l]);
 	}
+	fill_query(rng, query, shape, r[0], &row[0], w);
+	wlen = length(w, shape->dim);
+	code_query_init(&q, shape, room);
+	code_query_set(&q, shape, w, gain, 1);
 	code_block_bounds(shape, &q, block, 0, bound);
 	for (int l = 0; l < CODE_LANES; l++)
 	{
@@ -139,8 +160,8 @@ check_bounds(void)
 			 head = head < 32 ? head * 2 : head + 48)
 			for (int l2 = 0; l2 < 2; l2++)
 				for (int a = 0; a < KINDS; a++)
-					for (int b = 0; b < KINDS; b++)
-						for (int turn = 0; turn < 12; turn++)
+					for (int b = 0; b < QUERY_KINDS; b++)
+						for (int turn = 0; turn < 24; turn++)
 						{
 							CodeShape shape = {
 								dims[i], head < dims[i] ? head : dims[i], l2};
