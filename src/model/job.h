@@ -26,6 +26,7 @@
 
 #define JOB_MAGIC 0x72656373
 #define JOB_MAX_HIDDEN 8
+#define JOB_MAX_CROSS 8
 #define JOB_MAX_PARAMS 64
 #define JOB_MAX_METRICS 32
 #define JOB_MAX_LOG 1024
@@ -114,6 +115,7 @@ typedef struct JobConfig
 	int dim;                /* of the embeddings */
 	int n_hidden;           /* -1: by preset; 0: none */
 	int hidden[JOB_MAX_HIDDEN];
+	int cross_layers;   /* of the rating network, before the hidden ones */
 	int epochs;         /* of gradient or ALS learners; sweeps of Gibbs */
 	int batch_size;     /* interactions */
 	int negatives;      /* sampled for each batch, beside in-batch; -1: auto */

@@ -11,7 +11,8 @@
 #include "math/rng.h"
 
 void
-mlp_init(Mlp *mlp, int in, const int *hidden, int n_hidden, bool binary)
+mlp_init(Mlp *mlp, int in, const int *hidden, int n_hidden, int n_cross,
+		 bool binary)
 {
 	size_t at = 0;
 
@@ -29,8 +30,16 @@ mlp_init(Mlp *mlp, int in, const int *hidden, int n_hidden, bool binary)
 		mlp->bias[l] = at;
 		at += (size_t) mlp->width[l + 1];
 	}
+	mlp->n_cross = n_cross > 0 ? n_cross : 0;
+	for (int l = 0; l < mlp->n_cross; l++)
+	{
+		mlp->cross_kernel[l] = at;
+		at += (size_t) in * (size_t) in;
+		mlp->cross_bias[l] = at;
+		at += (size_t) in;
+	}
 	mlp->n_params = at;
-	mlp->tail = mlp->bias[0];
+	mlp->tail = mlp->n_cross > 0 ? 0 : mlp->bias[0];
 }
 
 void
@@ -50,6 +59,20 @@ mlp_init_params(const Mlp *mlp, uint64_t seed, float *params)
 			params[mlp->kernel[l] + k] =
 				(float) ((2 * rng_uniform(&rng) - 1) * limit);
 	}
+	for (int l = 0; l < mlp->n_cross; l++)
+	{
+		size_t in = (size_t) mlp->width[0];
+
+		rng_init(&rng, seed, (uint64_t) l + 48);
+		for (size_t k = 0; k < in * in; k++)
+		{
+			double x = rng_normal(&rng);
+
+			while (fabs(x) > 2)
+				x = rng_normal(&rng);
+			params[mlp->cross_kernel[l] + k] = (float) (0.05 * x);
+		}
+	}
 }
 
 size_t
@@ -59,6 +82,10 @@ mlp_scratch(const Mlp *mlp, int n)
 
 	for (int l = 1; l <= mlp->n_layers; l++)
 		floats += 2 * (size_t) mlp->width[l];
+	/* x[0..n_cross], products, two gradients, z0 */
+	if (mlp->n_cross > 0)
+		floats += (size_t) (2 * mlp->n_cross + 3) * (size_t) mlp->width[0] +
+				  (size_t) mlp->width[1];
 	return floats * (size_t) n;
 }
 
@@ -179,7 +206,7 @@ mlp_tile(const Mlp *mlp, const float *params, int n, float *z0, const float *y,
 			next[k] = act[l - 1][k] > 0 ? next[k] : 0;
 		delta = next;
 	}
-	column_sums(delta, n, mlp->width[1], grad);
+	column_sums(delta, n, mlp->width[1], grad + (mlp->bias[0] - mlp->tail));
 	memcpy(z0, delta, sizeof(float) * (size_t) n * (size_t) mlp->width[1]);
 	return loss;
 }
@@ -189,7 +216,16 @@ mlp_forward(const Mlp *mlp, const float *params, int n, const float *x,
 			float *out, float *scratch)
 {
 	float *act[MLP_MAX_LAYERS];
+	size_t cells = (size_t) n * (size_t) mlp->width[0];
 
+	if (mlp->n_cross > 0)
+	{
+		memcpy(scratch, x, sizeof(float) * cells);
+		mlp_cross_forward(mlp, params, n, scratch,
+						  scratch + (size_t) (mlp->n_cross + 1) * cells);
+		x = scratch + (size_t) mlp->n_cross * cells;
+		scratch += (size_t) (2 * mlp->n_cross + 1) * cells;
+	}
 	for (int l = 0; l < mlp->n_layers; l++)
 	{
 		act[l] = scratch;

@@ -25,7 +25,7 @@
 #include "model/job.h"
 
 #define PREDICT_MAX_LAYERS (JOB_MAX_HIDDEN + 1)
-#define PREDICT_MAX_CROSS 8
+#define PREDICT_MAX_CROSS JOB_MAX_CROSS
 
 /* a parameter as it lies in memory; names and shapes as for JobParam */
 typedef struct PredictParam

@@ -14,6 +14,10 @@
  *	4. from those the gradients of kernel 0 and of the vectors
  *	5. optimizer steps; sums over tiles in the order of tiles
  *
+ * With cross layers the rows of a tile are multiplied as they are: phase 1
+ * is left out, phase 2 gives the gradients by the concatenated vectors and
+ * by all parameters, phase 3 sums the former.
+ *
  * Tiles do not depend on the team, nor does any order of summation, so a
  * training gives the same bytes for any number of members.
  */
@@ -45,7 +49,8 @@ plan_make(MlpPlan *plan, const JobConfig *config, const JobInput *input)
 	memset(plan, 0, sizeof(*plan));
 	plan->dim = config->dim > 0 ? config->dim : 32;
 	mlp_init(&plan->mlp, 2 * plan->dim, n_hidden < 0 ? hidden : config->hidden,
-			 n_hidden < 0 ? 2 : n_hidden, is_binary(config));
+			 n_hidden < 0 ? 2 : n_hidden, config->cross_layers,
+			 is_binary(config));
 	plan->batch = config->batch_size > 0 ? config->batch_size
 				  : tfrs                 ? 8192
 										 : 2048;
@@ -107,6 +112,8 @@ train_layout(MlpTrain *t, Arena *arena, const JobInput *input)
 	t->vectors_best = arena_alloc(arena, rows * dim, sizeof(float));
 	t->params_best = arena_alloc(arena, np, sizeof(float));
 	t->z0 = arena_alloc(arena, batch * h1, sizeof(float));
+	t->x0 = arena_alloc(arena, p->mlp.n_cross > 0 ? batch * 2 * dim : 0,
+						sizeof(float));
 	t->grad = arena_alloc(arena, np, sizeof(float));
 	t->grad_tile = arena_alloc(arena, (size_t) p->n_tiles * (np - p->mlp.tail),
 							   sizeof(float));
@@ -326,36 +333,50 @@ train_epochs(MlpTrain *t, const RankBias *bias)
 	return team_barrier(run->team);
 }
 
+/* rank 0: a copy of some parameters of the output, times scale */
+static float *
+add_copy(MlpTrain *t, const char *what, int number, size_t at, int rows,
+		 int cols, float scale)
+{
+	char name[32];
+	float *to;
+
+	snprintf(name, sizeof(name), "%s_%d", what, number);
+	to = rows > 0 ? rank_add_param(t->run, name, 2, rows, cols)
+				  : rank_add_param(t->run, name, 1, cols, 0);
+	if (to == NULL || t->run->team->rank != 0)
+		return to;
+	for (size_t k = 0; k < (size_t) (rows > 0 ? rows : 1) * (size_t) cols; k++)
+		to[k] = t->params[at + k] * scale;
+	return to;
+}
+
 /* rank 0: parameters of the output, the standardisation folded in */
 static RsStatus
 output_layers(MlpTrain *t)
 {
 	const Mlp *mlp = &t->plan.mlp;
+	int d = mlp->width[0];
 
+	for (int l = 0; l < mlp->n_cross; l++)
+		if (add_copy(t, "cross_kernel", l, mlp->cross_kernel[l], d, d, 1) ==
+				NULL ||
+			add_copy(t, "cross_bias", l, mlp->cross_bias[l], 0, d, 1) == NULL)
+			return RS_NO_MEMORY;
 	for (int l = 0; l < mlp->n_layers; l++)
 	{
-		int in = mlp->width[l];
-		int out = mlp->width[l + 1];
 		bool last = l + 1 == mlp->n_layers;
-		char name[32];
-		float *kernel;
+		float scale = last ? (float) t->scale : 1;
 		float *b;
 
-		snprintf(name, sizeof(name), "kernel_%d", l);
-		kernel = rank_add_param(t->run, name, 2, in, out);
-		snprintf(name, sizeof(name), "bias_%d", l);
-		b = rank_add_param(t->run, name, 1, out, 0);
-		if (kernel == NULL || b == NULL)
+		if (add_copy(t, "kernel", l, mlp->kernel[l], mlp->width[l],
+					 mlp->width[l + 1], scale) == NULL)
 			return RS_NO_MEMORY;
-		if (t->run->team->rank != 0)
-			continue;
-		for (size_t k = 0; k < (size_t) in * (size_t) out; k++)
-			kernel[k] =
-				t->params[mlp->kernel[l] + k] * (last ? (float) t->scale : 1);
-		for (int k = 0; k < out; k++)
-			b[k] = t->params[mlp->bias[l] + (size_t) k] *
-					   (last ? (float) t->scale : 1) +
-				   (last ? (float) t->shift : 0);
+		b = add_copy(t, "bias", l, mlp->bias[l], 0, mlp->width[l + 1], scale);
+		if (b == NULL)
+			return RS_NO_MEMORY;
+		if (last && t->run->team->rank == 0)
+			b[0] += (float) t->shift;
 	}
 	return RS_OK;
 }
@@ -438,7 +459,10 @@ rank_mlp_run(RankRun *run, RankBias *bias)
 	if (st == RS_OK)
 		st = output(&t, bias);
 	if (st == RS_OK)
-		rank_add_choice(run, "Ranking: a network over both vectors.");
+		rank_add_choice(run, t.plan.mlp.n_cross > 0
+								 ? "Ranking: a network with cross layers over "
+								   "both vectors."
+								 : "Ranking: a network over both vectors.");
 	math_release(t.gather);
 	math_release(t.scratch);
 	return st;

@@ -47,6 +47,8 @@ typedef struct MlpTrain
 	float *grad_row[2]; /* (side_rows, dim) gradient by the vectors */
 
 	float *z0;        /* (batch, h1), then the gradient by it */
+	float *x0;        /* (batch, 2 dim) with cross layers: both vectors, then
+					   * the gradient by them */
 	float *grad;      /* (n_params) */
 	float *grad_tile; /* (n_tiles, n_params - tail) */
 	double *loss;     /* (n_tiles) */

@@ -64,6 +64,58 @@ run_tile(MlpTrain *t, const RankBatch *b, int tile)
 		t->grad_tile + (size_t) tile * (mlp->n_params - mlp->tail), t->scratch);
 }
 
+/* the same with cross layers, from the vectors as they are */
+static void
+run_cross_tile(MlpTrain *t, const RankBatch *b, int tile)
+{
+	const Mlp *mlp = &t->plan.mlp;
+	size_t dim = (size_t) t->plan.dim;
+	int from = tile * t->plan.tile;
+	int to = from + t->plan.tile < b->n ? from + t->plan.tile : b->n;
+	float *x0 = t->x0 + (size_t) from * 2 * dim;
+
+	for (int r = from; r < to; r++)
+		for (int side = 0; side < 2; side++)
+		{
+			const RankGroup *g = &b->side[side];
+			size_t row = (size_t) g->id[g->local[r]] +
+						 (side == 0 ? 0 : (size_t) t->run->ds->n_users);
+
+			memcpy(t->x0 + ((size_t) r * 2 + (size_t) side) * dim,
+				   t->vectors + row * dim, sizeof(float) * dim);
+		}
+	t->loss[tile] = mlp_cross_tile(
+		mlp, t->params, to - from, x0, b->target + from, 1 / (float) b->n,
+		t->grad_tile + (size_t) tile * mlp->n_params, t->scratch);
+}
+
+/* gradients of the vectors: sums over the rows of each user and item */
+static void
+sum_rows(MlpTrain *t, const RankBatch *b)
+{
+	int dim = t->plan.dim;
+
+	for (int side = 0; side < 2; side++)
+	{
+		const RankGroup *g = &b->side[side];
+		int from;
+		int to;
+
+		rank_group_part(g, b->n, t->run->team, &from, &to);
+		for (int k = from; k < to; k++)
+		{
+			float *s = t->grad_row[side] + (size_t) k * (size_t) dim;
+
+			memset(s, 0, sizeof(float) * (size_t) dim);
+			for (int32_t e = g->ptr[k]; e < g->ptr[k + 1]; e++)
+				vec_axpy(1,
+						 t->x0 + ((size_t) g->row[e] * 2 + (size_t) side) *
+									 (size_t) dim,
+						 s, dim);
+		}
+	}
+}
+
 /* sum of the gradients by z0 over the rows of each distinct user and item */
 static void
 sum_parts(MlpTrain *t, const RankBatch *b)
@@ -195,22 +247,21 @@ update(MlpTrain *t, const RankBatch *b)
 	}
 }
 
-/* adds the batch's loss to *loss */
-RsStatus
-rank_mlp_step(MlpTrain *t, const RankBatch *b, double *loss)
+/* all tiles, and the sum of their losses */
+static RsStatus
+run_tiles(MlpTrain *t, const RankBatch *b, double *loss)
 {
 	Team *team = t->run->team;
 	int tiles = (b->n + t->plan.tile - 1) / t->plan.tile;
 	double sum = 0;
 	RsStatus st;
 
-	t->step++;
-	multiply_parts(t, b);
-	if ((st = team_barrier(team)) != RS_OK)
-		return st;
 	for (int tile = team->rank; tile < tiles; tile += team->size)
 	{
-		run_tile(t, b, tile);
+		if (t->plan.mlp.n_cross > 0)
+			run_cross_tile(t, b, tile);
+		else
+			run_tile(t, b, tile);
 		if (team_stopped(team) != RS_OK)
 			break;
 	}
@@ -224,10 +275,34 @@ rank_mlp_step(MlpTrain *t, const RankBatch *b, double *loss)
 		return RS_DIVERGED;
 	}
 	*loss += sum;
-	sum_parts(t, b);
-	if ((st = team_barrier(team)) != RS_OK)
+	return RS_OK;
+}
+
+RsStatus
+rank_mlp_step(MlpTrain *t, const RankBatch *b, double *loss)
+{
+	Team *team = t->run->team;
+	bool cross = t->plan.mlp.n_cross > 0;
+	RsStatus st;
+
+	t->step++;
+	if (!cross)
+	{
+		multiply_parts(t, b);
+		if ((st = team_barrier(team)) != RS_OK)
+			return st;
+	}
+	if ((st = run_tiles(t, b, loss)) != RS_OK)
 		return st;
-	backward_parts(t, b);
+	if (cross)
+		sum_rows(t, b);
+	else
+	{
+		sum_parts(t, b);
+		if ((st = team_barrier(team)) != RS_OK)
+			return st;
+		backward_parts(t, b);
+	}
 	if ((st = team_barrier(team)) != RS_OK)
 		return st;
 	update(t, b);

@@ -236,6 +236,8 @@ set(JobConfig *c, int *workers, const char *arg)
 		c->regularization = (float) x;
 	else if (KEY("refit"))
 		c->refit = (int) x;
+	else if (KEY("cross"))
+		c->cross_layers = (int) x;
 	else if (KEY("implicit"))
 		c->implicit = (int) x;
 	else if (KEY("patience"))

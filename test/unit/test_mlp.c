@@ -50,7 +50,7 @@ test_stored(bool binary)
 	float scratch[256];
 	double loss;
 
-	mlp_init(&mlp, 2, hidden, 2, binary);
+	mlp_init(&mlp, 2, hidden, 2, 0, binary);
 	CHECK(mlp.n_params == 8 + 4 + 12 + 3 + 3 + 1);
 	CHECK(mlp_scratch(&mlp, ROWS) <= 256);
 	for (int k = 0; k < (int) mlp.n_params; k++)
@@ -114,7 +114,7 @@ test_differences(const int *hidden, int n_hidden, bool binary)
 	int kinks = 0;
 	Rng rng;
 
-	mlp_init(&mlp, 6, hidden, n_hidden, binary);
+	mlp_init(&mlp, 6, hidden, n_hidden, 0, binary);
 	rng_init(&rng, 5, (uint64_t) n_hidden);
 	for (size_t k = 0; k < mlp.n_params; k++)
 		params[k] = (float) rng_normal(&rng) * 0.4f;
@@ -145,7 +145,7 @@ test_forward(void)
 	float work[64];
 	Rng rng;
 
-	mlp_init(&mlp, 6, hidden, 2, false);
+	mlp_init(&mlp, 6, hidden, 2, 0, false);
 	rng_init(&rng, 9, 0);
 	for (size_t k = 0; k < mlp.n_params; k++)
 		params[k] = (float) rng_normal(&rng);
@@ -334,7 +334,7 @@ test_training(void)
 	const float *users;
 	double worst = 0;
 
-	mlp_init(&mlp, 2 * PLAIN_DIM, c.hidden, 2, false);
+	mlp_init(&mlp, 2 * PLAIN_DIM, c.hidden, 2, 0, false);
 	plain_train(&p, &mlp, &x, c.seed);
 	CHECK(test_run(job) == RS_OK);
 	CHECK(job->output.ranking == RANKING_MLP);
