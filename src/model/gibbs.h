@@ -149,6 +149,11 @@ extern RsStatus gibbs_draw_beta(Gibbs *g, GibbsSide *s);
 
 /* gibbs_link.c */
 extern RsStatus gibbs_draw_noise(Gibbs *g);
+/* squared errors of item i's ratings, weighted by the users' noise */
+extern double gibbs_item_squares(const Gibbs *g, int64_t i);
+/* chunks of users or items among the team, then a barrier */
+typedef void (*GibbsChunkWork)(Gibbs *g, int c);
+extern RsStatus gibbs_all_chunks(Gibbs *g, GibbsChunkWork work);
 
 /* gibbs_ordinal.c */
 extern RsStatus gibbs_draw_latent(Gibbs *g);

@@ -63,36 +63,59 @@ residual_chunk(Gibbs *g, int c)
 	}
 }
 
+double
+gibbs_item_squares(const Gibbs *g, int64_t i)
+{
+	const GibbsSide *s = &g->side[1];
+	const GibbsSide *o = &g->side[0];
+	double ss = 0;
+
+	for (int64_t k = s->ptr[i]; k < s->end[i]; k++)
+	{
+		int32_t u = s->index[k];
+		double e = g->target[s->place[k]] -
+				   gibbs_score(g, o->vec + (size_t) u * (size_t) g->width,
+							   (int32_t) i);
+
+		ss += e * e * o->noise[u];
+	}
+	return ss;
+}
+
 static void
 item_noise_chunk(Gibbs *g, int c)
 {
 	GibbsSide *s = &g->side[1];
-	const GibbsSide *o = &g->side[0];
 	int64_t from;
 	int64_t to;
 
 	gibbs_chunk(s->n, c, &from, &to);
 	for (int64_t i = from; i < to; i++)
 	{
-		double ss = 0;
-		Rng rng;
+		double ss = gibbs_item_squares(g, i);
 		double nu = g->noise_shape[1];
+		Rng rng;
 
-		for (int64_t r = s->ptr[i]; r < s->end[i]; r++)
-		{
-			int32_t u = s->index[r];
-			double e = g->target[s->place[r]] -
-					   gibbs_score(g, o->vec + (size_t) u * (size_t) g->width,
-								   (int32_t) i);
-
-			ss += e * e * o->noise[u];
-		}
 		rng_init(&rng, g->seed, gibbs_stream(g, 1, STREAM_NOISE, i));
 		s->noise[i] =
 			(float) (rng_gamma(&rng,
 							   0.5 * (nu + (double) (s->end[i] - s->ptr[i]))) /
 					 (0.5 * (nu + g->alpha * ss)));
 	}
+}
+
+RsStatus
+gibbs_all_chunks(Gibbs *g, GibbsChunkWork work)
+{
+	Team *team = g->run->team;
+
+	for (int c = team->rank; c < RANK_CHUNKS; c += team->size)
+	{
+		work(g, c);
+		if (team_stopped(team) != RS_OK)
+			break;
+	}
+	return team_barrier(team);
 }
 
 static RsStatus
@@ -104,13 +127,7 @@ draw_alpha(Gibbs *g)
 	Rng rng;
 	RsStatus st;
 
-	for (int c = team->rank; c < RANK_CHUNKS; c += team->size)
-	{
-		residual_chunk(g, c);
-		if (team_stopped(team) != RS_OK)
-			break;
-	}
-	if ((st = team_barrier(team)) != RS_OK)
+	if ((st = gibbs_all_chunks(g, residual_chunk)) != RS_OK)
 		return st;
 	if (g->noise_shape[1] > 0)
 		for (int c = team->rank; c < RANK_CHUNKS; c += team->size)

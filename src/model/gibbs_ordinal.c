@@ -432,42 +432,12 @@ static void
 item_chunk(Gibbs *g, int c)
 {
 	GibbsSide *s = &g->side[1];
-	const GibbsSide *o = &g->side[0];
 	int64_t from;
 	int64_t to;
 
 	gibbs_chunk(s->n, c, &from, &to);
 	for (int64_t i = from; i < to; i++)
-	{
-		double ss = 0;
-
-		for (int64_t k = s->ptr[i]; k < s->end[i]; k++)
-		{
-			int32_t u = s->index[k];
-			double e = g->target[s->place[k]] -
-					   gibbs_score(g, o->vec + (size_t) u * (size_t) g->width,
-								   (int32_t) i);
-
-			ss += e * e * o->noise[u];
-		}
-		draw_class(g, s, i, ss);
-	}
-}
-
-typedef void (*ChunkWork)(Gibbs *g, int c);
-
-static RsStatus
-all_chunks(Gibbs *g, ChunkWork work)
-{
-	Team *team = g->run->team;
-
-	for (int c = team->rank; c < RANK_CHUNKS; c += team->size)
-	{
-		work(g, c);
-		if (team_stopped(team) != RS_OK)
-			break;
-	}
-	return team_barrier(team);
+		draw_class(g, s, i, gibbs_item_squares(g, i));
 }
 
 RsStatus
@@ -477,13 +447,13 @@ gibbs_draw_latent(Gibbs *g)
 
 	memset(histogram_of(g, g->run->team->rank), 0,
 		   sizeof(int32_t) * (size_t) g->n_levels * CELLS);
-	if ((st = all_chunks(g, score_chunk)) != RS_OK)
+	if ((st = gibbs_all_chunks(g, score_chunk)) != RS_OK)
 		return st;
 	sum_histograms(g);
 	if ((st = team_barrier(g->run->team)) != RS_OK)
 		return st;
 	draw_cuts(g);
-	if ((st = all_chunks(g, latent_chunk)) != RS_OK || !g->own_noise)
+	if ((st = gibbs_all_chunks(g, latent_chunk)) != RS_OK || !g->own_noise)
 		return st;
-	return all_chunks(g, item_chunk);
+	return gibbs_all_chunks(g, item_chunk);
 }

@@ -236,6 +236,20 @@ find_levels(const RankRun *run, float *levels)
 	return n;
 }
 
+/*
+ * A level far away from the others, by 20 standard deviations of all
+ * ratings, is rather an error or the tail of counts: its small probability
+ * times its distance would spoil every expected rating.
+ */
+static bool
+levels_near(const GibbsTrain *t)
+{
+	for (int j = 1; j < t->g.n_levels && t->g.n_levels > 2; j++)
+		if (t->levels[j] - t->levels[j - 1] > 20 * t->scale)
+			return false;
+	return true;
+}
+
 static void
 prepare_ratings(GibbsTrain *t, const RankBias *bias)
 {
@@ -245,7 +259,7 @@ prepare_ratings(GibbsTrain *t, const RankBias *bias)
 	t->shift = bias->mean;
 	t->scale = rank_deviation(t->run, bias->mean);
 	t->g.n_levels = t->g.ordinal ? find_levels(t->run, t->levels) : 0;
-	if (t->g.n_levels < 2)
+	if (t->g.n_levels < 2 || !levels_near(t))
 		t->g.ordinal = false; /* one value, or a scale without levels */
 	t->g.free_mean = !t->g.ordinal;
 	t->g.own_noise = true;

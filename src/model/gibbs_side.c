@@ -473,8 +473,6 @@ gibbs_init_side(Gibbs *g, GibbsSide *s)
 		s->noise[r] = 1;
 		s->noise_class[r] =
 			(s->number == 0 ? GIBBS_USER_NOISE : GIBBS_ITEM_NOISE) / 2;
-		s->noise_class[r] =
-			(s->number == 0 ? GIBBS_USER_NOISE : GIBBS_ITEM_NOISE) / 2;
 	}
 	if (s->n_cols > 0)
 	{

@@ -22,6 +22,7 @@
 
 #define SIDES 16
 #define CELLS (SIDES * SIDES)
+#define MOST_ERROR 10.0f  /* in standard deviations, for one step */
 #define CHECK_ROWS 100000 /* a few ms between two looks at the stop flag */
 
 typedef struct SgdRow
@@ -261,6 +262,8 @@ descend(const SgdRow *rows, int64_t n, float *users, float *items, int width,
 		for (int l = 0; l < 8; l++)
 			e -= part[l];
 		loss += (double) e * e;
+		/* one wild rating must not throw its user and item away */
+		e = e > MOST_ERROR ? MOST_ERROR : e < -MOST_ERROR ? -MOST_ERROR : e;
 		e *= s->rate;
 		for (int f = 0; f < d; f++)
 		{
@@ -287,6 +290,9 @@ run_cell(SgdTrain *t, int c, const SgdStep *step)
 
 		loss += descend(t->rows + r, n < CHECK_ROWS ? n : CHECK_ROWS, t->vec[0],
 						t->vec[1], t->plan.width, step);
+		/* vectors that ran away do not come back */
+		if (!isfinite(loss))
+			team_stop(t->run->team, RS_DIVERGED);
 		if (team_stopped(t->run->team) != RS_OK)
 			break;
 	}

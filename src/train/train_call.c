@@ -18,6 +18,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "model/curve.h"
 #include "pg/pg_json.h"
 #include "pg/pg_module.h"
 #include "store/store_publish.h"
@@ -211,14 +212,21 @@ train_read(const TrainArgs *args, TrainInput *input)
 }
 
 static void
-tell_choice(const JobOutput *out)
+tell_choice(const JobShared *job)
 {
+	static const char *const stages[] = {"retrieval", "ranking"};
+	const JobOutput *out = &job->output;
+	char text[256];
+
 	if (out->problem[0] != '\0')
 		ereport(WARNING,
 				(errmsg("%.*s", (int) sizeof(out->problem) - 1, out->problem)));
 	if (out->choice[0] != '\0')
 		ereport(NOTICE,
 				(errmsg("%.*s", (int) sizeof(out->choice) - 1, out->choice)));
+	for (int i = 0; i < (int) lengthof(stages); i++)
+		if (curve_judge(job, stages[i], text, sizeof(text)) != CURVE_FLAT)
+			ereport(NOTICE, (errmsg("%s", text)));
 }
 
 void
@@ -254,7 +262,7 @@ train_here(const TrainArgs *args, const JobLog *more, int n_more,
 	train_compute(args, train_deadline(args, started), &team, &input, &times);
 	train_team_check(&team);
 	INSTR_TIME_SET_CURRENT(clock);
-	tell_choice(&team.job->output);
+	tell_choice(team.job);
 	for (int i = 0; i < n_more && team.job->n_log < JOB_MAX_LOG; i++)
 		team.job->log[team.job->n_log++] = more[i];
 	train_publish(args, &input, team.job,
