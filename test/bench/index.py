@@ -6,7 +6,7 @@ syn:N:D[:SEED], with /ip (default), /l2 or /cosine after it and /unit for
 normalised vectors. One server, a database and an index each, one client; the
 contenders' queries take turns, run by run, and ratios are taken run by run.
 Recall counts rows as near as the true k-th. Also draws the curve of recall
-and speed into RECSYS_BENCH_OUT when matplotlib is there."""
+and speed (an SVG) into RECSYS_BENCH_OUT when matplotlib is there."""
 
 import argparse
 import os
@@ -178,7 +178,7 @@ def draw(name, curves, ks):
     folder = os.environ.get("RECSYS_BENCH_OUT")
     try:
         import matplotlib
-        matplotlib.use("Agg")
+        matplotlib.use("svg")
         import matplotlib.pyplot as plt
     except ImportError:
         return
@@ -199,7 +199,7 @@ def draw(name, curves, ks):
     figure.tight_layout()
     figure.savefig(os.path.join(
         folder, "index-" + "".join(x if x.isalnum() else "-" for x in name)
-        + ".png"))
+        + ".svg"))
 
 
 if __name__ == "__main__":
