@@ -121,7 +121,7 @@ ann_sample_queries(AnnBuild *build, Relation heap, IndexInfo *info)
 	Sampling s = {.build = build};
 	AttrNumber indexed = info->ii_IndexAttrNumbers[0];
 	Size row = sizeof(float) * build->dim;
-	Relation rel = NULL;
+	Relation rel;
 	Oid table;
 
 	if (ann_query_source == NULL || indexed <= 0)
@@ -133,10 +133,12 @@ ann_sample_queries(AnnBuild *build, Relation heap, IndexInfo *info)
 	/* VACUUM's snapshot does not keep TOAST from going */
 	s.plain_only = (MyProc->statusFlags & PROC_IN_VACUUM) != 0;
 	s.room = (int) Min(QUERIES, Max(build->memory / 8 / row, 16));
-	if (pg_class_aclcheck(table, GetUserId(), ACL_SELECT) == ACLCHECK_OK &&
-		check_enable_rls(table, InvalidOid, true) != RLS_ENABLED)
-		rel = try_relation_open(table, NoLock);
-	if (rel != NULL && can_be_read(rel, s.column, heap, indexed))
+	/* it may have been dropped before the lock was taken */
+	rel = try_relation_open(table, NoLock);
+	if (rel != NULL &&
+		pg_class_aclcheck(table, GetUserId(), ACL_SELECT) == ACLCHECK_OK &&
+		check_enable_rls(table, InvalidOid, true) != RLS_ENABLED &&
+		can_be_read(rel, s.column, heap, indexed))
 	{
 		s.query = palloc(row * s.room);
 		sample_table(&s, rel);

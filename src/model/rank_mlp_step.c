@@ -89,55 +89,48 @@ run_cross_tile(MlpTrain *t, const RankBatch *b, int tile)
 		t->grad_tile + (size_t) tile * mlp->n_params, t->scratch);
 }
 
-/* gradients of the vectors: sums over the rows of each user and item */
+/*
+ * Sums of a batch's rows for each distinct user or item, this worker's part:
+ * row r is the width floats from x + r * stride on; sum is (n, width).
+ */
+static void
+sum_by_group(MlpTrain *t, const RankBatch *b, int side, const float *x,
+			 size_t stride, int width, float *sum)
+{
+	const RankGroup *g = &b->side[side];
+	int from;
+	int to;
+
+	rank_group_part(g, b->n, t->run->team, &from, &to);
+	for (int k = from; k < to; k++)
+	{
+		float *s = sum + (size_t) k * (size_t) width;
+
+		memset(s, 0, sizeof(float) * (size_t) width);
+		for (int32_t e = g->ptr[k]; e < g->ptr[k + 1]; e++)
+			vec_axpy(1, x + (size_t) g->row[e] * stride, s, width);
+	}
+}
+
+/* gradients of the vectors: x0 has a user's and an item's in each row */
 static void
 sum_rows(MlpTrain *t, const RankBatch *b)
 {
 	int dim = t->plan.dim;
 
 	for (int side = 0; side < 2; side++)
-	{
-		const RankGroup *g = &b->side[side];
-		int from;
-		int to;
-
-		rank_group_part(g, b->n, t->run->team, &from, &to);
-		for (int k = from; k < to; k++)
-		{
-			float *s = t->grad_row[side] + (size_t) k * (size_t) dim;
-
-			memset(s, 0, sizeof(float) * (size_t) dim);
-			for (int32_t e = g->ptr[k]; e < g->ptr[k + 1]; e++)
-				vec_axpy(1,
-						 t->x0 + ((size_t) g->row[e] * 2 + (size_t) side) *
-									 (size_t) dim,
-						 s, dim);
-		}
-	}
+		sum_by_group(t, b, side, t->x0 + (size_t) side * (size_t) dim,
+					 2 * (size_t) dim, dim, t->grad_row[side]);
 }
 
-/* sum of the gradients by z0 over the rows of each distinct user and item */
+/* gradients by z0 */
 static void
 sum_parts(MlpTrain *t, const RankBatch *b)
 {
 	int h1 = t->plan.mlp.width[1];
 
 	for (int side = 0; side < 2; side++)
-	{
-		const RankGroup *g = &b->side[side];
-		int from;
-		int to;
-
-		rank_group_part(g, b->n, t->run->team, &from, &to);
-		for (int k = from; k < to; k++)
-		{
-			float *s = t->sum[side] + (size_t) k * h1;
-
-			memset(s, 0, sizeof(float) * (size_t) h1);
-			for (int32_t e = g->ptr[k]; e < g->ptr[k + 1]; e++)
-				vec_axpy(1, t->z0 + (size_t) g->row[e] * h1, s, h1);
-		}
-	}
+		sum_by_group(t, b, side, t->z0, (size_t) h1, h1, t->sum[side]);
 }
 
 /* kernel 0's gradient by columns, the vectors' gradient by rows */

@@ -406,6 +406,7 @@ add_labels(Profile *p)
 	{
 		const PredictParam *q = &params->params[i];
 
+		CHECK_FOR_INTERRUPTS();
 		if (q->ndim != 1 || q->shape[0] != p->f->width)
 			refuse(p->f, q->name);
 		foreach (cell, p->labels)
