@@ -11,6 +11,10 @@
  *	3. rank 0 sums the numbers of survivors;
  *	4. each member writes the lists of its users;
  *	5. the same by item, from the lists by user.
+ *
+ * With tens of millions of rows what is held at once decides how much memory
+ * a training takes: row numbers have 32 bits, and the list of users by item
+ * may take the place of the input's users (DatasetOptions.consume).
  */
 #include "model/dataset.h"
 
@@ -23,9 +27,8 @@
 typedef struct Key
 {
 	int32_t item;
-	uint32_t row; /* input row, relative to the user's first */
+	uint32_t row; /* of the input */
 	double time;
-	int64_t source; /* input row */
 } Key;
 
 typedef struct Build
@@ -38,9 +41,9 @@ typedef struct Build
 	const int32_t *item;
 	const float *rating;
 	const double *time;
-	int64_t *ptr;    /* (n_users + 1) of the rows before removal */
-	int64_t *source; /* (n) input rows by user */
-	int32_t *kept;   /* (n_users) survivors; counts while counting */
+	int64_t *ptr;     /* (n_users + 1) of the rows before removal */
+	uint32_t *source; /* (n) input rows by user */
+	int32_t *kept;    /* (n_users) survivors; counts while counting */
 	int64_t n_rows;
 } Build;
 
@@ -52,7 +55,7 @@ dataset_size(const JobInput *in, const DatasetOptions *opt)
 
 	size += 2 * arena_need((size_t) in->n_users + 1, sizeof(int64_t));
 	size += 2 * arena_need((size_t) in->n_items + 1, sizeof(int64_t));
-	size += 2 * arena_need(n, sizeof(int32_t));
+	size += arena_need(n, sizeof(int32_t)) * (opt->consume ? 1 : 2);
 	if (opt->ratings && in->rating != 0)
 		size += arena_need(n, sizeof(float));
 	if (opt->times && in->time != 0)
@@ -65,7 +68,7 @@ dataset_size(const JobInput *in, const DatasetOptions *opt)
 size_t
 dataset_scratch(const JobInput *in)
 {
-	return arena_need((size_t) in->n, sizeof(int64_t)) +
+	return arena_need((size_t) in->n, sizeof(uint32_t)) +
 		   arena_need((size_t) in->n_users + 1, sizeof(int64_t)) +
 		   arena_need((size_t) in->n_users + 1, sizeof(int32_t)) + 64;
 }
@@ -134,7 +137,7 @@ collect_rows(Build *b, int32_t from, int32_t to)
 		if ((r & (CHECK_EVERY - 1)) == 0 && team_stopped(b->team) != RS_OK)
 			return team_stopped(b->team);
 		if (u >= from && u < to && is_positive(b, r))
-			b->source[b->ptr[u] + b->kept[u]++] = r;
+			b->source[b->ptr[u] + b->kept[u]++] = (uint32_t) r;
 	}
 	return RS_OK;
 }
@@ -204,20 +207,19 @@ static int32_t
 sort_user(Build *b, int32_t u, Key *keys)
 {
 	int64_t n = b->ptr[u + 1] - b->ptr[u];
-	int64_t *source = b->source + b->ptr[u];
+	uint32_t *source = b->source + b->ptr[u];
 	int32_t kept = 0;
 
 	for (int64_t i = 0; i < n; i++)
 	{
-		keys[i].source = source[i];
 		keys[i].item = b->item[source[i]];
-		keys[i].row = (uint32_t) i;
+		keys[i].row = source[i];
 		keys[i].time = b->time != NULL ? b->time[source[i]] : 0;
 	}
 	sort_keys(keys, n);
 	for (int64_t i = 0; i < n; i++)
 	{
-		source[i] = keys[i].source;
+		source[i] = keys[i].row;
 		kept += b->opt->repeats || i == 0 || keys[i].item != keys[i - 1].item;
 	}
 	return kept;
@@ -319,11 +321,15 @@ dataset_by_item(Team *team, Dataset *ds)
 }
 
 static bool
-alloc_lists(Arena *arena, const JobInput *in, const DatasetOptions *opt,
-			Dataset *ds, size_t n)
+alloc_lists(Arena *arena, JobShared *job, const DatasetOptions *opt,
+			Dataset *ds)
 {
+	const JobInput *in = &job->input;
+	size_t n = (size_t) in->n;
+
 	ds->item = arena_alloc(arena, n, sizeof(int32_t));
-	ds->user = arena_alloc(arena, n, sizeof(int32_t));
+	ds->user = opt->consume ? job_at(job, in->user)
+							: arena_alloc(arena, n, sizeof(int32_t));
 	if (opt->ratings && in->rating != 0)
 		ds->rating = arena_alloc(arena, n, sizeof(float));
 	if (opt->times && in->time != 0)
@@ -384,11 +390,10 @@ build_users(Build *b, int32_t *from, int32_t *to)
 }
 
 RsStatus
-dataset_build(Team *team, Arena *arena, const JobShared *job,
+dataset_build(Team *team, Arena *arena, JobShared *job,
 			  const DatasetOptions *opt, Dataset *ds)
 {
 	const JobInput *in = &job->input;
-	size_t n = (size_t) in->n;
 	Build b = {.team = team, .in = in, .opt = opt, .ds = ds};
 	size_t mark;
 	int32_t from;
@@ -406,13 +411,14 @@ dataset_build(Team *team, Arena *arena, const JobShared *job,
 	ds->user_end = arena_alloc(arena, (size_t) in->n_users + 1, 8);
 	ds->item_ptr = arena_alloc(arena, (size_t) in->n_items + 1, 8);
 	ds->item_end = arena_alloc(arena, (size_t) in->n_items + 1, 8);
-	if (ds->item_end == NULL || !alloc_lists(arena, in, opt, ds, n))
+	if (ds->item_end == NULL || !alloc_lists(arena, job, opt, ds))
 		return RS_NO_MEMORY;
 	mark = arena_mark(arena);
-	b.source = arena_alloc(arena, n, sizeof(int64_t));
+	b.source = arena_alloc(arena, (size_t) in->n, sizeof(uint32_t));
 	b.ptr = arena_alloc(arena, (size_t) in->n_users + 1, sizeof(int64_t));
 	b.kept = arena_alloc(arena, (size_t) in->n_users + 1, sizeof(int32_t));
-	if (b.source == NULL || b.ptr == NULL || b.kept == NULL)
+	if (b.source == NULL || b.ptr == NULL || b.kept == NULL ||
+		in->n > DATASET_MOST)
 		return RS_NO_MEMORY;
 	if ((st = build_users(&b, &from, &to)) != RS_OK)
 		return st;

@@ -29,6 +29,8 @@
 #include "math/team.h"
 #include "model/job.h"
 
+#define DATASET_MOST UINT32_MAX /* input rows */
+
 typedef struct Dataset
 {
 	int32_t n_users;
@@ -66,6 +68,7 @@ typedef struct DatasetOptions
 	bool ratings; /* want rating[] when the input has it */
 	bool times;   /* want time[] when the input has it */
 	bool rows;    /* want row[] */
+	bool consume; /* the input's users are not read again: may be overwritten */
 	JobPositive positive_kind; /* as in JobConfig */
 	float positive_value;
 } DatasetOptions;
@@ -75,7 +78,7 @@ extern size_t dataset_size(const JobInput *in, const DatasetOptions *opt);
 extern size_t dataset_scratch(const JobInput *in);
 
 /* called by the whole team; every member gets the same Dataset */
-extern RsStatus dataset_build(Team *team, Arena *arena, const JobShared *job,
+extern RsStatus dataset_build(Team *team, Arena *arena, JobShared *job,
 							  const DatasetOptions *opt, Dataset *ds);
 
 /* build the lists by item anew, after a split has moved interactions */

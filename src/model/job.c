@@ -28,10 +28,11 @@ dataset_options(const JobConfig *config, const JobInput *in,
 	bool shared = config->ranking && !filtered;
 
 	memset(opt, 0, sizeof(*opt));
-	retrieval_dataset_options(config, opt);
+	retrieval_dataset_options(config, in, opt);
 	opt->times = config->split != SPLIT_RANDOM || shared;
 	opt->ratings = opt->ratings || shared;
 	opt->rows = shared;
+	opt->consume = !config->ranking || shared;
 	return !config->retrieval || !shared;
 }
 
@@ -39,8 +40,34 @@ static void
 ranking_options(const JobConfig *config, DatasetOptions *opt)
 {
 	memset(opt, 0, sizeof(*opt));
-	opt->ratings = opt->times = opt->rows = true;
+	opt->ratings = opt->times = opt->rows = opt->consume = true;
 	opt->repeats = config->preset == PRESET_TFRS;
+}
+
+bool
+job_reads_ratings(const JobConfig *config, const JobInput *input)
+{
+	DatasetOptions opt;
+
+	dataset_options(config, input, &opt);
+	return config->ranking || opt.ratings ||
+		   config->positive_kind != POSITIVE_ALL;
+}
+
+bool
+job_reads_times(const JobConfig *config, const JobInput *input)
+{
+	DatasetOptions opt;
+
+	dataset_options(config, input, &opt);
+	/* of several ratings the newest counts */
+	return config->ranking || opt.times || opt.ratings;
+}
+
+static size_t
+add_size(size_t a, size_t b)
+{
+	return a > SIZE_MAX / 4 || b > SIZE_MAX / 4 ? SIZE_MAX / 2 : a + b;
 }
 
 size_t
@@ -48,24 +75,29 @@ job_arena_size(const JobConfig *config, const JobInput *input, int workers)
 {
 	DatasetOptions opt;
 	DatasetOptions rank_opt;
+	size_t scratch = dataset_scratch(input);
 	size_t size = 64 * 1024;
 	size_t stage = 0;
+	bool own;
 
 	if (input->n_users <= 0 || input->n_items <= 0 || input->n <= 0)
 		return size;
 	size += arena_need((size_t) input->n_items, sizeof(int32_t)) +
 			arena_need((size_t) input->n_users, sizeof(int32_t));
-	dataset_options(config, input, &opt);
+	own = dataset_options(config, input, &opt);
 	ranking_options(config, &rank_opt);
-	size += dataset_size(input, &opt);
 	if (config->retrieval)
+	{
 		stage = retrieval_arena_size(config, input, workers);
-	if (config->ranking)
-		stage += ranking_arena_size(config, input, workers) +
-				 dataset_size(input, &rank_opt);
-	if (stage < dataset_scratch(input))
-		stage = dataset_scratch(input);
-	return size + stage;
+		size += dataset_size(input, &opt);
+		size = add_size(size, stage > scratch ? stage : scratch);
+	}
+	if (!config->ranking)
+		return size;
+	if (own)
+		size += dataset_size(input, &rank_opt);
+	stage = ranking_arena_size(config, input, workers);
+	return add_size(size, own && stage < scratch ? scratch : stage);
 }
 
 void

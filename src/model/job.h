@@ -162,7 +162,7 @@ typedef struct JobFeatures
 /*
  * Interactions as read, in any order; duplicates of (user, item) may occur.
  * The result must not depend on the order of the rows, except that "last"
- * among rows of equal time means last read.
+ * among rows of equal time means last read. job_run may overwrite user.
  */
 typedef struct JobInput
 {
@@ -310,6 +310,13 @@ job_offset(const JobShared *job, const void *ptr)
  */
 extern size_t job_arena_size(const JobConfig *config, const JobInput *input,
 							 int workers);
+
+/*
+ * Whether a column of the input is read at all, given that there is one
+ * (its offset is not 0). One that is not need not be in the block.
+ */
+extern bool job_reads_ratings(const JobConfig *config, const JobInput *input);
+extern bool job_reads_times(const JobConfig *config, const JobInput *input);
 
 /*
  * Train. Called by every member of the team with the same job. RS_OK, or the

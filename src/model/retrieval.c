@@ -85,10 +85,12 @@ retrieval_arena_size(const JobConfig *config, const JobInput *input,
 }
 
 void
-retrieval_dataset_options(const JobConfig *config, DatasetOptions *opt)
+retrieval_dataset_options(const JobConfig *config, const JobInput *in,
+						  DatasetOptions *opt)
 {
 	opt->repeats = config->preset == PRESET_TFRS;
-	opt->ratings = config->preset != PRESET_TFRS;
+	opt->ratings =
+		choose(config, in) == LEARNER_IALS && retrieval_ials_weighs(in);
 	opt->positive_kind = config->positive_kind;
 	opt->positive_value = config->positive_value;
 }

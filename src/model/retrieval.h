@@ -17,7 +17,7 @@ extern size_t retrieval_arena_size(const JobConfig *config,
 
 /* what of the input the dataset of this stage must have */
 extern void retrieval_dataset_options(const JobConfig *config,
-									  DatasetOptions *opt);
+									  const JobInput *in, DatasetOptions *opt);
 
 /*
  * Train on ds (which may have a validation part) and fill the retrieval part

@@ -15,52 +15,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "math/dense.h"
-#include "model/retrieval_prior.h"
+#include "model/retrieval_ials.h"
 
-#define TUNE_DIM 32
-#define TUNE_FULL 500000 /* up to so many interactions use all dimensions */
-#define TUNE_EPOCHS 5
 #define TUNE_USERS 8000
 #define SMALL 300000 /* interactions */
 #define LARGE 3000000
-#define WEIGHT_SLOPE 0.12f  /* of a rating's standard score */
-#define WEIGHT_DOUBT 0.998f /* ratings nearly always help a little */
 #define WEIGHT_MOST 5000000 /* interactions: weights cost 8 bytes each */
-#define DOUBT 1.01          /* what a step must gain: trials are noisy */
 #define STARTS_MOST 300000  /* interactions: average over two starts */
 #define EPOCHS 8
-#define MAX_TRIALS 40
-
-typedef struct Trial
-{
-	int lambda; /* in steps of sqrt 3 from the start */
-	int alpha0;
-	double value;
-} Trial;
-
-typedef struct IalsRun
-{
-	Retrieval *r;
-	Ials als;
-	IalsConfig base; /* start of the search */
-	Trial trial[MAX_TRIALS];
-	int n_trials;
-	int most_trials;
-	bool fix_lambda;
-	bool fix_alpha0;
-	int starts; /* models whose scores are averaged */
-	float *u;   /* (n_users, starts * dim) */
-	float *v;   /* (n_items, starts * dim) */
-	RetrievalPrior user_prior;
-	RetrievalPrior item_prior;
-	float slope;        /* of the weights, 0: none */
-	float *user_weight; /* (n), NULL without ratings */
-	float *item_weight;
-	double rating_mean;
-	double rating_std;
-	float *fold_in; /* lambda, alpha0, starts: the parameter "ials" */
-} IalsRun;
 
 static int
 auto_dim(const JobInput *in)
@@ -89,8 +51,8 @@ ials_config(const JobConfig *config, const JobInput *in, IalsConfig *c)
 	c->seed = config->seed;
 }
 
-static bool
-wants_weights(const JobInput *input)
+bool
+retrieval_ials_weighs(const JobInput *input)
 {
 	return input->rating != 0 && input->n <= WEIGHT_MOST;
 }
@@ -109,6 +71,24 @@ count_starts(const JobConfig *config, const JobInput *in)
 	return config->dim == 0 && in->n <= STARTS_MOST ? 2 : 1;
 }
 
+/* whether the factors, as they lie in memory, are the result */
+static bool
+needs_copy(const IalsConfig *c, int starts)
+{
+	return starts > 1 || c->dim % 16 != 0;
+}
+
+static size_t
+copy_size(const IalsConfig *c, int starts, const JobInput *in)
+{
+	size_t d = (size_t) c->dim * (size_t) starts;
+
+	if (!needs_copy(c, starts))
+		return 0;
+	return arena_need((size_t) in->n_users * d, sizeof(float)) +
+		   arena_need((size_t) in->n_items * d, sizeof(float));
+}
+
 size_t
 retrieval_ials_size(const JobConfig *config, const JobInput *input)
 {
@@ -124,17 +104,15 @@ retrieval_ials_size(const JobConfig *config, const JobInput *input)
 	size = ials_size(&c, input->n_users, input->n_items);
 	other = ials_size(&tune, input->n_users, input->n_items);
 	size = size > other ? size : other;
-	if (wants_weights(input))
+	if (retrieval_ials_weighs(input))
 		size += 2 * arena_need((size_t) input->n, sizeof(float)) +
 				arena_need((size_t) input->n, sizeof(int64_t));
+	size += copy_size(&c, count_starts(config, input), input);
 	ld = round_dim(c.dim);
 	c.dim *= count_starts(config, input);
 	size += retrieval_prior_size(&input->users, ld, c.dim) +
 			retrieval_prior_size(&input->items, ld, c.dim);
-	return size +
-		   arena_need((size_t) input->n_users * (size_t) c.dim, sizeof(float)) +
-		   arena_need((size_t) input->n_items * (size_t) c.dim, sizeof(float)) +
-		   arena_need(3, sizeof(float));
+	return size + arena_need(3, sizeof(float));
 }
 
 static void
@@ -154,8 +132,8 @@ rating_moments(IalsRun *run)
 }
 
 /* c of all interactions, by user and by item */
-static RsStatus
-fill_weights(IalsRun *run)
+RsStatus
+ials_fill_weights(IalsRun *run)
 {
 	const Dataset *ds = run->r->ds;
 	int64_t from;
@@ -182,7 +160,7 @@ alloc_weights(IalsRun *run)
 	Dataset *ds = run->r->ds;
 	Arena *arena = run->r->arena;
 
-	if (!wants_weights(&run->r->job->input) || ds->rating == NULL)
+	if (!retrieval_ials_weighs(&run->r->job->input) || ds->rating == NULL)
 		return RS_OK;
 	if (ds->row == NULL)
 	{
@@ -209,13 +187,8 @@ sides(const IalsRun *run, bool all, IalsSide *users, IalsSide *items)
 						weighted ? run->item_weight : NULL, NULL};
 }
 
-/*
- * Held-out interactions against the vectors as the learner has them. *value
- * is what the search goes by: a high alpha0 favours the first places
- * (NDCG@10), a low one the whole list (recall@20), and the sum wants both.
- */
-static RsStatus
-validate(IalsRun *run, double *value, double *ndcg)
+RsStatus
+ials_validate(IalsRun *run, double *value, double *ndcg)
 {
 	MetricsSpec spec = {true, 2, {10, 20}, TUNE_USERS};
 	MetricsResult result;
@@ -243,8 +216,8 @@ epoch(IalsRun *run, IalsSide *users, IalsSide *items)
 	return st == RS_OK ? ials_half(team, als, items, als->h, als->w) : st;
 }
 
-static RsStatus
-train(IalsRun *run, int epochs, bool all, bool log)
+RsStatus
+ials_train(IalsRun *run, int epochs, bool all, bool log)
 {
 	IalsSide users;
 	IalsSide items;
@@ -269,7 +242,7 @@ train(IalsRun *run, int epochs, bool all, bool log)
 		if (!log || st != RS_OK)
 			continue;
 		if (!all && r->ds->n_held > 0)
-			st = validate(run, &value, &ndcg);
+			st = ials_validate(run, &value, &ndcg);
 		if (st == RS_OK && r->team->rank == 0)
 		{
 			r->job->progress.loss = run->als.loss;
@@ -280,149 +253,6 @@ train(IalsRun *run, int epochs, bool all, bool log)
 					retrieval_seconds(r));
 		}
 	}
-	return st;
-}
-
-static IalsConfig
-config_at(const IalsRun *run, int lambda, int alpha0)
-{
-	IalsConfig c = run->base;
-
-	c.lambda *= (float) pow(3, 0.5 * lambda);
-	c.alpha0 *= (float) pow(3, 0.5 * alpha0);
-	return c;
-}
-
-/* train and judge one point of the grid, unless that was done before */
-static RsStatus
-try_point(IalsRun *run, int lambda, int alpha0, double *value)
-{
-	IalsConfig c = config_at(run, lambda, alpha0);
-	Trial *t = &run->trial[run->n_trials];
-	double ndcg;
-	RsStatus st;
-
-	*value = -1;
-	for (int k = 0; k < run->n_trials; k++)
-		if (run->trial[k].lambda == lambda && run->trial[k].alpha0 == alpha0)
-		{
-			*value = run->trial[k].value;
-			return RS_OK;
-		}
-	if (run->n_trials >= run->most_trials || (lambda != 0 && run->fix_lambda) ||
-		(alpha0 != 0 && run->fix_alpha0))
-		return RS_OK;
-	if (c.dim > TUNE_DIM && run->r->ds->n > TUNE_FULL)
-		c.dim = TUNE_DIM;
-	if ((st = ials_restart(run->r->team, &run->als, &c)) != RS_OK)
-		return st;
-	st = train(run, TUNE_EPOCHS, false, false);
-	if (st == RS_OK)
-		st = validate(run, value, &ndcg);
-	/* a point that cannot be solved is only a bad point */
-	if (st == RS_DIVERGED)
-		st = team_barrier(run->r->team);
-	*t = (Trial){lambda, alpha0, *value};
-	run->n_trials++;
-	return st;
-}
-
-/* from the best point in steps of the given size until nothing is better */
-static RsStatus
-climb(IalsRun *run, int step, Trial *best)
-{
-	static const int moves[6][2] = {{-1, 0}, {0, -1}, {1, 0},
-									{0, 1},  {1, -1}, {-1, 1}};
-	bool better = true;
-	int32_t late = 0;
-
-	while (better && !late)
-	{
-		Trial from = *best;
-
-		better = false;
-		for (int m = 0; m < 6; m++)
-		{
-			int l = from.lambda + moves[m][0] * step;
-			int a = from.alpha0 + moves[m][1] * step;
-			double value;
-			RsStatus st = try_point(run, l, a, &value);
-
-			if (st != RS_OK)
-				return st;
-			if (value > best->value && value > from.value * DOUBT)
-			{
-				*best = (Trial){l, a, value};
-				better = true;
-			}
-			if (run->r->job->config.max_seconds > 0)
-			{
-				late = retrieval_late(run->r);
-				if ((st = retrieval_agree(run->r, &late)) != RS_OK)
-					return st;
-			}
-			/* a clear gain is followed at once */
-			if (late || (better && value > from.value * 1.03))
-				break;
-		}
-	}
-	return RS_OK;
-}
-
-static RsStatus
-try_weights(IalsRun *run, Trial *best)
-{
-	int n = run->n_trials;
-	double value;
-	RsStatus st;
-
-	if (run->user_weight == NULL || run->rating_std < 1e-6)
-		return RS_OK;
-	run->slope = WEIGHT_SLOPE;
-	if ((st = fill_weights(run)) != RS_OK)
-		return st;
-	run->n_trials = 0;
-	st = try_point(run, best->lambda, best->alpha0, &value);
-	run->n_trials = n;
-	if (st == RS_OK && value > best->value * WEIGHT_DOUBT)
-		best->value = value;
-	else
-		run->slope = 0;
-	return st;
-}
-
-/* how many trainings the search may cost */
-static int
-most_trials(int64_t n)
-{
-	if (n <= 500000)
-		return 24;
-	if (n <= 3000000)
-		return 14;
-	return n <= 10000000 ? 6 : 1;
-}
-
-static RsStatus
-tune(IalsRun *run, IalsConfig *config)
-{
-	Trial best = {0, 0, -1};
-	RsStatus st;
-
-	run->most_trials = most_trials(run->r->ds->n);
-	if (run->r->ds->n_held == 0 || run->most_trials <= 1 ||
-		(run->fix_lambda && run->fix_alpha0))
-		return RS_OK;
-	retrieval_phase(run->r, "tuning", 0);
-	st = try_point(run, 0, 0, &best.value);
-	if (st == RS_OK)
-		st = climb(run, 2, &best);
-	/* the usual values are fine already when no large step helps */
-	if (st == RS_OK && (best.lambda != 0 || best.alpha0 != 0))
-		st = climb(run, 1, &best);
-	run->most_trials = MAX_TRIALS;
-	if (st == RS_OK)
-		st = try_weights(run, &best);
-	*config = config_at(run, best.lambda, best.alpha0);
 	return st;
 }
 
@@ -459,13 +289,16 @@ train_starts(IalsRun *run, const IalsConfig *config, int epochs, bool all)
 		c.seed += (uint64_t) k;
 		st = ials_restart(r->team, &run->als, &c);
 		if (st == RS_OK)
-			st = train(run, epochs, all, k == 0);
+			st = ials_train(run, epochs, all, k == 0);
 		if (st != RS_OK)
 			break;
-		ials_copy(r->team, &run->als, run->als.w, r->ds->n_users, run->u, k,
-				  run->starts, 1.0f / (float) run->starts);
-		ials_copy(r->team, &run->als, run->als.h, r->ds->n_items, run->v, k,
-				  run->starts, 1);
+		if (run->u != run->als.w)
+		{
+			ials_copy(r->team, &run->als, run->als.w, r->ds->n_users, run->u, k,
+					  run->starts, 1.0f / (float) run->starts);
+			ials_copy(r->team, &run->als, run->als.h, r->ds->n_items, run->v, k,
+					  run->starts, 1);
+		}
 		st = team_barrier(r->team);
 		if (st == RS_OK)
 			st = finish(run, all, k);
@@ -530,13 +363,20 @@ prepare(IalsRun *run, const IalsConfig *base)
 	/* trials may have more dimensions than the model */
 	if (most.dim < TUNE_DIM)
 		most.dim = TUNE_DIM;
-	run->u = arena_alloc(r->arena, (size_t) r->ds->n_users * d, sizeof(float));
-	run->v = arena_alloc(r->arena, (size_t) r->ds->n_items * d, sizeof(float));
+	st = ials_init(r->team, r->arena, &most, r->ds->n_users, r->ds->n_items,
+				   &run->als);
+	run->u = run->als.w;
+	run->v = run->als.h;
+	if (st == RS_OK && needs_copy(base, run->starts))
+	{
+		run->u =
+			arena_alloc(r->arena, (size_t) r->ds->n_users * d, sizeof(float));
+		run->v =
+			arena_alloc(r->arena, (size_t) r->ds->n_items * d, sizeof(float));
+	}
 	run->fold_in = arena_alloc(r->arena, 3, sizeof(float));
 	if (run->u == NULL || run->v == NULL || run->fold_in == NULL)
 		return RS_NO_MEMORY;
-	st = ials_init(r->team, r->arena, &most, r->ds->n_users, r->ds->n_items,
-				   &run->als);
 	if (st == RS_OK)
 		st = retrieval_prior_init(r, &in->users, round_dim(base->dim), (int) d,
 								  &run->user_prior);
@@ -562,7 +402,7 @@ retrieval_ials(Retrieval *r)
 	run.fix_alpha0 = config->alpha0 > 0;
 	st = prepare(&run, &c);
 	if (st == RS_OK)
-		st = tune(&run, &c);
+		st = ials_tune(&run, &c);
 	retrieval_phase(r, "retrieval", epochs);
 	if (st == RS_OK)
 		st = train_starts(&run, &c, epochs, false);

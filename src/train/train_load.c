@@ -22,6 +22,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "model/dataset.h"
 #include "pg/pg_module.h"
 #include "train/train.h"
 #include "train/train_progress.h"
@@ -54,6 +55,11 @@ check_memory(const TrainRows *rows)
 				   train_keys_memory(&rows->users) +
 				   train_keys_memory(&rows->items);
 
+	if (rows->n + TRAIN_CHUNK > DATASET_MOST)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("cannot train from more than %lld ratings",
+							   (long long) DATASET_MOST),
+						errhint("Train from a view with fewer rows.")));
 	if (bytes / 1024 > (size_t) recsys_train_memory)
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY),

@@ -4,6 +4,9 @@
  */
 #include "postgres.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <sys/statvfs.h>
 
 #include "miscadmin.h"
@@ -13,6 +16,8 @@
 #include "math/arena.h"
 #include "pg/pg_module.h"
 #include "train/train.h"
+
+#define TRIM_CHUNKS 64 /* chunks freed between two calls of malloc_trim */
 
 /* places of the arrays; the same walk sizes the block and fills it */
 typedef struct Layout
@@ -44,21 +49,26 @@ place_features(Layout *layout, const TrainFeatures *from, JobFeatures *to)
 }
 
 static void
-place_input(Layout *layout, const TrainRows *rows, const TrainFeatures *users,
-			const TrainFeatures *items, JobInput *in)
+place_input(Layout *layout, const JobConfig *config, const TrainRows *rows,
+			const TrainFeatures *users, const TrainFeatures *items,
+			JobInput *in)
 {
 	size_t n = (size_t) rows->n;
+	bool ratings;
+	bool times;
 
 	memset(in, 0, sizeof(*in));
 	in->n = rows->n;
 	in->n_users = rows->users.n;
 	in->n_items = rows->items.n;
+	in->rating = rows->has_rating;
+	in->time = rows->has_time;
+	ratings = rows->has_rating && job_reads_ratings(config, in);
+	times = rows->has_time && job_reads_times(config, in);
 	in->user = place(layout, n, sizeof(int32));
 	in->item = place(layout, n, sizeof(int32));
-	if (rows->has_rating)
-		in->rating = place(layout, n, sizeof(float));
-	if (rows->has_time)
-		in->time = place(layout, n, sizeof(double));
+	in->rating = ratings ? place(layout, n, sizeof(float)) : 0;
+	in->time = times ? place(layout, n, sizeof(double)) : 0;
 	place_features(layout, users, &in->users);
 	place_features(layout, items, &in->items);
 }
@@ -125,22 +135,48 @@ fill_chunk(JobShared *job, const TrainRows *rows, const TrainChunk *chunk,
 		user[i] = rows->users.rank[chunk->user[i]];
 		item[i] = rows->items.rank[chunk->item[i]];
 	}
-	if (rows->has_rating)
+	if (in->rating != 0)
 		memcpy((float *) job_at(job, in->rating) + first, chunk->rating,
 			   (size_t) n * sizeof(float));
-	if (rows->has_time)
+	if (in->time != 0)
 		memcpy((double *) job_at(job, in->time) + first, chunk->time,
 			   (size_t) n * sizeof(double));
 }
 
 static void
-free_chunk(TrainChunk *chunk)
+free_columns(TrainChunk *chunk, bool ratings, bool times)
 {
-	if (chunk->rating != NULL)
+	if (ratings && chunk->rating != NULL)
 		pfree(chunk->rating);
-	if (chunk->time != NULL)
+	if (times && chunk->time != NULL)
 		pfree(chunk->time);
-	pfree(chunk);
+	if (ratings)
+		chunk->rating = NULL;
+	if (times)
+		chunk->time = NULL;
+}
+
+/*
+ * malloc keeps what is freed below memory in use, and that would be all of
+ * the chunks, while the workers compute.
+ */
+static void
+give_back(void)
+{
+#ifdef __GLIBC__
+	malloc_trim(0);
+#endif
+}
+
+/* columns that are not in the block, before that is made */
+static void
+free_unread(TrainRows *rows, const JobInput *in)
+{
+	for (int c = 0; c < rows->n_chunks; c++)
+		free_columns(rows->chunk[c], in->rating == 0, in->time == 0);
+	if ((rows->has_rating && in->rating == 0) ||
+		(rows->has_time && in->time == 0))
+		give_back();
 }
 
 /* every chunk is given back when it is in the block */
@@ -154,9 +190,13 @@ fill_rows(JobShared *job, TrainRows *rows)
 		CHECK_FOR_INTERRUPTS();
 		fill_chunk(job, rows, rows->chunk[c], first,
 				   (int) Min(rows->n - first, TRAIN_CHUNK));
-		free_chunk(rows->chunk[c]);
+		free_columns(rows->chunk[c], true, true);
+		pfree(rows->chunk[c]);
+		if (c % TRIM_CHUNKS == TRIM_CHUNKS - 1)
+			give_back();
 	}
 	rows->n_chunks = 0;
+	give_back();
 }
 
 /* the rows are freed, keys and features stay */
@@ -173,13 +213,14 @@ train_segment_make(TrainTeam *team, const TrainArgs *args, TrainInput *from)
 	size_t need;
 
 	place(&layout, 1, sizeof(JobShared));
-	place_input(&layout, rows, users, items, &input);
+	place_input(&layout, &args->config, rows, users, items, &input);
 	arena = layout.used;
 	need = job_arena_size(&args->config, &input, team->size);
 	if (need > SIZE_MAX / 4 || arena > SIZE_MAX / 4)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY),
 						errmsg("training would need too much memory")));
 	check_size(arena + need);
+	free_unread(rows, &input);
 	team->data_segment = dsm_create(arena + need, 0);
 	job = dsm_segment_address(team->data_segment);
 	/* blocks of min_dynamic_shared_memory have been used before */

@@ -213,7 +213,9 @@ test_order(void)
 
 			shuffle_rows((uint64_t) n);
 			job = make_job(N, true);
+			opt.consume = n % 2 == 0;
 			CHECK(build(job, n, &opt, split, &b) == RS_OK);
+			CHECK((job_offset(job, b.user) == job->input.user) == opt.consume);
 			CHECK(same(&a, &b));
 			free(job);
 		}

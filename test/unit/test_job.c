@@ -288,6 +288,39 @@ test_odd_data(void)
 			}
 }
 
+/*
+ * What a training of tens of millions of interactions takes: the input, one
+ * list by user and row numbers while that is made, and the parameters.
+ */
+static void
+test_memory(void)
+{
+	JobConfig c = default_config();
+	JobInput in = {
+		.n = 20000000, .n_users = 140000, .n_items = 27000, .rating = 1};
+	double parameters;
+	double each;
+
+	c.loss = LOSS_IALS;
+	c.dim = 64;
+	parameters = 4.0 * c.dim * (in.n_users + in.n_items);
+	each = 8 + (double) job_arena_size(&c, &in, 2) / (double) in.n;
+	CHECK(each - parameters / (double) in.n < 16);
+	CHECK(!job_reads_ratings(&c, &in) && !job_reads_times(&c, &in));
+	/* what the result depends on is read */
+	c.positive_kind = POSITIVE_GE;
+	CHECK(job_reads_ratings(&c, &in) && !job_reads_times(&c, &in));
+	c.positive_kind = POSITIVE_ALL;
+	c.split = SPLIT_TIME;
+	CHECK(job_reads_times(&c, &in));
+	c.split = SPLIT_RANDOM;
+	c.ranking = true;
+	CHECK(job_reads_ratings(&c, &in) && job_reads_times(&c, &in));
+	c.ranking = false;
+	in.n = 100000; /* few: weighted by rating */
+	CHECK(job_reads_ratings(&c, &in) && job_reads_times(&c, &in));
+}
+
 static void
 test_refusals(void)
 {
@@ -372,6 +405,7 @@ main(void)
 	test_learners();
 	test_bytes();
 	test_odd_data();
+	test_memory();
 	test_refusals();
 	test_cancel();
 	return check_summary();

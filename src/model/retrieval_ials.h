@@ -1,0 +1,59 @@
+/*
+ * retrieval_ials.h
+ *		What the files of the implicit ALS learner share: its state.
+ */
+#ifndef RECSYS_RETRIEVAL_IALS_H
+#define RECSYS_RETRIEVAL_IALS_H
+
+#include "model/retrieval_prior.h"
+
+#define TUNE_DIM 32
+#define IALS_MAX_TRIALS 40
+
+typedef struct IalsTrial
+{
+	int lambda; /* in steps of sqrt 3 from the start */
+	int alpha0;
+	double value;
+} IalsTrial;
+
+typedef struct IalsRun
+{
+	Retrieval *r;
+	Ials als;
+	IalsConfig base; /* start of the search */
+	IalsTrial trial[IALS_MAX_TRIALS];
+	int n_trials;
+	int most_trials;
+	bool fix_lambda;
+	bool fix_alpha0;
+	int starts; /* models whose scores are averaged */
+	float *u;   /* (n_users, starts * dim); als.w itself where that will do */
+	float *v;   /* (n_items, starts * dim) */
+	RetrievalPrior user_prior;
+	RetrievalPrior item_prior;
+	float slope;        /* of the weights, 0: none */
+	float *user_weight; /* (n), NULL without ratings */
+	float *item_weight;
+	double rating_mean;
+	double rating_std;
+	float *fold_in; /* lambda, alpha0, starts: the parameter "ials" */
+} IalsRun;
+
+/* functions in retrieval_ials.c */
+/* so many epochs; all: on held-out interactions too; log: tell the job */
+extern RsStatus ials_train(IalsRun *run, int epochs, bool all, bool log);
+/* weights of all interactions, by run->slope */
+extern RsStatus ials_fill_weights(IalsRun *run);
+/*
+ * Held-out interactions against the vectors as the learner has them. *value
+ * is what the search goes by: a high alpha0 favours the first places
+ * (NDCG@10), a low one the whole list (recall@20), and the sum wants both.
+ */
+extern RsStatus ials_validate(IalsRun *run, double *value, double *ndcg);
+
+/* functions in retrieval_ials_tune.c */
+/* the best config, and run->slope; nothing held out: config stays */
+extern RsStatus ials_tune(IalsRun *run, IalsConfig *config);
+
+#endif

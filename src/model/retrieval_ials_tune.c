@@ -1,0 +1,159 @@
+/*
+ * retrieval_ials_tune.c
+ *		Hyperparameters of implicit ALS by short trainings.
+ *
+ * A walk over a grid of lambda and alpha0 (steps of 3, then of sqrt 3) in few
+ * dimensions, then whether weighting by rating helps.
+ */
+#include <math.h>
+
+#include "model/retrieval_ials.h"
+
+#define TUNE_FULL 500000 /* up to so many interactions use all dimensions */
+#define TUNE_EPOCHS 5
+#define WEIGHT_SLOPE 0.12f  /* of a rating's standard score */
+#define WEIGHT_DOUBT 0.998f /* ratings nearly always help a little */
+#define DOUBT 1.01          /* what a step must gain: trials are noisy */
+
+static IalsConfig
+config_at(const IalsRun *run, int lambda, int alpha0)
+{
+	IalsConfig c = run->base;
+
+	c.lambda *= (float) pow(3, 0.5 * lambda);
+	c.alpha0 *= (float) pow(3, 0.5 * alpha0);
+	return c;
+}
+
+/* train and judge one point of the grid, unless that was done before */
+static RsStatus
+try_point(IalsRun *run, int lambda, int alpha0, double *value)
+{
+	IalsConfig c = config_at(run, lambda, alpha0);
+	IalsTrial *t = &run->trial[run->n_trials];
+	double ndcg;
+	RsStatus st;
+
+	*value = -1;
+	for (int k = 0; k < run->n_trials; k++)
+		if (run->trial[k].lambda == lambda && run->trial[k].alpha0 == alpha0)
+		{
+			*value = run->trial[k].value;
+			return RS_OK;
+		}
+	if (run->n_trials >= run->most_trials || (lambda != 0 && run->fix_lambda) ||
+		(alpha0 != 0 && run->fix_alpha0))
+		return RS_OK;
+	if (c.dim > TUNE_DIM && run->r->ds->n > TUNE_FULL)
+		c.dim = TUNE_DIM;
+	if ((st = ials_restart(run->r->team, &run->als, &c)) != RS_OK)
+		return st;
+	st = ials_train(run, TUNE_EPOCHS, false, false);
+	if (st == RS_OK)
+		st = ials_validate(run, value, &ndcg);
+	/* a point that cannot be solved is only a bad point */
+	if (st == RS_DIVERGED)
+		st = team_barrier(run->r->team);
+	*t = (IalsTrial){lambda, alpha0, *value};
+	run->n_trials++;
+	return st;
+}
+
+/* from the best point in steps of the given size until nothing is better */
+static RsStatus
+climb(IalsRun *run, int step, IalsTrial *best)
+{
+	static const int moves[6][2] = {{-1, 0}, {0, -1}, {1, 0},
+									{0, 1},  {1, -1}, {-1, 1}};
+	bool better = true;
+	int32_t late = 0;
+
+	while (better && !late)
+	{
+		IalsTrial from = *best;
+
+		better = false;
+		for (int m = 0; m < 6; m++)
+		{
+			int l = from.lambda + moves[m][0] * step;
+			int a = from.alpha0 + moves[m][1] * step;
+			double value;
+			RsStatus st = try_point(run, l, a, &value);
+
+			if (st != RS_OK)
+				return st;
+			if (value > best->value && value > from.value * DOUBT)
+			{
+				*best = (IalsTrial){l, a, value};
+				better = true;
+			}
+			if (run->r->job->config.max_seconds > 0)
+			{
+				late = retrieval_late(run->r);
+				if ((st = retrieval_agree(run->r, &late)) != RS_OK)
+					return st;
+			}
+			/* a clear gain is followed at once */
+			if (late || (better && value > from.value * 1.03))
+				break;
+		}
+	}
+	return RS_OK;
+}
+
+static RsStatus
+try_weights(IalsRun *run, IalsTrial *best)
+{
+	int n = run->n_trials;
+	double value;
+	RsStatus st;
+
+	if (run->user_weight == NULL || run->rating_std < 1e-6)
+		return RS_OK;
+	run->slope = WEIGHT_SLOPE;
+	if ((st = ials_fill_weights(run)) != RS_OK)
+		return st;
+	run->n_trials = 0;
+	st = try_point(run, best->lambda, best->alpha0, &value);
+	run->n_trials = n;
+	if (st == RS_OK && value > best->value * WEIGHT_DOUBT)
+		best->value = value;
+	else
+		run->slope = 0;
+	return st;
+}
+
+/* how many trainings the search may cost */
+static int
+most_trials(int64_t n)
+{
+	if (n <= 500000)
+		return 24;
+	if (n <= 3000000)
+		return 14;
+	return n <= 10000000 ? 6 : 1;
+}
+
+RsStatus
+ials_tune(IalsRun *run, IalsConfig *config)
+{
+	IalsTrial best = {0, 0, -1};
+	RsStatus st;
+
+	run->most_trials = most_trials(run->r->ds->n);
+	if (run->r->ds->n_held == 0 || run->most_trials <= 1 ||
+		(run->fix_lambda && run->fix_alpha0))
+		return RS_OK;
+	retrieval_phase(run->r, "tuning", 0);
+	st = try_point(run, 0, 0, &best.value);
+	if (st == RS_OK)
+		st = climb(run, 2, &best);
+	/* the usual values are fine already when no large step helps */
+	if (st == RS_OK && (best.lambda != 0 || best.alpha0 != 0))
+		st = climb(run, 1, &best);
+	run->most_trials = IALS_MAX_TRIALS;
+	if (st == RS_OK)
+		st = try_weights(run, &best);
+	*config = config_at(run, best.lambda, best.alpha0);
+	return st;
+}
