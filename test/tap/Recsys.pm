@@ -16,7 +16,8 @@ use Time::HiRes qw(time usleep);
 our @EXPORT = qw(new_node load_ratings compute_workers wait_until
   start_training training_began finish answers);
 
-# A running server with the extension created in database postgres.
+# A running server with the extension created in database postgres. It keeps
+# its WAL, so that a standby on a slow machine can catch up.
 sub new_node
 {
 	my ($name, %options) = @_;
@@ -24,7 +25,7 @@ sub new_node
 
 	$node->init(%{ $options{init} // {} });
 	$node->append_conf('postgresql.conf',
-		"max_worker_processes = 12\n" . ($options{conf} // ''));
+		"max_worker_processes = 12\nwal_keep_size = 1GB\n" . ($options{conf} // ''));
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION recsys');
 	return $node;

@@ -8,6 +8,7 @@ use Exporter 'import';
 use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Recsys qw(compute_workers);
 use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(new_node long_call start_call wait_call wait_until workers_of
@@ -20,7 +21,7 @@ sub new_node
 	my $node = PostgreSQL::Test::Cluster->new($name);
 	$node->init(allows_streaming => 1);
 	$node->append_conf('postgresql.conf',
-		"dynamic_shared_memory_type = mmap\nfsync = off\n" . ($extra // ''));
+		"dynamic_shared_memory_type = mmap\nfsync = off\nwal_keep_size = 1GB\n" . ($extra // ''));
 	$node->start;
 	$node->safe_psql('postgres', q{
 		CREATE EXTENSION recsys;
@@ -95,10 +96,7 @@ sub comes_back
 sub workers_of
 {
 	my ($node, $what) = @_;
-	$what //= 'recsys';
-	my $pid = $node->{_pid};
-	my @pids = split /\s+/, `ps --ppid $pid -o pid=,args= | grep '$what' | awk '{print \$1}'`;
-	return grep { /^\d+$/ } @pids;
+	return compute_workers($node, $what // 'recsys');
 }
 
 # no worker and no segment of shared memory is left, within a second
