@@ -147,7 +147,8 @@ quantise(CodeQuery *query, const float *w, int at, int n, int32_t *sum,
 	if (limit > WEIGHT_MAX)
 		limit = WEIGHT_MAX;
 	for (int i = 0; i < n; i++)
-		most = fmax(most, fabs(w[i]));
+		/* GCC 12 for ARM crashes on fmax here */
+		most = fabs(w[i]) > most ? fabs(w[i]) : most;
 	step = limit > 0 ? most / limit : 0;
 	*sum = 0;
 	for (int i = 0; i < n; i++)

@@ -139,7 +139,22 @@ typedef struct CodeKernels
 } CodeKernels;
 
 extern const CodeKernels *code_kernels; /* the best of this processor */
-/* the kernels called name, NULL when this processor lacks them */
-extern const CodeKernels *code_kernels_by_name(const char *name);
+
+/*
+ * The variants that this processor can run, plain C first and the one in use
+ * last; returns their number. For tests and measurements.
+ */
+#define CODE_MAX_VARIANTS 4
+extern int code_variants(const CodeKernels *list[CODE_MAX_VARIANTS]);
+
+/* the variants themselves: call none that code_variants does not list */
+extern const CodeKernels code_kernels_scalar;
+#if defined(__x86_64__)
+extern const CodeKernels code_kernels_avx2;
+extern const CodeKernels code_kernels_avx512;
+extern const CodeKernels code_kernels_vnni;
+#elif defined(__aarch64__)
+extern const CodeKernels code_kernels_neon;
+#endif
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * test_codes.c
  *		Row codes of the index: no true score above its bound, over millions
- *		of random and adversarial rows; kernels of all instruction sets against each
- *		other.
+ *		of random and adversarial rows; kernels of all instruction sets against
+ *		their definition.
  */
 #include <float.h>
 #include <math.h>
@@ -14,6 +14,7 @@
 #include "math/rng.h"
 
 #define MAX_DIM 300
+#define KERNEL_DIM CODE_MAX_DIM
 
 typedef enum Kind
 {
@@ -200,68 +201,149 @@ check_storage(void)
 	}
 }
 
-/* every instruction set of this processor against plain C */
+/* what kernels work on; big enough for heads that are not a multiple of 4 */
+typedef struct Work
+{
+	CodeShape shape;
+	CodeQuery query;
+	float w[KERNEL_DIM];
+	uint8_t room[(KERNEL_DIM + 99) * 4];
+	uint8_t block[(KERNEL_DIM + 4) * CODE_LANES];
+	uint8_t tail[KERNEL_DIM];
+	float packed[3 * KERNEL_DIM * CODE_LANES];
+	float floats[3 * CODE_LANES];
+} Work;
+
+/* codes: all 255, all 1, the ends in turn, or any */
+static uint8_t
+some_code(Rng *rng, int turn)
+{
+	switch (turn % 6)
+	{
+		case 0:
+			return 255;
+		case 1:
+			return 1;
+		case 2:
+			return rng_next(rng) % 2 == 0 ? 1 : 255;
+		default:
+			return (uint8_t) rng_next(rng);
+	}
+}
+
+static void
+fill_work(Rng *rng, Work *k, int dim, int head, int turn)
+{
+	k->shape = (CodeShape){dim, head, turn % 2};
+	fill(rng, turn % KINDS, k->w, dim);
+	/* as large as weights can be, of one sign or of both */
+	for (int i = 0; turn % 5 == 0 && i < dim; i++)
+		k->w[i] = turn % 10 == 0 || rng_next(rng) % 2 == 0 ? -1 : 1;
+	code_query_init(&k->query, &k->shape, k->room);
+	code_query_set(&k->query, &k->shape, k->w, 1, 1);
+	for (int i = 0; i < code_head_padded(&k->shape) * CODE_LANES; i++)
+		k->block[i] = some_code(rng, turn);
+	for (int i = 0; i < dim - head; i++)
+		k->tail[i] = some_code(rng, turn);
+	for (int i = 0; i < 3 * dim * CODE_LANES; i++)
+		k->packed[i] = (float) rng_normal(rng);
+	for (int i = 0; i < 3 * CODE_LANES; i++)
+		k->floats[i] = (float) fabs(rng_normal(rng));
+}
+
+/* the definition, in 64 bits */
+static int64_t
+plain_dot(const Work *k, int lane)
+{
+	int64_t s = 0;
+	int head = code_head_padded(&k->shape);
+
+	for (int i = 0; lane < 0 && i < k->query.tail; i++)
+		s += (int64_t) k->query.w[head + i] * (k->tail[i] - 128);
+	for (int i = 0; lane >= 0 && i < k->shape.head; i++)
+		s += (int64_t) k->query.w[i] *
+			 (k->block[i / 4 * 64 + lane * 4 + i % 4] - 128);
+	return s;
+}
+
+static void
+check_sums(const CodeKernels *k, Work *work)
+{
+	int32_t dots[CODE_LANES];
+	int bad = 0;
+
+	/* what pads the head has weight 0 */
+	k->head_dots(&work->query, work->block, dots);
+	for (int l = 0; l < CODE_LANES; l++)
+		bad += dots[l] != plain_dot(work, l);
+	CHECK(bad == 0);
+	CHECK(k->tail_dot(&work->query, work->tail) == plain_dot(work, -1));
+	CHECK(code_head_dot(&work->shape, &work->query, work->block, 3) == dots[3]);
+}
+
+/* sums of float32, which differ by rounding; limits of them, which do not */
+static void
+check_floats(const CodeKernels *k, Work *work, int turn)
+{
+	const CodeKernels *plain = &code_kernels_scalar;
+	float x[3 * CODE_LANES + 1], y[3 * CODE_LANES + 1];
+	int32_t dots[CODE_LANES];
+	double norm = length(work->w, work->shape.dim);
+	int dim = work->shape.dim, bad = 0;
+
+	x[3 * CODE_LANES] = y[3 * CODE_LANES] = 7;
+	plain->pack_dots(work->w, work->packed, 3, dim, x);
+	k->pack_dots(work->w, work->packed, 3, dim, y);
+	CHECK(y[3 * CODE_LANES] == 7);
+	for (int i = 0; i < 3 * CODE_LANES; i++)
+		bad += !(fabs(x[i] - y[i]) <=
+				 dim * FLT_EPSILON * norm * 8 * sqrt(dim) + 1e-43);
+	CHECK(bad == 0);
+	plain->head_dots(&work->query, work->block, dots);
+	plain->bounds(&work->query, dots, work->floats, work->shape.l2, .5f, x);
+	k->bounds(&work->query, dots, work->floats, work->shape.l2, .5f, y);
+	for (int i = 0; i < CODE_LANES; i++)
+		bad +=
+			!(fabs(x[i] - y[i]) <=
+			  8 * FLT_EPSILON * (1 + fabs(x[i]) + 4 * norm * (1 + dim * 300.)));
+	CHECK(bad == 0);
+	x[turn % 16] = turn % 3 == 0   ? NAN
+				   : turn % 3 == 1 ? INFINITY
+								   : x[turn % 16];
+	CHECK(plain->at_least(x, x[5]) == k->at_least(x, x[5]));
+	CHECK(plain->at_least(x, -1) == k->at_least(x, -1));
+	CHECK(k->at_least(x, -INFINITY) == 0xffff);
+}
+
+/* every instruction set of this processor, over all dims and some heads */
 static void
 check_kernels(void)
 {
-	static const char *names[] = {"avx2", "avx512"};
-	static uint8_t block[(MAX_DIM + 16) * CODE_LANES], room[8 * MAX_DIM + 999];
-	static uint8_t tail[MAX_DIM + 64];
-	static float packed[3 * MAX_DIM * CODE_LANES], w[MAX_DIM];
-	const CodeKernels *plain = code_kernels_by_name("scalar");
+	static Work work;
+	const CodeKernels *list[CODE_MAX_VARIANTS];
+	int n = code_variants(list), turn = 0;
 	Rng rng;
 
 	rng_init(&rng, 9, 1);
-	CHECK(plain != NULL && code_kernels_by_name("mmx") == NULL);
-	for (int turn = 0; turn < 3000; turn++)
-	{
-		int dim = 1 + (int) rng_below(&rng, MAX_DIM);
-		int head = 1 + (int) rng_below(&rng, dim);
-		CodeShape shape = {dim, head, turn % 2};
-		CodeQuery q;
-		int32_t a[CODE_LANES], b[CODE_LANES];
-		float x[3 * CODE_LANES], y[3 * CODE_LANES];
-		float floats[3 * CODE_LANES];
-
-		fill(&rng, turn % KINDS, w, dim);
-		code_query_init(&q, &shape, room);
-		code_query_set(&q, &shape, w, 1, 1);
-		for (size_t i = 0; i < sizeof(block); i++)
-			block[i] = (uint8_t) (turn % 7 == 0 ? 255 : rng_next(&rng));
-		for (int i = 0; i < dim; i++)
-			tail[i] = (uint8_t) (turn % 7 == 0 ? 255 : rng_next(&rng));
-		for (int i = 0; i < 3 * dim * CODE_LANES; i++)
-			packed[i] = (float) rng_normal(&rng);
-		for (int i = 0; i < 3 * CODE_LANES; i++)
-			floats[i] = (float) fabs(rng_normal(&rng));
-		plain->head_dots(&q, block, a);
-		for (int n = 0; n < 2; n++)
+	CHECK(list[0] == &code_kernels_scalar && code_kernels == list[n - 1]);
+	for (int dim = 1; dim <= KERNEL_DIM; dim = dim < 140 ? dim + 1 : dim + 97)
+		for (int i = 0; i < 8; i++, turn++)
 		{
-			const CodeKernels *k = code_kernels_by_name(names[n]);
-			double most = 0, norm = length(w, dim);
+			int head = i == 0   ? dim
+					   : i == 1 ? 1
+								: 1 + (int) rng_below(&rng, dim);
 
-			if (k == NULL)
-				continue;
-			k->head_dots(&q, block, b);
-			CHECK(memcmp(a, b, sizeof(a)) == 0);
-			CHECK(plain->tail_dot(&q, tail) == k->tail_dot(&q, tail));
-			plain->pack_dots(w, packed, 3, dim, x);
-			k->pack_dots(w, packed, 3, dim, y);
-			for (int i = 0; i < 3 * CODE_LANES; i++)
-				most = fmax(most, fabs(x[i] - y[i]));
-			CHECK(most <= dim * FLT_EPSILON * norm * 8 * sqrt(dim) + 1e-43);
-			x[turn % 16] = turn % 3 == 0 ? NAN : x[turn % 16];
-			CHECK(plain->at_least(x, x[5]) == k->at_least(x, x[5]));
-			CHECK(plain->at_least(x, -1) == k->at_least(x, -1));
-			plain->bounds(&q, a, floats, shape.l2, .5f, x);
-			k->bounds(&q, a, floats, shape.l2, .5f, y);
-			for (int i = 0; i < CODE_LANES; i++)
-				CHECK(fabs(x[i] - y[i]) <=
-					  8 * FLT_EPSILON *
-						  (1 + fabs(x[i]) + 4 * norm * (1 + dim * 300.)));
+			fill_work(&rng, &work, dim, head, turn);
+			for (int v = 0; v < n; v++)
+			{
+				check_sums(list[v], &work);
+				check_floats(list[v], &work, turn);
+			}
 		}
-		CHECK(code_head_dot(&shape, &q, block, 3) == a[3]);
-	}
+	printf("kernels:");
+	for (int v = 0; v < n; v++)
+		printf(" %s", list[v]->name);
+	printf("\n");
 }
 
 int
