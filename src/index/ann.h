@@ -17,6 +17,7 @@
 #include "access/amapi.h"
 #include "access/generic_xlog.h"
 #include "fmgr.h"
+#include "math/cells.h"
 #include "math/codes.h"
 #include "nodes/execnodes.h"
 #include "pg/pg_compat.h"
@@ -113,19 +114,8 @@ typedef struct AnnMeta
 							 * made on rows of the table itself */
 } AnnMeta;
 
-/* a cell in the static part; ranges over its rows, rounded outwards */
-typedef struct AnnCell
-{
-	BlockNumber first;
-	uint32 rows;     /* at build */
-	float norm;      /* of the centroid */
-	float along_min; /* x . centroid / |centroid| */
-	float along_max;
-	float across; /* largest distance of x from the centroid's line */
-	float length; /* largest |x| */
-	float r_min;  /* |x - centroid| */
-	float r_max;
-} AnnCell;
+/* a cell in the static part */
+typedef Cell AnnCell;
 
 /* start of a head page's contents; blocks of codes follow at head_offset */
 typedef struct AnnHead

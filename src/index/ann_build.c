@@ -19,7 +19,6 @@
 #include "commands/progress.h"
 #include "executor/tuptable.h"
 #include "index/ann_build.h"
-#include "math/vec.h"
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
 #include "pgstat.h"
@@ -140,29 +139,6 @@ sort_key(uint32 cell, ItemPointer tid)
 		   (ItemPointerGetOffsetNumber(tid) & 0x7ff);
 }
 
-/* ranges of cell c take in a row: x rotated, r = x - centroid */
-static void
-widen_cell(AnnBuild *build, int c, const float *x, const float *r)
-{
-	AnnCell *cell = build->cell + c;
-	const float *v = build->centroid + (Size) c * build->dim;
-	float along = cell->norm > 0 ? vec_dot(x, v, build->dim) / cell->norm : 0;
-	float xx = vec_dot(x, x, build->dim);
-	float across = sqrtf(Max(xx - along * along, 0));
-	float length = sqrtf(xx);
-	float radius = sqrtf(vec_dot(r, r, build->dim));
-
-	cell->rows++;
-	cell->along_min = Min(cell->along_min, along);
-	cell->along_max = Max(cell->along_max, along);
-	cell->across = Max(cell->across, across);
-	cell->length = Max(cell->length, length);
-	cell->r_min = Min(cell->r_min, radius);
-	cell->r_max = Max(cell->r_max, radius);
-	build->residual_sum += radius;
-	build->error_sum += build->code.error;
-}
-
 static void
 sort_row(AnnBuild *build, uint32 cell, ItemPointer tid)
 {
@@ -208,7 +184,8 @@ ann_build_row(AnnBuild *build, ItemPointer tid, Datum value)
 		for (int j = 0; j < dim; j++)
 			r[j] = turned[j] - v[j];
 		code_encode(&build->layout.shape, r, &build->code);
-		widen_cell(build, c, turned, r);
+		build->residual_sum += cell_widen(build->cell + c, turned, r, v, dim);
+		build->error_sum += build->code.error;
 		sort_row(build, c, tid);
 	}
 	if (copy != NULL)
@@ -233,42 +210,10 @@ ann_build_rows(AnnBuild *build, Relation heap, IndexInfo *info,
 }
 
 void
-ann_cell_merge(AnnCell *cell, const AnnCell *other)
-{
-	cell->rows += other->rows;
-	cell->along_min = Min(cell->along_min, other->along_min);
-	cell->along_max = Max(cell->along_max, other->along_max);
-	cell->across = Max(cell->across, other->across);
-	cell->length = Max(cell->length, other->length);
-	cell->r_min = Min(cell->r_min, other->r_min);
-	cell->r_max = Max(cell->r_max, other->r_max);
-}
-
-/* round every range outwards by more than float32 sums may err */
-void
 ann_build_close_cells(AnnBuild *build)
 {
-	double slack = code_slack(build->dim);
-
 	for (int c = 0; c < build->cells; c++)
-	{
-		AnnCell *cell = build->cell + c;
-		float wide = (float) (slack * (cell->length + cell->norm));
-
-		if (cell->rows == 0)
-		{
-			cell->along_min = cell->along_max = cell->r_min = 0;
-			continue;
-		}
-		/* the root of a difference of squares loses half the digits */
-		cell->across =
-			sqrtf(cell->across * cell->across + 2 * wide * cell->length) + wide;
-		cell->along_min -= wide;
-		cell->along_max += wide;
-		cell->length += wide;
-		cell->r_min = Max(cell->r_min - wide, 0);
-		cell->r_max += wide;
-	}
+		cell_close(build->cell + c, build->dim);
 }
 
 /*

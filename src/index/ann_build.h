@@ -87,8 +87,6 @@ extern double ann_build_rows(AnnBuild *build, Relation heap, IndexInfo *info,
 extern void ann_build_row(AnnBuild *build, ItemPointer tid, Datum value);
 /* a row without bounds: every scan looks at it */
 extern void ann_build_odd_row(AnnBuild *build, ItemPointer tid);
-/* widen a cell's ranges by those of another set of its rows */
-extern void ann_cell_merge(AnnCell *cell, const AnnCell *other);
 extern void ann_build_close_cells(AnnBuild *build);
 
 /* ann_queries.c: fills build->query when a layer above knows who asks */

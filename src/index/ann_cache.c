@@ -1,6 +1,6 @@
 /*
  * ann_cache.c
- *		The static part in a backend's memory, and bounds of cells.
+ *		The static part in a backend's memory.
  *
  * It lives in rd_amcache, one palloc'd piece that the relation cache frees
  * on invalidation; so nobody keeps a pointer to it across anything that may
@@ -11,7 +11,6 @@
 #include <math.h>
 
 #include "index/ann.h"
-#include "math/vec.h"
 #include "miscadmin.h"
 #include "port/pg_crc32c.h"
 #include "storage/bufmgr.h"
@@ -194,35 +193,10 @@ ann_rotate(const AnnCache *cache, const float *x, float *out)
 		memcpy(out, x, sizeof(float) * cache->dim);
 }
 
-/*
- * dot = q . centroid. The score in a cell is, with q_u the part of q along
- * the centroid's line and q_v the length of the rest,
- *
- *		q . x = along q_u + across-part <= along q_u + z q_v across
- *		-|q - x|^2 = -D^2 + 2 (q - c) . r - r^2 <= -D^2 + 2 z D r - r^2
- *
- * at z = 1. The cells' ranges are rounded outwards by more than the
- * rounding here; code_slack is added by the caller.
- */
 float
 ann_cell_bound(const AnnCache *cache, int cell, float dot, double q_norm,
 			   double z)
 {
-	const AnnCell *c = cache->cell + cell;
-	double q_u, q_v, bound;
-
-	if (cache->metric == ANN_L2)
-	{
-		double d2 = q_norm * q_norm - 2.0 * dot + (double) c->norm * c->norm;
-		double d = d2 > 0 ? sqrt(d2) : 0;
-		double r = z * d;
-
-		r = r < c->r_min ? c->r_min : r > c->r_max ? c->r_max : r;
-		return (float) (-d * d + 2 * z * d * r - r * r);
-	}
-	q_u = c->norm > 0 ? dot / c->norm : 0;
-	q_v = q_norm * q_norm - q_u * q_u;
-	q_v = q_v > 0 ? sqrt(q_v) : 0;
-	bound = (q_u > 0 ? c->along_max : c->along_min) * q_u + z * q_v * c->across;
-	return (float) Min(bound, q_norm * c->length);
+	return cell_bound(cache->cell + cell, cache->metric == ANN_L2, cache->dim,
+					  dot, q_norm, z);
 }

@@ -14,7 +14,6 @@
 
 #include "access/generic_xlog.h"
 #include "index/ann.h"
-#include "math/vec.h"
 #include "miscadmin.h"
 #include "pg/pg_pause.h"
 #include "storage/lmgr.h"
@@ -42,27 +41,6 @@ typedef struct Inserter
 	BlockNumber steps; /* leaves that were full before one had room */
 } Inserter;
 
-/* may row x (rotated) with residual r go to the cell? */
-static bool
-admits(const Inserter *in, int c, const float *centroid)
-{
-	const AnnCell *cell = in->cache->cell + c;
-	int dim = in->cache->dim;
-	double wide = code_slack(dim) * (in->length + cell->norm);
-	double along =
-		cell->norm > 0 ? vec_dot(in->x, centroid, dim) / cell->norm : 0;
-	double xx = in->length * in->length;
-	double across = sqrt(Max(xx - along * along, 0) + 2 * wide * in->length);
-	double radius = sqrt(vec_dot(in->r, in->r, dim));
-
-	if (in->cache->metric == ANN_L2)
-		return radius + wide <= cell->r_max && radius - wide >= cell->r_min &&
-			   in->length + wide <= cell->length;
-	return along - wide >= cell->along_min && along + wide <= cell->along_max &&
-		   across + wide <= cell->across && in->length + wide <= cell->length &&
-		   radius + wide <= cell->r_max;
-}
-
 /* the residual of x to a cell's centroid, or to zero for the log */
 static void
 set_residual(Inserter *in, int cell, float *centroid)
@@ -77,27 +55,12 @@ set_residual(Inserter *in, int cell, float *centroid)
 		in->r[i] = in->x[i] - centroid[i];
 }
 
-/* the same from dot = x . centroid alone, but for rounding */
-static bool
-may_admit(const Inserter *in, const AnnCell *cell, float dot)
-{
-	double xx = in->length * in->length;
-	double along = cell->norm > 0 ? dot / cell->norm : 0;
-	double rr = xx - 2.0 * dot + (double) cell->norm * cell->norm;
-
-	if (in->length > cell->length || rr > (double) cell->r_max * cell->r_max)
-		return false;
-	if (in->cache->metric == ANN_L2)
-		return rr >= (double) cell->r_min * cell->r_min;
-	return along >= cell->along_min && along <= cell->along_max &&
-		   xx - along * along <= (double) cell->across * cell->across;
-}
-
 /* the nearest cell that admits x, or the log; leaves the residual in r */
 static int
 choose_cell(Inserter *in)
 {
 	AnnCache *cache = in->cache;
+	bool l2 = cache->metric == ANN_L2;
 	float *dot = palloc(sizeof(float) * CODE_LANES * (cache->blocks + 1));
 	float *centroid = palloc(sizeof(float) * (cache->dim + CODE_LANES));
 
@@ -111,7 +74,8 @@ choose_cell(Inserter *in)
 		{
 			float near = dot[c] - cache->half[c];
 
-			if (near > nearest && may_admit(in, cache->cell + c, dot[c]))
+			if (near > nearest &&
+				cell_may_admit(cache->cell + c, l2, dot[c], in->length))
 			{
 				nearest = near;
 				best = c;
@@ -120,7 +84,8 @@ choose_cell(Inserter *in)
 		if (best < 0)
 			break;
 		set_residual(in, best, centroid);
-		if (admits(in, best, centroid))
+		if (cell_admits(cache->cell + best, l2, in->x, in->r, centroid,
+						cache->dim))
 			return best;
 		dot[best] = -INFINITY;
 	}

@@ -216,8 +216,8 @@ merge_sums(AnnTeam *team, AnnBuild *build, IndexInfo *info)
 
 	for (int w = 0; w < team->participants - 1; w++)
 		for (int c = 0; c < build->cells; c++)
-			ann_cell_merge(build->cell + c,
-						   team->cell + (Size) w * build->cells + c);
+			cell_merge(build->cell + c,
+					   team->cell + (Size) w * build->cells + c);
 	build->rows += shared->rows;
 	build->residual_sum += shared->residual_sum;
 	build->error_sum += shared->error_sum;

@@ -103,20 +103,12 @@ cell_sift_down(AnnOpened *heap, int n, int at)
 	heap[at] = c;
 }
 
-/*
- * What float32 arithmetic may add to scores in a cell of rows up to
- * `length`, at distance d from the query (L2).
- */
+/* for rows up to `length`, at distance d from the query (L2) */
 static double
-cell_slack(const AnnSearch *s, double length, double d, double radius)
+slack_of(const AnnSearch *s, double length, double d, double radius)
 {
-	double share = code_slack(s->meta.dim), off;
-
-	if (s->meta.metric != ANN_L2)
-		return share * s->q_norm * length + s->tiny;
-	off = share * (s->q_norm + length);
-	return 2 * (d + radius) * off + off * off +
-		   share * (d + radius) * (d + radius) + s->tiny;
+	return cell_slack(s->meta.metric == ANN_L2, s->meta.dim, s->q_norm, s->tiny,
+					  length, d, radius);
 }
 
 /* the factors for the session's target */
@@ -154,8 +146,8 @@ list_cells(AnnSearch *s, const AnnCache *cache)
 			heap[s->cells].bound = INFINITY;
 		else
 		{
-			slack = cell_slack(s, cell->length + cell->norm,
-							   s->q_norm + cell->norm, cell->r_max);
+			slack = slack_of(s, cell->length + cell->norm,
+							 s->q_norm + cell->norm, cell->r_max);
 			heap[s->cells].bound =
 				ann_cell_bound(cache, c, s->dot[c], s->q_norm, s->z) + slack;
 		}
@@ -288,7 +280,7 @@ cell_terms(AnnSearch *s, const AnnCache *cache, int cell)
 	}
 	else if (!log)
 		base = s->dot[cell];
-	t.slack = (float) (cell_slack(s, length, d, radius) +
+	t.slack = (float) (slack_of(s, length, d, radius) +
 					   (double) s->query.rounding * radius * 1.001);
 	t.base = (float) base + t.slack;
 	return t;

@@ -207,10 +207,7 @@ ann_train_begin_cells(AnnBuild *build)
 	{
 		const float *v = build->centroid + (Size) c * build->dim;
 
-		build->cell[c].first = InvalidBlockNumber;
-		build->cell[c].norm = sqrtf(vec_dot(v, v, build->dim));
-		build->cell[c].along_min = build->cell[c].r_min = INFINITY;
-		build->cell[c].along_max = -INFINITY;
+		cell_begin(build->cell + c, v, build->dim);
 	}
 }
 
@@ -332,6 +329,7 @@ needed_factor(AnnBuild *build, const float *q, const float *x, double score,
 
 	memset(&one, 0, sizeof(one));
 	one.metric = build->metric;
+	one.dim = build->dim;
 	one.cell = &own;
 	if (ann_cell_bound(&one, 0, dot, sqrt(qq), 0) >= score)
 		return 0;
