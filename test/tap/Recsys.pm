@@ -17,13 +17,18 @@ our @EXPORT = qw(new_node load_ratings compute_workers wait_until
   start_training training_began finish answers);
 
 # A running server with the extension created in database postgres. It keeps
-# its WAL, so that a standby on a slow machine can catch up.
+# its WAL, so that a standby on a slow machine can catch up. unchecked: its
+# pages have no checksums.
 sub new_node
 {
 	my ($name, %options) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
+	my %init = %{ $options{init} // {} };
 
-	$node->init(%{ $options{init} // {} });
+	# from 18 on a server checks its pages before we can
+	push @{ $init{extra} }, '--no-data-checksums'
+	  if $options{unchecked} && $node->pg_version >= 18;
+	$node->init(%init);
 	$node->append_conf('postgresql.conf',
 		"max_worker_processes = 12\nwal_keep_size = 1GB\n" . ($options{conf} // ''));
 	$node->start;

@@ -17,7 +17,9 @@ use Recsys;
 
 my $tables = 30; # each with an index that is damaged anew in every round
 my $rounds = $ENV{ANN_CORRUPT_ROUNDS} // 4;
-my $node = new_node('corrupt', conf => "fsync = off\nautovacuum = off\n");
+my $node = new_node('corrupt',
+	unchecked => 1,
+	conf => "fsync = off\nautovacuum = off\n");
 my @operators = ([ ip => '<#>' ], [ l2 => '<->' ], [ cosine => '<=>' ]);
 
 # Rows in cells, in the log, and rows without bounds; some dead, some slots
