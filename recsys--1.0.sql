@@ -570,9 +570,11 @@ GRANT SELECT ON recsys_progress TO PUBLIC;
 -----------------------------------------------------------------------------
 
 -- The best items for a user. item_id is NULL when the items' keys are no
--- integers; source is model, features or popular.
+-- integers; source is model, features or popular. context: an object of
+-- columns that were context_features, for a model with towers (hidden).
 CREATE FUNCTION recommend(user_id bigint, k integer DEFAULT 10,
 	model name DEFAULT NULL, exclude_seen boolean DEFAULT true,
+	context jsonb DEFAULT NULL,
 	OUT rank integer, OUT item_id bigint, OUT item text,
 	OUT score double precision, OUT source text) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_recommend'
@@ -580,6 +582,7 @@ CREATE FUNCTION recommend(user_id bigint, k integer DEFAULT 10,
 
 CREATE FUNCTION recommend(user_id text, k integer DEFAULT 10,
 	model name DEFAULT NULL, exclude_seen boolean DEFAULT true,
+	context jsonb DEFAULT NULL,
 	OUT rank integer, OUT item_id bigint, OUT item text,
 	OUT score double precision, OUT source text) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_recommend_text'
@@ -627,47 +630,54 @@ CREATE FUNCTION similar_users(user_id text, k integer DEFAULT 10,
 
 -- The ranking stage's answer. Somebody or something that the model does not
 -- know is taken for an average one. For rank_items write ARRAY[...] or a
--- cast: '{1,2}' alone could be bigint[] or text[].
+-- cast: '{1,2}' alone could be bigint[] or text[]. context: an object of
+-- columns of the ratings that the model was trained with as context_features;
+-- what is left out counts as the average occasion. 22P02: a value of a wrong
+-- type, 22023: an unknown column, 55000: the model knows no context.
 CREATE FUNCTION predict(user_id bigint, item_id bigint,
-	model name DEFAULT NULL) RETURNS double precision
+	model name DEFAULT NULL, context jsonb DEFAULT NULL) RETURNS double precision
 	AS 'MODULE_PATHNAME', 'recsys_predict'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000;
 
 CREATE FUNCTION predict(user_id bigint, item_id text,
-	model name DEFAULT NULL) RETURNS double precision
+	model name DEFAULT NULL, context jsonb DEFAULT NULL) RETURNS double precision
 	AS 'MODULE_PATHNAME', 'recsys_predict_int_text'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000;
 
 CREATE FUNCTION predict(user_id text, item_id bigint,
-	model name DEFAULT NULL) RETURNS double precision
+	model name DEFAULT NULL, context jsonb DEFAULT NULL) RETURNS double precision
 	AS 'MODULE_PATHNAME', 'recsys_predict_text_int'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000;
 
 CREATE FUNCTION predict(user_id text, item_id text,
-	model name DEFAULT NULL) RETURNS double precision
+	model name DEFAULT NULL, context jsonb DEFAULT NULL) RETURNS double precision
 	AS 'MODULE_PATHNAME', 'recsys_predict_text'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000;
 
 CREATE FUNCTION rank_items(user_id bigint, items bigint[],
-	model name DEFAULT NULL, OUT rank integer, OUT item_id bigint,
+	model name DEFAULT NULL, context jsonb DEFAULT NULL,
+	OUT rank integer, OUT item_id bigint,
 	OUT item text, OUT score double precision) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_rank_items'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
 
 CREATE FUNCTION rank_items(user_id bigint, items text[],
-	model name DEFAULT NULL, OUT rank integer, OUT item_id bigint,
+	model name DEFAULT NULL, context jsonb DEFAULT NULL,
+	OUT rank integer, OUT item_id bigint,
 	OUT item text, OUT score double precision) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_rank_items_int_text'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
 
 CREATE FUNCTION rank_items(user_id text, items bigint[],
-	model name DEFAULT NULL, OUT rank integer, OUT item_id bigint,
+	model name DEFAULT NULL, context jsonb DEFAULT NULL,
+	OUT rank integer, OUT item_id bigint,
 	OUT item text, OUT score double precision) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_rank_items_text_int'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
 
 CREATE FUNCTION rank_items(user_id text, items text[],
-	model name DEFAULT NULL, OUT rank integer, OUT item_id bigint,
+	model name DEFAULT NULL, context jsonb DEFAULT NULL,
+	OUT rank integer, OUT item_id bigint,
 	OUT item text, OUT score double precision) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_rank_items_text'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;

@@ -107,13 +107,17 @@ typedef struct GibbsSide
 	float (*set_lambda)[GIBBS_WIDTH]; /* (n_sets) */
 } GibbsSide;
 
+typedef struct GibbsContext GibbsContext; /* gibbs_context.h */
+
 typedef struct Gibbs
 {
 	RankRun *run;
-	int dim;   /* factors */
-	int full;  /* dim + 1 */
-	int width; /* full rounded up, of a stored vector */
-	int sweep; /* from 1 */
+	GibbsContext *context; /* features of ratings; NULL: none */
+	const float *offset;   /* (n) what they add to a score; NULL: none */
+	int dim;               /* factors */
+	int full;              /* dim + 1 */
+	int width;             /* full rounded up, of a stored vector */
+	int sweep;             /* from 1 */
 	uint64_t seed;
 	bool ordinal;
 	bool free_mean;        /* the users' bias may have a mean: Gaussian only */
@@ -170,6 +174,14 @@ gibbs_score(const Gibbs *g, const float *user, int32_t item)
 	return vec_dot(user, q->design + (size_t) item * (size_t) g->width,
 				   g->width) +
 		   (double) q->bias[item];
+}
+
+/* the same of rating r, in its context */
+static inline double
+gibbs_rating_score(const Gibbs *g, const float *user, int32_t item, int64_t r)
+{
+	return gibbs_score(g, user, item) +
+		   (g->offset != NULL ? (double) g->offset[r] : 0);
 }
 
 /* chunk c of n things: [*from, *to) */

@@ -51,7 +51,7 @@ residual_chunk(Gibbs *g, int c)
 
 		for (int64_t r = s->ptr[u]; r < s->end[u]; r++)
 		{
-			double e = g->target[r] - gibbs_score(g, p, ds->item[r]);
+			double e = g->target[r] - gibbs_rating_score(g, p, ds->item[r], r);
 
 			ss += e * e * g->side[1].noise[ds->item[r]];
 		}
@@ -73,9 +73,10 @@ gibbs_item_squares(const Gibbs *g, int64_t i)
 	for (int64_t k = s->ptr[i]; k < s->end[i]; k++)
 	{
 		int32_t u = s->index[k];
-		double e = g->target[s->place[k]] -
-				   gibbs_score(g, o->vec + (size_t) u * (size_t) g->width,
-							   (int32_t) i);
+		double e =
+			g->target[s->place[k]] -
+			gibbs_rating_score(g, o->vec + (size_t) u * (size_t) g->width,
+							   (int32_t) i, s->place[k]);
 
 		ss += e * e * o->noise[u];
 	}

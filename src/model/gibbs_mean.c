@@ -9,6 +9,7 @@
 
 #include "math/blas.h"
 #include "math/hooks.h"
+#include "model/gibbs_context.h"
 
 #define POWER_STEPS 2
 
@@ -25,8 +26,7 @@ gibbs_mean_layout(GibbsMean *m, Arena *arena, int rank, int dim,
 	m->used = m->samples = 0;
 	for (int side = 0; side < 2; side++)
 	{
-		size_t n =
-			(size_t) (side == 0 ? n_users : n_items) + (size_t) m->extra[side];
+		size_t n = gibbs_mean_rows(m, side, side == 0 ? n_users : n_items);
 
 		m->rows[side] =
 			arena_alloc(arena, n * (size_t) m->columns, sizeof(float));
@@ -42,12 +42,22 @@ gibbs_mean_layout(GibbsMean *m, Arena *arena, int rank, int dim,
 	return ok && m->gram != NULL && m->small != NULL;
 }
 
-/* chunk c of the rows and, with the last one, the extra rows */
+/* chunk c of the rows and, with the last one, the context's columns */
+static void
+basis_rows(const GibbsMean *m, const GibbsSide *s, int c, int64_t *from,
+		   int64_t *to)
+{
+	gibbs_chunk(s->n, c, from, to);
+	if (c == RANK_CHUNKS - 1)
+		*to += m->context;
+}
+
+/* the same and the extra rows */
 static void
 all_rows(const GibbsMean *m, const GibbsSide *s, int c, int64_t *from,
 		 int64_t *to)
 {
-	gibbs_chunk(s->n, c, from, to);
+	basis_rows(m, s, c, from, to);
 	if (c == RANK_CHUNKS - 1)
 		*to += m->extra[s->number];
 }
@@ -60,7 +70,7 @@ project_chunk(const GibbsMean *m, const GibbsSide *s, int c)
 	int64_t to;
 	float *out = m->small + (size_t) c * (size_t) m->columns * (size_t) m->rank;
 
-	gibbs_chunk(s->n, c, &from, &to);
+	basis_rows(m, s, c, &from, &to);
 	if (from == to)
 	{
 		memset(out, 0, sizeof(float) * (size_t) m->columns * (size_t) m->rank);
@@ -128,7 +138,7 @@ gram_chunk(const GibbsMean *m, const GibbsSide *s, int c)
 	int64_t to;
 
 	memset(out, 0, sizeof(double) * (size_t) r * (size_t) r);
-	gibbs_chunk(s->n, c, &from, &to);
+	basis_rows(m, s, c, &from, &to);
 	for (int64_t k = from; k < to; k++)
 	{
 		const float *x = m->basis[s->number] + k * r;
@@ -233,7 +243,7 @@ start_basis(GibbsMean *m, Gibbs *g)
 		int64_t from;
 		int64_t to;
 
-		gibbs_chunk(s->n, c, &from, &to);
+		basis_rows(m, s, c, &from, &to);
 		for (int64_t k = from; k < to; k++)
 			lanes_normals(g->seed, gibbs_stream(g, 1, 6, k),
 						  m->basis[1] + k * m->rank, m->rank);
@@ -280,6 +290,33 @@ compress(GibbsMean *m, Gibbs *g)
 	return team_barrier(g->run->team);
 }
 
+float
+gibbs_mean_weight(const Gibbs *g, int side, int32_t c)
+{
+	const int64_t *ptr = g->context->by.ptr;
+	double share = (double) (ptr[c + 1] - ptr[c]) * g->side[side].n /
+				   (double) rank_n_train(g->run);
+
+	return (float) sqrt(share > 1 ? share : 1);
+}
+
+/* what the context's columns add in this sample */
+static void
+add_context(GibbsMean *m, const Gibbs *g, int side)
+{
+	for (int32_t c = 0; c < m->context; c++)
+	{
+		const float *x = g->context->map[side] + (size_t) c * (size_t) g->width;
+		float weight = gibbs_mean_weight(g, side, c);
+		size_t row = (size_t) g->side[side].n + (size_t) c;
+		float *to = m->rows[side] + row * (size_t) m->columns + m->used;
+
+		for (int f = 0; f < g->dim; f++)
+			to[f] = weight * x[f];
+		m->bias[side][row] += x[g->dim];
+	}
+}
+
 /* what features add to a vector in this sample, and the mean of all */
 static void
 add_extra(GibbsMean *m, const Gibbs *g, int side)
@@ -292,7 +329,7 @@ add_extra(GibbsMean *m, const Gibbs *g, int side)
 	for (int32_t k = 0; k <= cols; k++)
 	{
 		const float *x = k < cols ? beta + (size_t) k * g->width : s->mu;
-		size_t row = (size_t) s->n + (size_t) k;
+		size_t row = (size_t) s->n + (size_t) m->context + (size_t) k;
 
 		memcpy(m->rows[side] + row * (size_t) m->columns + m->used, x,
 			   sizeof(float) * (size_t) g->dim);
@@ -325,6 +362,8 @@ gibbs_mean_add(GibbsMean *m, Gibbs *g)
 				m->bias[side][k] += s->bias[k];
 			}
 		}
+		if (m->context > 0 && g->run->team->rank == 0)
+			add_context(m, g, side);
 		if (m->extra[side] > 0 && g->run->team->rank == 0)
 			add_extra(m, g, side);
 	}

@@ -103,7 +103,7 @@ score_chunk(Gibbs *g, int c)
 
 		for (int64_t r = s->ptr[u]; r < s->end[u]; r++)
 		{
-			float x = (float) gibbs_score(g, p, ds->item[r]);
+			float x = (float) gibbs_rating_score(g, p, ds->item[r], r);
 			float b = (x - BIN_LOW) * (1 / BIN_STEP);
 			int bin = b > 0 ? (b < GIBBS_BINS - 1 ? (int) b : GIBBS_BINS - 1)
 							: 0; /* NaN too */

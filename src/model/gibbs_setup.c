@@ -22,10 +22,12 @@ gibbs_plan(GibbsPlan *p, const JobConfig *config, const JobInput *input)
 	memset(p, 0, sizeof(*p));
 	p->dim = input->n < 500000 ? 10 : 15;
 	/* features take longer to settle */
-	p->sweeps = best                                            ? 1000
-				: input->n >= 500000                            ? 150
-				: input->users.n_cols + input->items.n_cols > 0 ? 400
-																: 250;
+	p->sweeps =
+		best                 ? 1000
+		: input->n >= 500000 ? 150
+		: input->users.n_cols + input->items.n_cols + input->context.n_cols > 0
+			? 400
+			: 250;
 	/* next to retrieval, dim and epochs are meant for that: not too much */
 	if (config->dim > 0 && (!config->retrieval || config->dim < p->dim))
 		p->dim = config->dim;
@@ -169,6 +171,7 @@ gibbs_layout(GibbsTrain *t, Arena *arena, const JobInput *in, int workers)
 		t->mean.extra[k] = t->plan.given[k]
 							   ? (k == 0 ? &in->users : &in->items)->n_cols + 1
 							   : 0;
+	t->mean.context = in->context.n_cols;
 	g->sums_width =
 		(2 + (g->side[0].n_sets > g->side[1].n_sets ? g->side[0].n_sets
 													: g->side[1].n_sets)) *
@@ -191,7 +194,7 @@ gibbs_layout(GibbsTrain *t, Arena *arena, const JobInput *in, int workers)
 		size_t n = (size_t) (k == 0 ? in->n_users : in->n_items);
 
 		t->out[k] = arena_alloc(arena,
-								(n + (size_t) t->mean.extra[k]) *
+								gibbs_mean_rows(&t->mean, k, (int32_t) n) *
 									((size_t) t->plan.rank + 3),
 								sizeof(float));
 		t->noise_sum[k] = arena_alloc(arena, n, sizeof(double));
@@ -199,6 +202,12 @@ gibbs_layout(GibbsTrain *t, Arena *arena, const JobInput *in, int workers)
 		if (ok && t->plan.given[k])
 			ok = given_layout(&t->given[k], arena,
 							  k == 0 ? &in->users : &in->items);
+	}
+	if (ok && in->context.n_cols > 0)
+	{
+		g->context = &t->context;
+		ok = gibbs_context_layout(g->context, arena, in, g->width);
+		g->offset = g->context->offset;
 	}
 	return ok;
 }
@@ -342,7 +351,7 @@ init_side(GibbsTrain *t, GibbsSide *s)
 		t->root[s->number][r] = (float) (1 / sqrt(n > 1 ? n : 1));
 	}
 	memset(t->mean.bias[s->number], 0,
-		   sizeof(double) * (size_t) (s->n + t->mean.extra[s->number]));
+		   sizeof(double) * gibbs_mean_rows(&t->mean, s->number, s->n));
 	memset(t->noise_sum[s->number], 0, sizeof(double) * (size_t) s->n);
 	gibbs_init_side(&t->g, s);
 }
@@ -367,5 +376,7 @@ gibbs_prepare(GibbsTrain *t, const RankBias *bias)
 	g->rating = t->scaled;
 	init_side(t, &g->side[0]);
 	init_side(t, &g->side[1]);
+	if (g->context != NULL && (st = gibbs_context_init(g->context, g)) != RS_OK)
+		return st;
 	return team_barrier(team);
 }

@@ -6,6 +6,7 @@
 #define RECSYS_GIBBS_SETUP_H
 
 #include "model/gibbs.h"
+#include "model/gibbs_context.h"
 #include "model/gibbs_mean.h"
 
 #define PAIRS 4096 /* of users and items, to measure the variance with */
@@ -36,13 +37,15 @@ typedef struct GibbsTrain
 	Gibbs g;
 	GibbsMean mean;
 	GibbsGiven given[2];
+	GibbsContext context;
 	double shift;
 	double scale;
 	float *scaled;  /* (n) standardised ratings or level numbers */
 	float *root[2]; /* (n) number of ratings ^ -1/2 */
 	float levels[GIBBS_MAX_LEVELS];
 	double cut_sum[GIBBS_MAX_LEVELS + 1];
-	float *out[2]; /* (n + extra, rank + 2), one more for an ordinal model */
+	float *out[2]; /* (n + context + extra, rank + 2), one more for an ordinal
+					* model */
 	double *noise_sum[2]; /* (n) of noise variances, shared */
 	int32_t *pair; /* (2 PAIRS) rank 0: users and items to measure with */
 	double *pair_sum;

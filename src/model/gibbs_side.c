@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "math/rng.h"
+#include "model/gibbs_context.h"
 
 /* numbers of streams within a sweep and side */
 enum
@@ -173,8 +174,11 @@ see_group(const Gibbs *g, GibbsSide *s, int32_t group, const Scratch *w)
 		if (r < s->n)
 		{
 			a = (float) g->alpha * s->noise[r];
-			accumulate(&x, s->ptr[r], s->end[r], g->width, w->square,
-					   w->vector);
+			if (g->context != NULL)
+				gibbs_context_see(g, s, r, w->square, w->vector);
+			else
+				accumulate(&x, s->ptr[r], s->end[r], g->width, w->square,
+						   w->vector);
 		}
 		for (int i = 0; i < g->full; i++)
 		{

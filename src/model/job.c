@@ -32,15 +32,18 @@ dataset_options(const JobConfig *config, const JobInput *in,
 	opt->times = config->split != SPLIT_RANDOM || shared;
 	opt->ratings = opt->ratings || shared;
 	opt->rows = shared;
-	opt->consume = !config->ranking || shared;
+	/* the context is looked up by the input's users */
+	opt->consume = (!config->ranking || shared) && in->context.n_cols == 0;
 	return !config->retrieval || !shared;
 }
 
 static void
-ranking_options(const JobConfig *config, DatasetOptions *opt)
+ranking_options(const JobConfig *config, const JobInput *in,
+				DatasetOptions *opt)
 {
 	memset(opt, 0, sizeof(*opt));
-	opt->ratings = opt->times = opt->rows = opt->consume = true;
+	opt->ratings = opt->times = opt->rows = true;
+	opt->consume = in->context.n_cols == 0;
 	opt->repeats = config->preset == PRESET_TFRS;
 }
 
@@ -60,8 +63,9 @@ job_reads_times(const JobConfig *config, const JobInput *input)
 	DatasetOptions opt;
 
 	dataset_options(config, input, &opt);
-	/* of several ratings the newest counts */
-	return config->ranking || opt.times || opt.ratings;
+	/* of several ratings, or contexts, the newest counts */
+	return config->ranking || opt.times || opt.ratings ||
+		   input->context.n_cols > 0;
 }
 
 static size_t
@@ -85,7 +89,7 @@ job_arena_size(const JobConfig *config, const JobInput *input, int workers)
 	size += arena_need((size_t) input->n_items, sizeof(int32_t)) +
 			arena_need((size_t) input->n_users, sizeof(int32_t));
 	own = dataset_options(config, input, &opt);
-	ranking_options(config, &rank_opt);
+	ranking_options(config, input, &rank_opt);
 	if (config->retrieval)
 	{
 		stage = retrieval_arena_size(config, input, workers);
@@ -173,7 +177,7 @@ run_ranking(Team *team, JobShared *job, Arena *arena, Dataset *ds, bool own)
 
 	if (own)
 	{
-		ranking_options(&job->config, &opt);
+		ranking_options(&job->config, &job->input, &opt);
 		st = dataset_build(team, arena, job, &opt, ds);
 		if (st == RS_OK)
 			st = split(team, &job->config, ds);

@@ -269,6 +269,15 @@ typedef struct JobOutput
 	size_t user_ranking_map; /* as user_map, of the ranking vectors */
 	size_t item_ranking_map;
 
+	/*
+	 * What an encoded column of the context adds, times its value: to a
+	 * user's vector (with hidden: to the input of the users' tower), to a
+	 * user's and to an item's ranking vector. 0: the learner knows none.
+	 */
+	size_t context_map;      /* float (columns of the context, dim) */
+	size_t context_user_map; /* float (columns, user_ranking_dim) */
+	size_t context_item_map; /* float (columns, item_ranking_dim) */
+
 	int n_params;
 	JobParam params[JOB_MAX_PARAMS];
 	int n_metrics;

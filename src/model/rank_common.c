@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "math/hooks.h"
+#include "math/vec.h"
 
 #define DAMP_ITEM 25.0
 #define DAMP_USER 10.0
@@ -162,11 +163,12 @@ rank_bias_fit(RankRun *run, RankBias *bias)
 }
 
 float
-rank_bias_predict(void *arg, int32_t user, int32_t item)
+rank_bias_predict(void *arg, int32_t user, int32_t item, int64_t r)
 {
 	RankBias *bias = arg;
 	float y = (float) (bias->mean + bias->user[user] + bias->item[item]);
 
+	(void) r;
 	y = y < bias->low ? bias->low : y;
 	return y > bias->high ? bias->high : y;
 }
@@ -216,7 +218,7 @@ error_chunk(RankRun *run, RankPredict predict, void *arg, int c)
 	for (int32_t u = from; u < to; u++)
 		for (int64_t r = ds->user_end[u]; r < ds->user_ptr[u + 1]; r++)
 		{
-			double p = predict(arg, u, ds->item[r]);
+			double p = predict(arg, u, ds->item[r], r);
 			double y = rank_target(run, r);
 
 			sum[0] += (p - y) * (p - y);
@@ -262,17 +264,39 @@ typedef struct OutputPredict
 	const JobOutput *out;
 	const float *user;
 	const float *item;
+	const Context *context;
+	const float *map[2]; /* what it adds to a user's, an item's vector */
+	float *sum;          /* a user's and an item's vector with context */
 	float *scratch;
 } OutputPredict;
 
+/* row id of vectors (n, dim), with what the context of row r adds, in sum */
+static const float *
+with_context(const OutputPredict *o, const float *vectors, int dim, int32_t id,
+			 int64_t r, const float *map, float *sum)
+{
+	const float *x = vectors + (size_t) id * (size_t) dim;
+
+	if (map == NULL)
+		return x;
+	memcpy(sum, x, sizeof(float) * (size_t) dim);
+	for (int64_t e = context_from(o->context, r); e < context_to(o->context, r);
+		 e++)
+		vec_axpy(o->context->val[e],
+				 map + (size_t) o->context->col[e] * (size_t) dim, sum, dim);
+	return sum;
+}
+
 static float
-output_predict(void *arg, int32_t user, int32_t item)
+output_predict(void *arg, int32_t user, int32_t item, int64_t r)
 {
 	OutputPredict *o = arg;
+	int dim = o->out->user_ranking_dim;
 
 	return predict_one(
-		&o->p, o->user + (size_t) user * (size_t) o->out->user_ranking_dim,
-		o->item + (size_t) item * (size_t) o->out->item_ranking_dim,
+		&o->p, with_context(o, o->user, dim, user, r, o->map[0], o->sum),
+		with_context(o, o->item, o->out->item_ranking_dim, item, r, o->map[1],
+					 o->sum + dim),
 		o->scratch);
 }
 
@@ -289,8 +313,13 @@ rank_output_error(RankRun *run, RankError *error)
 	{
 		o.user = job_at(run->job, o.out->user_ranking);
 		o.item = job_at(run->job, o.out->item_ranking);
+		o.context = run->context;
+		o.map[0] = job_at(run->job, o.out->context_user_map);
+		o.map[1] = job_at(run->job, o.out->context_item_map);
 		o.scratch = math_alloc_array(predict_scratch(&o.p) + 1, sizeof(float));
-		if (o.scratch == NULL)
+		o.sum = math_alloc_array((size_t) (o.p.user_dim + o.p.item_dim),
+								 sizeof(float));
+		if (o.scratch == NULL || o.sum == NULL)
 			st = RS_NO_MEMORY;
 	}
 	if (st != RS_OK)
@@ -298,6 +327,7 @@ rank_output_error(RankRun *run, RankError *error)
 	if ((st = team_barrier(run->team)) == RS_OK)
 		st = rank_error(run, output_predict, &o, error);
 	math_release(o.scratch);
+	math_release(o.sum);
 	return st;
 }
 

@@ -7,6 +7,7 @@
 
 #include "math/arena.h"
 #include "math/team.h"
+#include "model/context.h"
 #include "model/dataset.h"
 #include "model/job.h"
 #include "model/predict.h"
@@ -21,12 +22,13 @@ typedef struct RankRun
 	JobShared *job;
 	Arena *arena;
 	const Dataset *ds;
-	double started;  /* rank_clock at the start */
-	bool all;        /* train on held-out rows as well */
-	bool quick;      /* only for the metrics, another run follows */
-	int best_epoch;  /* of the run before, 0: none */
-	bool binary;     /* targets are 1 for positives and 0 */
-	double *chunk;   /* (RANK_CHUNKS, 4) shared */
+	const Context *context; /* of the interactions; NULL: none */
+	double started;         /* rank_clock at the start */
+	bool all;               /* train on held-out rows as well */
+	bool quick;             /* only for the metrics, another run follows */
+	int best_epoch;         /* of the run before, 0: none */
+	bool binary;            /* targets are 1 for positives and 0 */
+	double *chunk;          /* (RANK_CHUNKS, 4) shared */
 	int64_t *bins;   /* (2, RANK_BINS) held-out rows by prediction, shared */
 	int first_param; /* those before it are the retrieval stage's */
 } RankRun;
@@ -80,13 +82,14 @@ extern double rank_deviation(const RankRun *run, double mean);
 /* fitted by rank 0 to the training rows, all members after the barrier */
 extern RsStatus rank_bias_fit(RankRun *run, RankBias *bias);
 
-/* prediction for the held-out row r of user u */
-typedef float (*RankPredict)(void *arg, int32_t user, int32_t item);
+/* prediction for row r of a user, which is held out, and its item */
+typedef float (*RankPredict)(void *arg, int32_t user, int32_t item, int64_t r);
 
 /* over the held-out rows, by the whole team */
 extern RsStatus rank_error(RankRun *run, RankPredict predict, void *arg,
 						   RankError *error);
-extern float rank_bias_predict(void *bias, int32_t user, int32_t item);
+extern float rank_bias_predict(void *bias, int32_t user, int32_t item,
+							   int64_t r);
 /* with the ranking output of the job as it stands */
 extern RsStatus rank_output_error(RankRun *run, RankError *error);
 

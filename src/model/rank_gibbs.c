@@ -145,7 +145,8 @@ sweep(GibbsTrain *t)
 
 	if ((st = gibbs_draw_noise(g)) != RS_OK ||
 		(st = gibbs_draw_side(g, &g->side[0])) != RS_OK ||
-		(st = gibbs_draw_side(g, &g->side[1])) != RS_OK)
+		(st = gibbs_draw_side(g, &g->side[1])) != RS_OK ||
+		(g->context != NULL && (st = gibbs_context_draw(g)) != RS_OK))
 		return st;
 	if (g->sweep <= t->plan.burn)
 		return RS_OK;
@@ -180,24 +181,38 @@ vector_dim(const GibbsTrain *t)
 	return t->mean.rank + (t->g.ordinal ? 3 : 2);
 }
 
+/* does row r stand for somebody, not for what a feature or context adds? */
+static bool
+is_whole(const GibbsTrain *t, int side, int64_t r)
+{
+	const GibbsMean *m = &t->mean;
+	int32_t n = t->g.side[side].n;
+
+	return r < n || (m->extra[side] > 0 &&
+					 r + 1 == (int64_t) gibbs_mean_rows(m, side, n));
+}
+
 /*
- * Row r as a stored vector: of a row, of what all have (the last of the
- * extra ones), or what a feature adds.
+ * Row r as a stored vector: of a row, what the context or a feature adds, or
+ * (the last of the extra ones) what all have.
  */
 static void
 put_vector(const GibbsTrain *t, int side, int32_t r)
 {
 	const GibbsMean *m = &t->mean;
 	int32_t n = t->g.side[side].n;
-	bool whole = r < n || r == n + m->extra[side] - 1;
+	bool whole = is_whole(t, side, r);
 	const float *x = m->basis[side] + (size_t) r * (size_t) m->rank;
 	float *to = t->out[side] + (size_t) r * (size_t) vector_dim(t);
 	float k = 1 / (float) m->samples;
 	float scale = t->g.ordinal ? 1 : (float) t->scale;
 	float b = (float) m->bias[side][r] * k * scale;
+	float weight = r >= n && r < n + m->context
+					   ? 1 / gibbs_mean_weight(&t->g, side, r - n)
+					   : 1;
 
 	for (int f = 0; f < m->rank; f++)
-		to[f] = x[f] * (side == 0 ? 1 : k * scale);
+		to[f] = x[f] * weight * (side == 0 ? 1 : k * scale);
 	if (side == 0 && whole && !t->g.ordinal)
 		b += (float) t->shift;
 	to[m->rank + side] = b;
@@ -215,7 +230,7 @@ place_unrated(const GibbsTrain *t, int side)
 	const GibbsSide *s = &t->g.side[side];
 	const GibbsBlock *given = &s->blocks[s->n_blocks - 1];
 	size_t dim = (size_t) vector_dim(t);
-	const float *map = t->out[side] + (size_t) s->n * dim;
+	const float *map = t->out[side] + (size_t) (s->n + t->mean.context) * dim;
 
 	for (int32_t r = 0; r < s->n; r++)
 	{
@@ -230,6 +245,45 @@ place_unrated(const GibbsTrain *t, int side)
 	}
 }
 
+/* the average context becomes part of every row; returns where the map is */
+static size_t
+put_context(GibbsTrain *t, int side)
+{
+	int32_t n = t->g.side[side].n;
+	size_t dim = (size_t) vector_dim(t);
+	size_t rows = gibbs_mean_rows(&t->mean, side, n);
+	float *map = t->out[side] + (size_t) n * dim;
+	float mean[GIBBS_MAX_DIM + 3] = {0};
+
+	if (t->mean.context == 0)
+		return 0;
+	context_center(t->run->context, &t->context.by, t->run->ds, t->run->all,
+				   (int) dim, map, mean);
+	for (size_t r = 0; r < rows; r++)
+		for (size_t f = 0; is_whole(t, side, (int64_t) r) && f < dim; f++)
+			t->out[side][r * dim + f] += mean[f];
+	return job_offset(t->run->job, map);
+}
+
+/* rank 0: all vectors of one side; where its maps are */
+static void
+put_side(GibbsTrain *t, int side, size_t *map, size_t *context)
+{
+	int32_t n = t->g.side[side].n;
+	size_t rows = gibbs_mean_rows(&t->mean, side, n);
+
+	for (size_t r = 0; r < rows; r++)
+		put_vector(t, side, (int32_t) r);
+	*context = put_context(t, side);
+	*map = 0;
+	if (t->mean.extra[side] == 0)
+		return;
+	place_unrated(t, side);
+	*map =
+		job_offset(t->run->job, t->out[side] + (size_t) (n + t->mean.context) *
+												   (size_t) vector_dim(t));
+}
+
 static RsStatus
 output(GibbsTrain *t, const RankBias *bias)
 {
@@ -240,22 +294,8 @@ output(GibbsTrain *t, const RankBias *bias)
 
 	if (t->run->team->rank == 0)
 	{
-		size_t map[2] = {0, 0};
-
-		for (int side = 0; side < 2; side++)
-		{
-			int32_t n = t->g.side[side].n;
-
-			for (int32_t r = 0; r < n + t->mean.extra[side]; r++)
-				put_vector(t, side, r);
-			if (t->mean.extra[side] == 0)
-				continue;
-			place_unrated(t, side);
-			map[side] = job_offset(t->run->job,
-								   t->out[side] + (size_t) n * (size_t) dim);
-		}
-		out->user_ranking_map = map[0];
-		out->item_ranking_map = map[1];
+		put_side(t, 0, &out->user_ranking_map, &out->context_user_map);
+		put_side(t, 1, &out->item_ranking_map, &out->context_item_map);
 		out->ranking = RANKING_FACTOR;
 		out->user_ranking_dim = out->item_ranking_dim = dim;
 		out->user_ranking = job_offset(t->run->job, t->out[0]);
@@ -401,6 +441,8 @@ rank_gibbs_run(RankRun *run, RankBias *bias)
 		st = train(t, bias);
 	math_release(t->pair);
 	math_release(t->pair_sum);
+	if (g->context != NULL)
+		gibbs_context_free(g->context);
 	math_release(g->side[0].set_lambda);
 	math_release(g->side[1].set_lambda);
 	math_release(g->scratch);

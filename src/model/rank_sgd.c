@@ -4,6 +4,9 @@
  *
  *	rating ~ mean + b[u] + b[i] + <p[u], q[i]>, squared error, L2
  *
+ * A context is a bias only: that of each column is fitted beforehand
+ * (rank_context.h) and taken from the ratings.
+ *
  * Users and items are cut into SIDES parts of about equally many ratings, the
  * ratings into SIDES x SIDES cells (Gemulla et al. 2011). Cells of one
  * diagonal share neither users nor items, so the members work on them at the
@@ -19,6 +22,7 @@
 #include "math/hooks.h"
 #include "math/rng.h"
 #include "model/gibbs_lanes.h"
+#include "model/rank_context.h"
 
 #define SIDES 16
 #define CELLS (SIDES * SIDES)
@@ -52,6 +56,8 @@ typedef struct SgdTrain
 	double *loss;      /* (CELLS) */
 	float *vec[2];     /* (n, width) of users and of items */
 	float *out[2];     /* (n, dim + 2) */
+	RankContext context;
+	float *map; /* (columns of the context, dim + 2) */
 	int32_t bound[2][SIDES + 1];
 } SgdTrain;
 
@@ -84,6 +90,14 @@ train_layout(SgdTrain *t, Arena *arena, const JobInput *in)
 		t->out[k] =
 			arena_alloc(arena, n * ((size_t) t->plan.dim + 2), sizeof(float));
 		ok = ok && t->vec[k] != NULL && t->out[k] != NULL;
+	}
+	if (in->context.n_cols > 0)
+	{
+		t->map = arena_alloc(
+			arena, (size_t) in->context.n_cols * ((size_t) t->plan.dim + 2),
+			sizeof(float));
+		ok =
+			ok && t->map != NULL && rank_context_layout(&t->context, arena, in);
 	}
 	return ok && t->rows != NULL && t->cell_ptr != NULL && t->loss != NULL;
 }
@@ -153,7 +167,10 @@ fill_part(SgdTrain *t, int s, int64_t *at)
 
 			to->user = u;
 			to->item = ds->item[r];
-			to->rating = (float) ((ds->rating[r] - t->shift) / t->scale);
+			to->rating =
+				(float) ((ds->rating[r] - t->shift -
+						  rank_context_offset(&t->context, t->run, r)) /
+						 t->scale);
 		}
 	for (int k = 0; k < SIDES; k++)
 	{
@@ -363,6 +380,27 @@ write_side(SgdTrain *t, int side, int32_t n)
 	}
 }
 
+/* what the context adds to a user's vector: to its bias; rank 0 */
+static void
+write_context(SgdTrain *t)
+{
+	JobOutput *out = &t->run->job->output;
+	const Context *c = t->run->context;
+	size_t width = (size_t) t->plan.dim + 2;
+	float *bias = t->context.bias;
+	float mean = 0;
+
+	if (c == NULL)
+		return;
+	context_center(c, &t->context.by, t->run->ds, t->run->all, 1, bias, &mean);
+	for (int32_t u = 0; u < t->run->ds->n_users; u++)
+		t->out[0][(size_t) u * width + (size_t) t->plan.dim] += mean;
+	memset(t->map, 0, sizeof(float) * (size_t) c->n_cols * width);
+	for (int32_t k = 0; k < c->n_cols; k++)
+		t->map[(size_t) k * width + (size_t) t->plan.dim] = bias[k];
+	out->context_user_map = job_offset(t->run->job, t->map);
+}
+
 static RsStatus
 output(SgdTrain *t, const RankBias *bias)
 {
@@ -376,6 +414,7 @@ output(SgdTrain *t, const RankBias *bias)
 	{
 		write_side(t, 0, ds->n_users);
 		write_side(t, 1, ds->n_items);
+		write_context(t);
 		out->ranking = RANKING_FACTOR;
 		out->user_ranking_dim = out->item_ranking_dim = dim;
 		out->user_ranking = job_offset(t->run->job, t->out[0]);
@@ -408,6 +447,9 @@ rank_sgd_run(RankRun *run, RankBias *bias)
 		return st;
 	if (run->team->rank == 0)
 		init_vectors(&t);
+	if (run->context != NULL &&
+		(st = rank_context_fit(&t.context, run, bias)) != RS_OK)
+		return st;
 	if ((st = make_cells(&t)) != RS_OK)
 		return st;
 	for (int epoch = 0; epoch < t.plan.epochs; epoch++)

@@ -36,7 +36,7 @@ choose(const JobConfig *config, const JobInput *input)
 size_t
 ranking_arena_size(const JobConfig *config, const JobInput *input, int workers)
 {
-	size_t size = rank_common_size(input) + 4096;
+	size_t size = rank_common_size(input) + context_size(input) + 4096;
 	size_t learner = 0;
 
 	switch (choose(config, input))
@@ -105,6 +105,13 @@ all_finite(const float *x, size_t n)
 	return true;
 }
 
+static bool
+context_finite(const RankRun *run, size_t map, int dim)
+{
+	return map == 0 || all_finite(job_at(run->job, map),
+								  (size_t) run->context->n_cols * (size_t) dim);
+}
+
 /* nothing that is not finite leaves this stage */
 static RsStatus
 check_output(RankRun *run)
@@ -116,7 +123,9 @@ check_output(RankRun *run)
 	ok = all_finite(job_at(run->job, out->user_ranking),
 					(size_t) ds->n_users * (size_t) out->user_ranking_dim) &&
 		 all_finite(job_at(run->job, out->item_ranking),
-					(size_t) ds->n_items * (size_t) out->item_ranking_dim);
+					(size_t) ds->n_items * (size_t) out->item_ranking_dim) &&
+		 context_finite(run, out->context_user_map, out->user_ranking_dim) &&
+		 context_finite(run, out->context_item_map, out->item_ranking_dim);
 	for (int k = 0; k < out->n_params && ok; k++)
 	{
 		const JobParam *p = &out->params[k];
@@ -194,6 +203,7 @@ ranking_run(Team *team, JobShared *job, Arena *arena, const Dataset *ds)
 				   .started = rank_clock(),
 				   .first_param = job->output.n_params};
 	RankBias bias;
+	Context context;
 	size_t mark;
 	RsStatus st;
 
@@ -203,6 +213,13 @@ ranking_run(Team *team, JobShared *job, Arena *arena, const Dataset *ds)
 	if ((st = check_ratings(&run)) != RS_OK ||
 		(st = rank_common_init(&run, &bias)) != RS_OK)
 		return st;
+	if (job->input.context.n_cols > 0)
+	{
+		st = context_find(team, arena, job, ds, POSITIVE_ALL, 0, &context);
+		if (st != RS_OK)
+			return st;
+		run.context = &context;
+	}
 	mark = arena_mark(arena);
 	if ((st = train_once(&run, &bias)) != RS_OK ||
 		(st = add_metrics(&run, &bias)) != RS_OK)

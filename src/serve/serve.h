@@ -125,9 +125,9 @@ typedef struct ServeFeature
 typedef struct ServeFeatures
 {
 	ServeTable table; /* of parameters, open */
-	const char *side; /* user or item */
+	const char *side; /* user, item or context */
 	int dim;          /* of embedding */
-	int width;        /* with ranking */
+	int width;        /* with ranking; of the context also that of items */
 	bool embedding;   /* which of the two is known */
 	bool ranking;
 	const float *base; /* (width) */
@@ -224,8 +224,9 @@ extern ServeParams *serve_params_named(ServeTable *table, char **names, int n);
 
 /* false, and nothing to be closed: the model knows no features of the side */
 extern bool serve_features_open(ServeFeatures *f, const StoreModel *model,
-								bool item);
+								const char *side);
 extern void serve_features_close(ServeFeatures *f);
+extern void serve_features_refuse(const ServeFeatures *f, const char *name);
 /*
  * What the features of an object say, into sum (dim + ranking_dim). strict:
  * 22023 when it has a key that is no feature.
@@ -240,6 +241,39 @@ extern char *serve_features_object(const ServeFeatures *f, Oid table);
  */
 extern Vector *serve_features_vector(const StoreModel *model, bool item,
 									 Datum key, bool ranking);
+
+/* functions in serve_encode.c */
+
+/* a key that is no feature: true when it may be passed over */
+typedef bool (*ServeUnknown)(void *arg, const char *name, int size);
+/*
+ * The sum (width) of what an object's values add to what all have. 22P02 for
+ * a value of a wrong type, 22023 for an unknown key, or one that unknown
+ * (NULL: none) does not bear.
+ */
+extern void serve_encode(ServeFeatures *f, Jsonb *object, ServeUnknown unknown,
+						 void *arg, float *sum);
+
+/* functions in serve_context.c */
+
+/* what a context adds to vectors; parts that the model has not are NULL */
+typedef struct ServeContext
+{
+	const float *embedding; /* (dim) */
+	const float *user;      /* ranking vectors */
+	const float *item;
+} ServeContext;
+
+/*
+ * From an argument that is NULL or an object: false when it is NULL or says
+ * nothing. ranking: the dimensions of users' and items' vectors are needed,
+ * and 55000 says that the model knows no context there; else of the
+ * embedding.
+ */
+extern bool serve_arg_context(FunctionCallInfo fcinfo, int arg,
+							  const StoreModel *model, bool ranking,
+							  int user_dim, int item_dim,
+							  ServeContext *context);
 
 /* functions in serve_cache.c */
 /*

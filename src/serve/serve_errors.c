@@ -162,7 +162,7 @@ baseline_errors(const Evaluation *e, Errors *errors)
 		const ServePair *row = &e->held.rows[i];
 
 		if (isfinite(row->rating))
-			add_error(errors, rank_bias_predict(&bias, row->user, row->item),
+			add_error(errors, rank_bias_predict(&bias, row->user, row->item, 0),
 					  row->rating);
 	}
 	return true;

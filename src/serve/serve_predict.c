@@ -29,7 +29,10 @@ typedef struct Ranker
 	Datum user_key;
 	ServeParams *params;
 	Predictor predictor;
+	FunctionCallInfo fcinfo; /* of which argument 3 is the context */
+	ServeContext context;
 	const float *user;
+	float *item; /* an item's vector in the context */
 	float *scratch;
 	const float *mean_item; /* when first needed */
 } Ranker;
@@ -117,6 +120,17 @@ ranking_vector(Ranker *r, ServeTable *table, bool item, Datum key)
 	return v;
 }
 
+/* x (dim) and what the context adds to it, in to */
+static const float *
+in_context(const float *x, const float *add, int dim, float *to)
+{
+	if (add == NULL)
+		return x;
+	for (int k = 0; k < dim; k++)
+		to[k] = x[k] + add[k];
+	return to;
+}
+
 static void
 start(Ranker *r)
 {
@@ -124,6 +138,8 @@ start(Ranker *r)
 
 	open_tables(r);
 	r->params = NULL;
+	serve_arg_context(r->fcinfo, 3, &r->model, true, r->users.dim, r->items.dim,
+					  &r->context);
 	if (r->known)
 		v = ranking_vector(r, &r->users, false, r->user_key);
 	load_params(r);
@@ -135,6 +151,9 @@ start(Ranker *r)
 							  r->predictor.user_dim);
 		load_params(r);
 	}
+	r->user = in_context(r->user, r->context.user, r->users.dim,
+						 palloc(sizeof(float) * (Size) r->users.dim));
+	r->item = palloc(sizeof(float) * (Size) r->items.dim);
 	r->scratch = palloc(sizeof(float) * (predict_scratch(&r->predictor) + 1));
 	r->mean_item = NULL;
 }
@@ -153,7 +172,8 @@ score(Ranker *r, bool known, Datum key)
 								   r->predictor.item_dim);
 		load_params(r);
 	}
-	item = v != NULL ? v->x : r->mean_item;
+	item = in_context(v != NULL ? v->x : r->mean_item, r->context.item,
+					  r->items.dim, r->item);
 	return predict_one(&r->predictor, r->user, item, r->scratch);
 }
 
@@ -162,6 +182,7 @@ parse(FunctionCallInfo fcinfo, Ranker *r, bool is_text)
 {
 	ServeKeyType type;
 
+	r->fcinfo = fcinfo;
 	serve_refuse_null(fcinfo, 0, "user_id");
 	serve_arg_model(fcinfo, 2, &r->model);
 	serve_check_ranking(&r->model);

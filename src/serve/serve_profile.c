@@ -39,7 +39,7 @@ recsys_recommend_for_profile(PG_FUNCTION_ARGS)
 	k = serve_arg_k(fcinfo, 1);
 	serve_arg_model(fcinfo, 2, &model);
 	serve_check_retrieval(&model);
-	if (!serve_features_open(&features, &model, false) || !features.embedding)
+	if (!serve_features_open(&features, &model, "user") || !features.embedding)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("model \"%s\" knows no features of users",
@@ -192,7 +192,8 @@ refresh_side(const StoreModel *model, bool item)
 	r.key_name = store_feature_key(
 		r.source, NameStr(*(item ? &model->item_col : &model->user_col)),
 		!item);
-	if (r.key_name == NULL || !serve_features_open(&r.features, model, item))
+	if (r.key_name == NULL ||
+		!serve_features_open(&r.features, model, item ? "item" : "user"))
 		return 0;
 	serve_key_init(&r.key, item ? model->item_type : model->user_type);
 	if (SPI_connect() != SPI_OK_CONNECT)

@@ -136,6 +136,22 @@ parse(FunctionCallInfo fcinfo, Request *r, bool by_item, bool is_text)
 	r->exclude_seen = false;
 }
 
+/* the query on this occasion; a new vector, since rows are not ours */
+static Vector *
+in_context(FunctionCallInfo fcinfo, const Request *r, Vector *query)
+{
+	ServeContext context;
+	Vector *moved;
+
+	if (!serve_arg_context(fcinfo, 4, &r->model, false, 0, 0, &context) ||
+		query == NULL || query->dim != r->model.dim)
+		return query;
+	moved = vector_new(query->dim);
+	for (int k = 0; k < query->dim; k++)
+		moved->x[k] = query->x[k] + context.embedding[k];
+	return moved;
+}
+
 /*
  * What was seen is read before the cache is asked: a packed table must not
  * be held across SPI.
@@ -160,6 +176,8 @@ recommend(FunctionCallInfo fcinfo, bool by_item, bool is_text)
 	if (r.k > 0)
 	{
 		query = query_vector(&r, &source);
+		if (!by_item)
+			query = in_context(fcinfo, &r, query);
 		skip = rows_to_skip(&r, false);
 		serve_table_open(&table, &r.model, !by_item,
 						 SERVE_EMBEDDING | SERVE_INTERACTIONS);

@@ -38,7 +38,10 @@
  *			factor of the coordinate
  *	value/SIDE/COLUMN/LABEL			(W)		a category
  *
- * COLUMN is quoted as an SQL identifier, if need be.
+ * COLUMN is quoted as an SQL identifier, if need be. SIDE context is what the
+ * features of the occasion add: to the user's embedding, then to the user's
+ * and to the item's ranking vector, W = d + 2 r floats (or d + r + s, where
+ * those differ); feature/context is 0 but for its first float.
  */
 #ifndef RECSYS_STORE_H
 #define RECSYS_STORE_H

@@ -306,21 +306,31 @@ typedef struct FeatureRows
 	const float *ranking;   /* (columns + 1, ranking_dim), or NULL */
 	int dim;
 	int ranking_dim;
+	const float *second; /* (columns, second_dim), or NULL: the context's */
+	int second_dim;
+	bool added; /* rows are added to vectors: nobody has a row of their own */
 } FeatureRows;
+
+static float *
+put_part(const float *rows, int dim, int32 col, float *to)
+{
+	for (int k = 0; k < dim; k++)
+		*to++ = rows != NULL ? rows[(Size) col * (Size) dim + (Size) k] : 0;
+	return to;
+}
 
 static float *
 put_row(const FeatureRows *rows, int32 col, float *to)
 {
-	for (int k = 0; k < rows->dim; k++)
-		*to++ = rows->embedding != NULL
-					? rows->embedding[(Size) col * (Size) rows->dim + (Size) k]
-					: 0;
-	for (int k = 0; k < rows->ranking_dim; k++)
-		*to++ = rows->ranking != NULL
-					? rows->ranking[(Size) col * (Size) rows->ranking_dim +
-									(Size) k]
-					: 0;
-	return to;
+	to = put_part(rows->embedding, rows->dim, col, to);
+	to = put_part(rows->ranking, rows->ranking_dim, col, to);
+	return put_part(rows->second, rows->second_dim, col, to);
+}
+
+static int
+row_width(const FeatureRows *rows)
+{
+	return rows->dim + rows->ranking_dim + rows->second_dim;
 }
 
 /* the number that stands before row i of a feature's array */
@@ -342,7 +352,7 @@ leading(const StoreFeature *f, int i)
 static void
 put_feature(Params *p, const FeatureRows *rows, const StoreFeature *f)
 {
-	int width = rows->dim + rows->ranking_dim;
+	int width = row_width(rows);
 	bool labels = f->kind == FEATURE_CATEGORY || f->kind == FEATURE_WORDS;
 	int n = labels ? 1 : f->n_cols;
 	int shape[2] = {n, 1 + width};
@@ -375,14 +385,15 @@ put_feature(Params *p, const FeatureRows *rows, const StoreFeature *f)
 static void
 put_features(Params *p, const FeatureRows *rows, const StoreFeature *f, int n)
 {
-	int shape[2] = {1, 1 + rows->dim + rows->ranking_dim};
+	int shape[2] = {1, 1 + row_width(rows)};
 	float *value = zeros((Size) shape[1]);
 
 	if (rows->embedding == NULL && rows->ranking == NULL)
 		return;
 	value[0] = (float) ((rows->embedding != NULL ? STORE_KNOWS_EMBEDDING : 0) |
 						(rows->ranking != NULL ? STORE_KNOWS_RANKING : 0));
-	put_row(rows, n > 0 ? f[n - 1].first + f[n - 1].n_cols : 0, value + 1);
+	if (!rows->added)
+		put_row(rows, n > 0 ? f[n - 1].first + f[n - 1].n_cols : 0, value + 1);
 	put_param(p, psprintf(STORE_FEATURE_PREFIX "%s", rows->side), 2, shape,
 			  value);
 	pfree(value);
@@ -395,12 +406,24 @@ fill_params(Oid table, const StorePublish *publish)
 {
 	const JobShared *job = publish->job;
 	const JobOutput *out = &job->output;
-	FeatureRows users = {"user", job_at(job, out->user_map),
-						 job_at(job, out->user_ranking_map), out->dim,
-						 out->user_ranking_dim};
-	FeatureRows items = {"item", job_at(job, out->item_map),
-						 job_at(job, out->item_ranking_map), out->dim,
-						 out->item_ranking_dim};
+	FeatureRows users = {.side = "user",
+						 .embedding = job_at(job, out->user_map),
+						 .ranking = job_at(job, out->user_ranking_map),
+						 .dim = out->dim,
+						 .ranking_dim = out->user_ranking_dim};
+	FeatureRows items = {.side = "item",
+						 .embedding = job_at(job, out->item_map),
+						 .ranking = job_at(job, out->item_ranking_map),
+						 .dim = out->dim,
+						 .ranking_dim = out->item_ranking_dim};
+	FeatureRows context = {.side = "context",
+						   .embedding = job_at(job, out->context_map),
+						   .ranking = job_at(job, out->context_user_map),
+						   .dim = out->dim,
+						   .ranking_dim = out->user_ranking_dim,
+						   .second = job_at(job, out->context_item_map),
+						   .second_dim = out->item_ranking_dim,
+						   .added = true};
 	Params p;
 
 	p.name = column_of(table, "name");
@@ -412,6 +435,8 @@ fill_params(Oid table, const StorePublish *publish)
 				  out->params[i].shape, job_at(job, out->params[i].data));
 	put_features(&p, &users, publish->user_feature, publish->n_user_features);
 	put_features(&p, &items, publish->item_feature, publish->n_item_features);
+	put_features(&p, &context, publish->context_feature,
+				 publish->n_context_features);
 	fill_end(&p.fill);
 }
 

@@ -66,6 +66,8 @@ typedef struct StorePublish
 	int n_item_features;
 	const StoreFeature *user_feature; /* (n_user_features) */
 	const StoreFeature *item_feature;
+	int n_context_features;
+	const StoreFeature *context_feature;
 	double seconds;
 	Jsonb *config;
 	Jsonb *skipped;

@@ -130,6 +130,9 @@ typedef struct TrainRows
 	int64 null_key;
 	int64 null_rating;
 	int64 bad_rating;
+	int n_features;
+	struct TrainFeature *feature; /* (n_features) of the context; rows by
+								   * number */
 } TrainRows;
 
 /*
@@ -172,6 +175,7 @@ typedef struct TrainInput
 	TrainRows rows;
 	TrainFeatures users;
 	TrainFeatures items;
+	TrainFeatures context;
 } TrainInput;
 
 typedef enum TrainWorkerState
@@ -319,10 +323,21 @@ extern TrainFeature *train_features_read(Oid table, const char *key_name,
 										 TrainKeys *keys, const NameData *names,
 										 int n_names, bool users,
 										 int *n_features);
+/* empty features of the columns of that name, and a value of row `row` */
+extern TrainFeature *train_features_named(Oid table, const NameData *names,
+										  int n_names);
+extern void train_feature_add(TrainFeature *f, int32 row, Datum value,
+							  MemoryContext context);
 
-/* functions in train_encode.c; the keys have been sorted */
+/* functions in train_encode.c */
+
+/*
+ * rank (n_rows): the place of each row by its number in the entries, NULL
+ * when that is the place. The features' arrays are changed.
+ */
 extern void train_features_encode(TrainFeature *feature, int n_features,
-								  const TrainKeys *keys, TrainFeatures *out);
+								  int32 n_rows, const int32 *rank,
+								  TrainFeatures *out);
 
 /* functions in train_labels.c: the categories of one feature */
 

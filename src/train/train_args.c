@@ -382,15 +382,30 @@ feature_args(FunctionCallInfo fcinfo, TrainArgs *args)
 	args->n_context_features =
 		names_arg(fcinfo, ARG_CONTEXT_FEATURES, "context_features",
 				  args->context_features);
-	if (args->n_context_features > 0)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("context_features are not supported yet")));
 	if (args->n_user_features > 0 && !OidIsValid(args->users))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("user_features needs the argument users")));
 	if (args->n_item_features > 0 && !OidIsValid(args->items))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("item_features needs the argument items")));
+}
+
+/* the occasion is what is known before the rating is */
+static void
+context_check(const TrainArgs *args)
+{
+	for (int i = 0; i < args->n_context_features; i++)
+	{
+		const char *name = NameStr(args->context_features[i]);
+
+		if (strcmp(name, NameStr(args->user_col)) == 0 ||
+			strcmp(name, NameStr(args->item_col)) == 0 ||
+			strcmp(name, NameStr(args->rating_col)) == 0)
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("column \"%s\" cannot be context: it is the "
+								   "ratings' user, item or rating",
+								   name)));
+	}
 }
 
 void
@@ -418,7 +433,13 @@ train_args_from_call(FunctionCallInfo fcinfo, TrainArgs *args, bool *wait)
 	train_columns_guess(args, !PG_ARGISNULL(ARG_RATING_COL),
 						!PG_ARGISNULL(ARG_TIME_COL));
 	train_columns_check(args);
+	context_check(args);
 	config_args(fcinfo, args);
+	if (args->n_context_features > 0 && args->config.preset == PRESET_TFRS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("preset \"tfrs\" knows no context_features"),
+				 errhint("It is the tutorial to the letter: take another.")));
 	workers_arg(fcinfo, args);
 	args->max_seconds = recsys_max_train_time;
 }

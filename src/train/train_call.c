@@ -109,6 +109,8 @@ train_publish(const TrainArgs *args, const TrainInput *input,
 					  .n_item_features = input->items.n_features,
 					  .user_feature = input->users.feature,
 					  .item_feature = input->items.feature,
+					  .n_context_features = input->context.n_features,
+					  .context_feature = input->context.feature,
 					  .seconds = seconds};
 
 	train_progress_phase("publishing");
@@ -193,7 +195,31 @@ read_side(const TrainArgs *args, TrainInput *input, bool users)
 									   n_names, users, &n);
 	train_keys_sort(keys);
 	if (n > 0)
-		train_features_encode(features, n, keys, out);
+		train_features_encode(features, n, keys->n, keys->rank, out);
+}
+
+/* what was read is not needed any more, and there may be much of it */
+static void
+read_context(TrainInput *input)
+{
+	TrainRows *rows = &input->rows;
+
+	if (rows->n_features == 0)
+		return;
+	train_features_encode(rows->feature, rows->n_features, (int32) rows->n,
+						  NULL, &input->context);
+	for (int i = 0; i < rows->n_features; i++)
+	{
+		TrainFeature *f = &rows->feature[i];
+
+		pfree(f->row);
+		if (f->code != NULL)
+			pfree(f->code);
+		if (f->value != NULL)
+			pfree(f->value);
+		if (f->vector != NULL)
+			pfree(f->vector);
+	}
 }
 
 /* under the active snapshot and the current role */
@@ -208,6 +234,7 @@ train_read(const TrainArgs *args, TrainInput *input)
 	old = MemoryContextSwitchTo(input->rows.context);
 	read_side(args, input, true);
 	read_side(args, input, false);
+	read_context(input);
 	MemoryContextSwitchTo(old);
 }
 

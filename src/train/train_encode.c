@@ -1,6 +1,7 @@
 /*
  * train_encode.c
- *		Features as a sparse matrix: one row a key, in key order.
+ *		Features as a sparse matrix: one row a key, in key order; of the
+ *		context one row a rating.
  *
  * model/feature_code.h says what columns a value becomes; here the rules are
  * made of the values that were read. A NULL gives no entry. A column that
@@ -196,10 +197,16 @@ encode_feature(TrainFeature *f, int32 n_keys)
 		f->dropped = true;
 }
 
+static int32
+place_of(const int32 *rank, int32 row)
+{
+	return rank != NULL ? rank[row] : row;
+}
+
 /* entries of each row; of an array also how many of the row are its own */
 static void
-count_entries(const TrainFeature *feature, int n_features,
-			  const TrainKeys *keys, int64 *ptr)
+count_entries(const TrainFeature *feature, int n_features, int32 n_rows,
+			  const int32 *rank, int64 *ptr)
 {
 	for (int k = 0; k < n_features; k++)
 	{
@@ -207,19 +214,19 @@ count_entries(const TrainFeature *feature, int n_features,
 		int width = f->out.kind == FEATURE_VECTOR ? f->dim : 1;
 
 		for (int64 i = 0; i < f->n && !f->dropped; i++)
-			ptr[keys->rank[f->row[i]] + 1] += width;
+			ptr[place_of(rank, f->row[i]) + 1] += width;
 	}
-	for (int32 r = 0; r < keys->n; r++)
+	for (int32 r = 0; r < n_rows; r++)
 		ptr[r + 1] += ptr[r];
 }
 
 static void
-write_vectors(const TrainFeature *f, const TrainKeys *keys, int32 first,
-			  int64 *at, TrainFeatures *out)
+write_vectors(const TrainFeature *f, const int32 *rank, int32 first, int64 *at,
+			  TrainFeatures *out)
 {
 	for (int64 i = 0; i < f->n; i++)
 	{
-		int32 r = keys->rank[f->row[i]];
+		int32 r = place_of(rank, f->row[i]);
 
 		for (int j = 0; j < f->dim; j++)
 		{
@@ -230,13 +237,13 @@ write_vectors(const TrainFeature *f, const TrainKeys *keys, int32 first,
 }
 
 static void
-write_codes(const TrainFeature *f, const TrainKeys *keys, int32 first,
-			int64 *at, TrainFeatures *out)
+write_codes(const TrainFeature *f, const int32 *rank, int32 first, int64 *at,
+			TrainFeatures *out)
 {
 	for (int64 i = 0; i < f->n;)
 	{
 		int64 end = i + 1;
-		int32 r = keys->rank[f->row[i]];
+		int32 r = place_of(rank, f->row[i]);
 		float val;
 
 		/* a row's entries of one feature were read one after the other */
@@ -252,14 +259,14 @@ write_codes(const TrainFeature *f, const TrainKeys *keys, int32 first,
 }
 
 static void
-write_matrix(TrainFeature *feature, int n_features, const TrainKeys *keys,
-			 TrainFeatures *out)
+write_matrix(TrainFeature *feature, int n_features, int32 n_rows,
+			 const int32 *rank, TrainFeatures *out)
 {
 	JobFeatures *layout = &out->layout;
-	int64 *at = alloc_huge((Size) keys->n, sizeof(int64));
+	int64 *at = alloc_huge((Size) n_rows, sizeof(int64));
 
 	out->feature = palloc(sizeof(StoreFeature) * (Size) n_features);
-	memcpy(at, out->ptr, (Size) keys->n * sizeof(int64));
+	memcpy(at, out->ptr, (Size) n_rows * sizeof(int64));
 	for (int k = 0; k < n_features; k++)
 	{
 		TrainFeature *f = &feature[k];
@@ -268,9 +275,9 @@ write_matrix(TrainFeature *feature, int n_features, const TrainKeys *keys,
 			continue;
 		CHECK_FOR_INTERRUPTS();
 		if (f->out.kind == FEATURE_VECTOR)
-			write_vectors(f, keys, layout->n_cols, at, out);
+			write_vectors(f, rank, layout->n_cols, at, out);
 		else
-			write_codes(f, keys, layout->n_cols, at, out);
+			write_codes(f, rank, layout->n_cols, at, out);
 		layout->group_start[layout->n_groups++] = layout->n_cols;
 		f->out.first = layout->n_cols;
 		out->feature[out->n_features++] = f->out;
@@ -280,17 +287,16 @@ write_matrix(TrainFeature *feature, int n_features, const TrainKeys *keys,
 	pfree(at);
 }
 
-/* the features' own arrays may be freed afterwards; they are changed */
 void
-train_features_encode(TrainFeature *feature, int n_features,
-					  const TrainKeys *keys, TrainFeatures *out)
+train_features_encode(TrainFeature *feature, int n_features, int32 n_rows,
+					  const int32 *rank, TrainFeatures *out)
 {
 	int64 nnz;
 
 	memset(out, 0, sizeof(*out));
 	for (int k = 0; k < n_features; k++)
 	{
-		encode_feature(&feature[k], keys->n);
+		encode_feature(&feature[k], n_rows);
 		if (feature[k].dropped)
 			ereport(NOTICE,
 					(errmsg("feature \"%s\" says nothing and is left out",
@@ -298,13 +304,13 @@ train_features_encode(TrainFeature *feature, int n_features,
 					 errdetail("It has one value for all, or nearly one for "
 							   "each.")));
 	}
-	out->ptr = alloc_huge((Size) keys->n + 1, sizeof(int64));
-	memset(out->ptr, 0, ((Size) keys->n + 1) * sizeof(int64));
-	count_entries(feature, n_features, keys, out->ptr);
-	nnz = out->ptr[keys->n];
+	out->ptr = alloc_huge((Size) n_rows + 1, sizeof(int64));
+	memset(out->ptr, 0, ((Size) n_rows + 1) * sizeof(int64));
+	count_entries(feature, n_features, n_rows, rank, out->ptr);
+	nnz = out->ptr[n_rows];
 	out->col = alloc_huge((Size) nnz, sizeof(int32));
 	out->val = alloc_huge((Size) nnz, sizeof(float));
-	write_matrix(feature, n_features, keys, out);
+	write_matrix(feature, n_features, n_rows, rank, out);
 	if (out->layout.n_cols > 0)
-		out->layout.n_rows = keys->n;
+		out->layout.n_rows = n_rows;
 }

@@ -83,8 +83,35 @@ set_kind(TrainFeature *f, Oid type)
 	return true;
 }
 
-static TrainFeature *
-named_features(Oid table, const NameData *names, int n_names)
+static bool
+has_codes(const TrainFeature *f)
+{
+	return f->out.kind == FEATURE_CATEGORY;
+}
+
+static void
+prepare(TrainFeature *f)
+{
+	TrainColumn column = {.name = f->name, .type = INT8OID};
+
+	if (f->type == TEXTOID || f->type == VARCHAROID || f->type == BPCHAROID)
+		column.type = TEXTOID;
+	else if (f->type == UUIDOID)
+		column.type = UUIDOID;
+	f->out.name = NameStr(f->name);
+	f->capacity = 1024;
+	f->row = palloc(1024 * sizeof(int32));
+	if (has_codes(f))
+	{
+		f->code = palloc(1024 * sizeof(int32));
+		train_keys_init(&f->dictionary, &column);
+	}
+	else if (f->out.kind != FEATURE_VECTOR)
+		f->value = palloc(1024 * sizeof(double));
+}
+
+TrainFeature *
+train_features_named(Oid table, const NameData *names, int n_names)
 {
 	TrainFeature *f = palloc0(sizeof(TrainFeature) * (size_t) n_names);
 
@@ -103,6 +130,7 @@ named_features(Oid table, const NameData *names, int n_names)
 					 errhint("Features may be numbers, texts, booleans, "
 							 "enums, uuids, dates, timestamps, vectors, or "
 							 "arrays of numbers or texts.")));
+		prepare(&f[i]);
 	}
 	return f;
 }
@@ -124,7 +152,7 @@ all_features(Oid table, const char *key, int *n)
 			continue;
 		f[*n].name = att->attname;
 		if (set_kind(&f[*n], getBaseType(att->atttypid)))
-			(*n)++;
+			prepare(&f[(*n)++]);
 		else
 			ereport(NOTICE, (errmsg("column \"%s\" of type %s is no feature",
 									NameStr(att->attname),
@@ -167,12 +195,6 @@ find_key(Oid table, const char *name, bool users)
 }
 
 /* ---- rows ---- */
-
-static bool
-has_codes(const TrainFeature *f)
-{
-	return f->out.kind == FEATURE_CATEGORY;
-}
 
 static void
 grow(TrainFeature *f)
@@ -348,8 +370,9 @@ add_numbers(TrainFeature *f, int32 row, Datum value, MemoryContext context)
 		add_coordinates(f, row, x, n, context);
 }
 
-static void
-add_value(TrainFeature *f, int32 row, Datum value, MemoryContext context)
+void
+train_feature_add(TrainFeature *f, int32 row, Datum value,
+				  MemoryContext context)
 {
 	Vector *v;
 	double x;
@@ -410,8 +433,8 @@ take_row(FeatureReceiver *r, TupleTableSlot *slot)
 		return;
 	for (int i = 0; i < r->n_features; i++)
 		if (!slot->tts_isnull[i + 1])
-			add_value(&r->feature[i], number, slot->tts_values[i + 1],
-					  r->context);
+			train_feature_add(&r->feature[i], number, slot->tts_values[i + 1],
+							  r->context);
 }
 
 static bool
@@ -429,27 +452,6 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	}
 	MemoryContextSwitchTo(old);
 	return true;
-}
-
-static void
-prepare(TrainFeature *f)
-{
-	TrainColumn column = {.name = f->name, .type = INT8OID};
-
-	if (f->type == TEXTOID || f->type == VARCHAROID || f->type == BPCHAROID)
-		column.type = TEXTOID;
-	else if (f->type == UUIDOID)
-		column.type = UUIDOID;
-	f->out.name = NameStr(f->name);
-	f->capacity = 1024;
-	f->row = palloc(1024 * sizeof(int32));
-	if (has_codes(f))
-	{
-		f->code = palloc(1024 * sizeof(int32));
-		train_keys_init(&f->dictionary, &column);
-	}
-	else if (f->out.kind != FEATURE_VECTOR)
-		f->value = palloc(1024 * sizeof(double));
 }
 
 static char *
@@ -479,10 +481,8 @@ train_features_read(Oid table, const char *key_name, TrainKeys *keys,
 
 	check_key(table, key, keys);
 	r.n_features = n_names;
-	r.feature = n_names > 0 ? named_features(table, names, n_names)
+	r.feature = n_names > 0 ? train_features_named(table, names, n_names)
 							: all_features(table, key, &r.n_features);
-	for (int i = 0; i < r.n_features; i++)
-		prepare(&r.feature[i]);
 	r.seen = palloc0((Size) keys->capacity);
 	r.n_seen = keys->capacity;
 	r.scratch = AllocSetContextCreate(CurrentMemoryContext, "recsys feature",

@@ -29,6 +29,7 @@
 
 /* times beyond are clamped: infinities stay comparable */
 #define TIME_BOUND 1e15
+#define CONTEXT_BYTES 16 /* about, of a value of the context */
 
 typedef struct RowReceiver
 {
@@ -44,7 +45,8 @@ static size_t
 bytes_of_row(const TrainRows *rows)
 {
 	return 2 * sizeof(int32) + (rows->has_rating ? sizeof(float) : 0) +
-		   (rows->has_time ? sizeof(double) : 0);
+		   (rows->has_time ? sizeof(double) : 0) +
+		   (size_t) rows->n_features * CONTEXT_BYTES;
 }
 
 /* bytes used so far, against the setting */
@@ -164,6 +166,22 @@ rating_of(RowReceiver *r, Datum value, bool isnull)
 	return NAN;
 }
 
+/* values of the context are columns from `column` on */
+static void
+take_context(RowReceiver *r, TupleTableSlot *slot, int column)
+{
+	TrainRows *rows = r->rows;
+
+	if (rows->n_features > 0 && rows->n >= PG_INT32_MAX)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("context_features allow at most %d rows",
+							   PG_INT32_MAX)));
+	for (int i = 0; i < rows->n_features; i++, column++)
+		if (!slot->tts_isnull[column])
+			train_feature_add(&rows->feature[i], (int32) rows->n,
+							  slot->tts_values[column], rows->context);
+}
+
 static void
 take_row(RowReceiver *r, TupleTableSlot *slot)
 {
@@ -171,6 +189,7 @@ take_row(RowReceiver *r, TupleTableSlot *slot)
 	TrainChunk *chunk;
 	float rating = 0;
 	int at = (int) (rows->n % TRAIN_CHUNK);
+	int column = 2;
 
 	if (slot->tts_isnull[0] || slot->tts_isnull[1])
 	{
@@ -182,6 +201,7 @@ take_row(RowReceiver *r, TupleTableSlot *slot)
 		rating = rating_of(r, slot->tts_values[2], slot->tts_isnull[2]);
 		if (isnan(rating))
 			return;
+		column++;
 	}
 	if (at == 0)
 		add_chunk(rows);
@@ -192,11 +212,11 @@ take_row(RowReceiver *r, TupleTableSlot *slot)
 		chunk->rating[at] = rating;
 	if (rows->has_time)
 	{
-		int column = rows->has_rating ? 3 : 2;
-
 		chunk->time[at] = time_of(slot->tts_values[column],
 								  slot->tts_isnull[column], r->time_type);
+		column++;
 	}
+	take_context(r, slot, column);
 	rows->n++;
 }
 
@@ -232,6 +252,9 @@ select_text(const TrainArgs *args)
 	if (NameStr(args->time_col)[0] != '\0')
 		appendStringInfo(&sql, ", %s",
 						 quote_identifier(NameStr(args->time_col)));
+	for (int i = 0; i < args->n_context_features; i++)
+		appendStringInfo(&sql, ", %s",
+						 quote_identifier(NameStr(args->context_features[i])));
 	appendStringInfo(&sql, " FROM %s",
 					 quote_qualified_identifier(
 						 get_namespace_name(get_rel_namespace(args->ratings)),
@@ -266,6 +289,10 @@ prepare_rows(const TrainArgs *args, TrainRows *rows, RowReceiver *r)
 		r->time_type = column.type;
 		rows->has_time = true;
 	}
+	rows->n_features = args->n_context_features;
+	if (rows->n_features > 0)
+		rows->feature = train_features_named(
+			args->ratings, args->context_features, rows->n_features);
 }
 
 static void

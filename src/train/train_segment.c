@@ -49,10 +49,10 @@ place_features(Layout *layout, const TrainFeatures *from, JobFeatures *to)
 }
 
 static void
-place_input(Layout *layout, const JobConfig *config, const TrainRows *rows,
-			const TrainFeatures *users, const TrainFeatures *items,
+place_input(Layout *layout, const JobConfig *config, const TrainInput *from,
 			JobInput *in)
 {
+	const TrainRows *rows = &from->rows;
 	size_t n = (size_t) rows->n;
 	bool ratings;
 	bool times;
@@ -63,14 +63,16 @@ place_input(Layout *layout, const JobConfig *config, const TrainRows *rows,
 	in->n_items = rows->items.n;
 	in->rating = rows->has_rating;
 	in->time = rows->has_time;
+	in->context.n_cols = from->context.layout.n_cols;
 	ratings = rows->has_rating && job_reads_ratings(config, in);
 	times = rows->has_time && job_reads_times(config, in);
 	in->user = place(layout, n, sizeof(int32));
 	in->item = place(layout, n, sizeof(int32));
 	in->rating = ratings ? place(layout, n, sizeof(float)) : 0;
 	in->time = times ? place(layout, n, sizeof(double)) : 0;
-	place_features(layout, users, &in->users);
-	place_features(layout, items, &in->items);
+	place_features(layout, &from->users, &in->users);
+	place_features(layout, &from->items, &in->items);
+	place_features(layout, &from->context, &in->context);
 }
 
 static void
@@ -204,8 +206,6 @@ void
 train_segment_make(TrainTeam *team, const TrainArgs *args, TrainInput *from)
 {
 	TrainRows *rows = &from->rows;
-	const TrainFeatures *users = &from->users;
-	const TrainFeatures *items = &from->items;
 	Layout layout = {0};
 	JobInput input;
 	JobShared *job;
@@ -213,7 +213,7 @@ train_segment_make(TrainTeam *team, const TrainArgs *args, TrainInput *from)
 	size_t need;
 
 	place(&layout, 1, sizeof(JobShared));
-	place_input(&layout, &args->config, rows, users, items, &input);
+	place_input(&layout, &args->config, from, &input);
 	arena = layout.used;
 	need = job_arena_size(&args->config, &input, team->size);
 	if (need > SIZE_MAX / 4 || arena > SIZE_MAX / 4)
@@ -235,6 +235,7 @@ train_segment_make(TrainTeam *team, const TrainArgs *args, TrainInput *from)
 	strlcpy(job->progress.phase, "waiting", sizeof(job->progress.phase));
 	team->job = job;
 	fill_rows(job, rows);
-	fill_features(job, users, &job->input.users);
-	fill_features(job, items, &job->input.items);
+	fill_features(job, &from->users, &job->input.users);
+	fill_features(job, &from->items, &job->input.items);
+	fill_features(job, &from->context, &job->input.context);
 }

@@ -30,6 +30,8 @@ typedef struct TestRatings
 	int32_t *user;
 	int32_t *item;
 	float *rating;
+	int32_t n_places; /* categories of the context, 0: none */
+	int32_t *place;   /* (n) -1: not known */
 } TestRatings;
 
 static inline void *
@@ -55,6 +57,48 @@ test_config(void)
 	return c;
 }
 
+/* the context as encoded columns, behind the ratings */
+static inline size_t
+test_context(const TestRatings *x, size_t at, JobFeatures *f)
+{
+	size_t n = (size_t) x->n;
+
+	memset(f, 0, sizeof(*f));
+	if (x->n_places == 0)
+		return at;
+	f->n_rows = (int32_t) x->n;
+	f->n_cols = x->n_places;
+	f->n_groups = 1;
+	f->group_start[1] = x->n_places;
+	for (size_t r = 0; r < n; r++)
+		f->nnz += x->place[r] >= 0;
+	f->ptr = at;
+	f->col = f->ptr + ((8 * (n + 1) + 63) & ~(size_t) 63);
+	f->val = f->col + ((4 * n + 63) & ~(size_t) 63);
+	return f->val + ((4 * n + 63) & ~(size_t) 63);
+}
+
+static inline void
+test_fill_context(const TestRatings *x, JobShared *job)
+{
+	const JobFeatures *f = &job->input.context;
+	int64_t *ptr = job_at(job, f->ptr);
+	int32_t *col = job_at(job, f->col);
+	float *val = job_at(job, f->val);
+	int64_t at = 0;
+
+	for (int64_t r = 0; r < x->n && x->n_places > 0; r++)
+	{
+		ptr[r] = at;
+		if (x->place[r] >= 0)
+		{
+			col[at] = x->place[r];
+			val[at++] = 1;
+		}
+		ptr[r + 1] = at;
+	}
+}
+
 /* the block of a job over these ratings; free it with free */
 static inline JobShared *
 test_job(const TestRatings *x, const JobConfig *config, int workers)
@@ -63,26 +107,29 @@ test_job(const TestRatings *x, const JobConfig *config, int workers)
 	size_t n = (size_t) x->n;
 	size_t head = (sizeof(JobShared) + 63) & ~(size_t) 63;
 	size_t column = (4 * n + 63) & ~(size_t) 63;
+	size_t start;
 	size_t arena;
 	JobShared *job;
 
 	in.user = head;
 	in.item = head + column;
 	in.rating = head + 2 * column;
+	start = test_context(x, head + 3 * column, &in.context);
 	arena = job_arena_size(config, &in, workers);
-	job = aligned_alloc(64, (head + 3 * column + arena + 63) & ~(size_t) 63);
+	job = aligned_alloc(64, (start + arena + 63) & ~(size_t) 63);
 	/* not zero: learners must not rely on it */
-	memset(job, 0x5a, head + 3 * column + arena);
+	memset(job, 0x5a, start + arena);
 	memset(job, 0, head);
 	job->magic = JOB_MAGIC;
 	job->workers = workers;
-	job->size = head + 3 * column + arena;
-	job->arena = head + 3 * column;
+	job->size = start + arena;
+	job->arena = start;
 	job->config = *config;
 	job->input = in;
 	memcpy(job_at(job, in.user), x->user, 4 * n);
 	memcpy(job_at(job, in.item), x->item, 4 * n);
 	memcpy(job_at(job, in.rating), x->rating, 4 * n);
+	test_fill_context(x, job);
 	return job;
 }
 
@@ -130,7 +177,7 @@ static inline TestRatings
 test_ratings(int32_t n_users, int32_t n_items, int64_t n, uint64_t seed,
 			 bool rounded)
 {
-	TestRatings x = {n, n_users, n_items, NULL, NULL, NULL};
+	TestRatings x = {.n = n, .n_users = n_users, .n_items = n_items};
 	float *u = malloc(sizeof(float) * 3 * (size_t) n_users);
 	float *v = malloc(sizeof(float) * 3 * (size_t) n_items);
 	Rng rng;
@@ -167,6 +214,7 @@ test_free(TestRatings *x)
 	free(x->user);
 	free(x->item);
 	free(x->rating);
+	free(x->place);
 }
 
 static inline double

@@ -1,0 +1,82 @@
+-- features of the occasion: context_features, and context in predict and rank_items
+SET client_min_messages = warning;
+-- a place that decides: odd items are for the evening, even ones for the day
+CREATE TABLE ctx_r (user_id int, item_id int, rating real, place text, minutes float8, "at" timestamptz, tags text[]);
+INSERT INTO ctx_r SELECT u, i,
+	3 + CASE WHEN (h % 2 = 0) = (i % 2 = 0) THEN 1.5 ELSE -1.5 END + (u % 3 - 1) * 0.4 + (h / 7 % 5 - 2) * 0.1,
+	CASE WHEN h % 2 = 0 THEN 'day' ELSE 'evening' END, h % 90,
+	timestamptz '2024-01-01 00:00+00' + h * interval '1 hour', ARRAY['a', CASE WHEN h % 3 = 0 THEN 'b' ELSE 'c' END]
+  FROM generate_series(1, 80) u, generate_series(1, 40) i, LATERAL (SELECT abs(hashint4(u * 1000 + i)) % 1000 AS h) x
+ WHERE h % 4 <> 3 OR i % 5 = 0;
+SELECT (metrics->>'rmse')::float8 < 1.7 AS without FROM recsys_train('ctx_r', 'ctx_no', time_col => 'at', stages => '{ranking}', epochs => 60, workers => 1);
+SELECT metrics->>'rmse' < '0.6' AS decided, (metrics->>'rmse')::float8 < (baseline->>'rmse')::float8 / 2 AS beats
+  FROM recsys_train('ctx_r', 'ctx', time_col => 'at', stages => '{ranking}', context_features => '{place}', epochs => 60, workers => 1);
+SELECT round(predict(5, 2, 'ctx', '{"place": "day"}')::numeric) AS day, round(predict(5, 2, 'ctx', '{"place": "evening"}')::numeric) AS evening,
+	round(predict(5, 3, 'ctx', '{"place": "evening"}')::numeric) AS other,
+	round(predict(5, 2, 'ctx')::numeric) AS unknown, round(predict('5', '3', 'ctx', '{"place": "day"}')::numeric) AS text_keys;
+-- nothing given, NULL, an empty object: the average occasion
+SELECT predict(5, 2, 'ctx') = predict(5, 2, 'ctx', NULL) AS same, predict(5, 2, 'ctx') = predict(5, 2, 'ctx', '{}') AS empty,
+	predict(5, 2, 'ctx') = predict(5, 2, 'ctx', '{"place": null}') AS nothing,
+	predict(5, 2, 'ctx', '{"place": "moon"}') BETWEEN 0 AND 6 AS elsewhere;
+SELECT array_agg(item_id % 2 ORDER BY rank) FROM rank_items(5, ARRAY[2, 3, 4, 5], 'ctx', '{"place": "day"}');
+SELECT array_agg(item_id % 2 ORDER BY rank) FROM rank_items(5, ARRAY[2, 3, 4, 5], 'ctx', context => '{"place": "evening"}');
+SELECT array_agg(item_id % 2 ORDER BY rank) FROM rank_items('5', ARRAY['2', '3', '4', '5'], 'ctx', '{"place": "evening"}');
+-- an unknown user and item
+SELECT predict(-1, 2, 'ctx', '{"place": "day"}') > predict(-1, 2, 'ctx', '{"place": "evening"}') AS unknown_user,
+	predict(5, -1, 'ctx', '{"place": "day"}') BETWEEN 0 AND 6 AS unknown_item;
+-- all kinds of columns, other learners
+CREATE FUNCTION try(call text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE r text; h text; s text;
+BEGIN
+	EXECUTE 'SELECT (' || call || ')::text' INTO r;
+	RETURN r;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS h = PG_EXCEPTION_HINT, s = RETURNED_SQLSTATE;
+	RETURN concat_ws(' / ', s || ' ' || sqlerrm, nullif(h, ''));
+END $$;
+SELECT l, (recsys_train('ctx_r', 'ctx_' || l, time_col => 'at', stages => '{ranking}', context_features => '{place,minutes,at,tags}',
+	epochs => 30, workers => 1, options => jsonb_build_object('ranking_loss', l))).status
+  FROM unnest(ARRAY['gibbs', 'ordinal', 'sgd', 'mse']) l;
+SELECT l, predict(5, 2, 'ctx_' || l, '{"place": "day", "minutes": 10, "at": "2024-01-03 10:00+00", "tags": ["a", "b"]}') BETWEEN 0.9 AND 6 AS in_range
+  FROM unnest(ARRAY['gibbs', 'ordinal', 'sgd', 'mse']) l;
+SELECT predict(5, 2, 'ctx_gibbs', '{"place": "day"}') - predict(5, 2, 'ctx_gibbs', '{"place": "evening"}') > 2 AS place_decides,
+	abs(predict(5, 2, 'ctx_gibbs', '{"place": "day", "tags": ["a"]}') - predict(5, 2, 'ctx_gibbs', '{"place": "day", "tags": "a"}')) < 1e-6 AS one_is_a_text;
+-- errors
+SELECT c, try(format('predict(5, 2, ''ctx_gibbs'', %L)', c)) FROM unnest(ARRAY['{"minutes": "x"}', '{"minutes": true}', '{"minutes": [1]}',
+	'{"at": "soon"}', '{"at": 5}', '{"place": {}}', '{"tags": [["a"]]}', '{"plaice": "day"}', '[]', '"day"', '{"minutes": "NaN"}', '{"minutes": 1e308}']) c
+ WHERE try(format('predict(5, 2, ''ctx_gibbs'', %L)', c)) !~ '^[0-9.]+$';
+SELECT try($$predict(5, 2, 'ctx_no', '{"place": "day"}')$$);
+SELECT try($$(recsys_train('ctx_r', 'ctx_e', context_features => '{place,nothing}')).status$$);
+SELECT try($$(recsys_train('ctx_r', 'ctx_e', context_features => '{rating}')).status$$);
+SELECT try($$(recsys_train('ctx_r', 'ctx_e', context_features => '{user_id}')).status$$);
+SELECT try($$(recsys_train('ctx_r', 'ctx_e', context_features => '{place,place}')).status$$);
+SELECT try($$(recsys_train('ctx_r', 'ctx_e', context_features => '{place}', preset => 'tfrs')).status$$);
+-- retrieval in closed form knows no context, the ranking stage does
+SELECT status FROM recsys_train('ctx_r', 'ctx_both', time_col => 'at', context_features => '{place}', epochs => 60, workers => 1);
+SELECT try($$(SELECT count(*) FROM recommend(5, 3, 'ctx_both', true, '{"place": "day"}'))$$);
+SELECT count(*) FROM recommend(5, 3, 'ctx_both', context => NULL);
+SELECT predict(5, 2, 'ctx_both', '{"place": "day"}') - predict(5, 2, 'ctx_both', '{"place": "evening"}') > 2 AS place_decides;
+-- bad columns: constant, all NULL, one value for each, some unknown
+CREATE TABLE ctx_bad AS SELECT *, 'x'::text AS constant, NULL::text AS empty, row_number() OVER () AS each, row_number() OVER () || ' name' AS name,
+	CASE WHEN item_id % 3 = 0 THEN place END AS some, 'NaN'::float8 AS nan, 'infinity'::timestamptz AS never FROM ctx_r;
+RESET client_min_messages;
+SELECT status FROM recsys_train('ctx_bad', 'ctx_bad', user_col => 'user_id', item_col => 'item_id', rating_col => 'rating', time_col => 'at', stages => '{ranking}',
+	context_features => '{constant,empty,each,name,some,nan,never}', epochs => 30, workers => 1);
+SELECT bool_and(x = x) AS no_nan, count(*) > 0 AS some FROM ctx_bad_param, unnest(value) x;
+SELECT bool_and(ranking <#> ranking <= 0) AS no_nan FROM ctx_bad_user;
+SELECT try($$predict(5, 2, 'ctx_bad', '{"constant": "x", "empty": "y", "some": "day", "never": "infinity"}') BETWEEN 0 AND 6$$);
+SELECT status FROM recsys_train('ctx_bad', 'ctx_none', user_col => 'user_id', item_col => 'item_id', rating_col => 'rating', time_col => 'at', stages => '{ranking}', context_features => '{constant,empty}', epochs => 30, workers => 1);
+SELECT try($$predict(5, 2, 'ctx_none', '{"constant": "x"}') = predict(5, 2, 'ctx_none')$$), try($$predict(5, 2, 'ctx_none', '{"place": "x"}')$$);
+-- of two rows of one pair the later one's context counts: an old row with another place changes nothing
+SET client_min_messages = warning;
+CREATE TABLE ctx_two AS SELECT user_id, item_id, 1::real AS rating, 'day' AS place, 0::float8 AS minutes, timestamptz '2000-01-01 00:00+00' AS "at", NULL::text[] AS tags FROM ctx_r
+	UNION ALL SELECT * FROM ctx_r;
+SELECT (skipped->>'duplicate')::int = (SELECT count(*) FROM ctx_r) AS old_rows FROM recsys_train('ctx_two', 'ctx_two', time_col => 'at', stages => '{ranking}', context_features => '{place}', epochs => 60, workers => 1);
+SELECT count(*) FROM ctx_user a JOIN ctx_two_user b USING (user_id) WHERE a.ranking <> b.ranking;
+-- a background training, and tuning, know the context, too
+SELECT count(*) > 1 AS tuned FROM recsys_tune('ctx', '{"dim": [4, 8]}', trials => 2);
+SELECT version, config->'context_features' AS context FROM recsys_models WHERE model = 'ctx';
+SELECT predict(5, 2, 'ctx', '{"place": "day"}') - predict(5, 2, 'ctx', '{"place": "evening"}') > 2 AS place_decides;
+SELECT recsys_drop(model) FROM (SELECT model::text FROM recsys_models WHERE model LIKE 'ctx%' ORDER BY 1) m;
+DROP TABLE ctx_r, ctx_bad, ctx_two;
+DROP FUNCTION try;
