@@ -54,6 +54,34 @@ team_stopped(Team *team)
 	return (RsStatus) __atomic_load_n(&team->shared->stop, __ATOMIC_ACQUIRE);
 }
 
+/* nobody computes: all pieces can be taken again */
+static void
+start_again(Team *team)
+{
+	for (int r = 0; r < team->size; r++)
+		__atomic_store_n(&team->shared->taken[r].n, 0, __ATOMIC_RELAXED);
+}
+
+int64_t
+team_take(Team *team, int64_t n)
+{
+	for (int k = 0; k < team->size; k++)
+	{
+		int r = (team->rank + k) % team->size;
+		int64_t *taken = &team->shared->taken[r].n;
+		int64_t from = n * r / team->size;
+		int64_t to = n * (r + 1) / team->size;
+		int64_t at;
+
+		if (from + __atomic_load_n(taken, __ATOMIC_RELAXED) >= to)
+			continue;
+		at = from + __atomic_fetch_add(taken, 1, __ATOMIC_RELAXED);
+		if (at < to)
+			return at;
+	}
+	return -1;
+}
+
 RsStatus
 team_barrier(Team *team)
 {
@@ -61,11 +89,15 @@ team_barrier(Team *team)
 	int32_t mine;
 
 	if (team->size == 1)
+	{
+		start_again(team);
 		return team_stopped(team);
+	}
 	mine = __atomic_load_n(&s->generation, __ATOMIC_ACQUIRE);
 	if (__atomic_add_fetch(&s->arrived, 1, __ATOMIC_ACQ_REL) == team->size)
 	{
 		__atomic_store_n(&s->arrived, 0, __ATOMIC_RELAXED);
+		start_again(team);
 		__atomic_store_n(&s->generation, mine + 1, __ATOMIC_RELEASE);
 		return team_stopped(team);
 	}

@@ -109,10 +109,10 @@ rows_phase(Gibbs *g, GibbsSide *s, const float *b, bool plain)
 	Lanes x[GIBBS_WIDTH];
 	Lanes y[GIBBS_WIDTH];
 	Lanes sum;
+	int32_t k;
 	int done = 0;
 
-	for (int32_t k = g->run->team->rank; k < s->n_groups;
-		 k += g->run->team->size)
+	while ((k = (int32_t) team_take(g->run->team, s->n_groups)) >= 0)
 	{
 		const Lanes *h = s->hessian + (size_t) k * lanes_triangle(d);
 
@@ -240,6 +240,7 @@ make_diagonal(Gibbs *g, GibbsSide *s)
 	Team *team = g->run->team;
 	int d = g->full;
 	int w = g->width;
+	int c;
 	RsStatus st;
 
 	/* fit is free until the end: diagonals of H by row */
@@ -253,7 +254,7 @@ make_diagonal(Gibbs *g, GibbsSide *s)
 						  : 0;
 	if ((st = team_barrier(team)) != RS_OK)
 		return st;
-	for (int c = team->rank; c < RANK_CHUNKS; c += team->size)
+	while ((c = (int) team_take(team, RANK_CHUNKS)) >= 0)
 	{
 		int64_t from;
 		int64_t to;
@@ -274,14 +275,15 @@ make_diagonal(Gibbs *g, GibbsSide *s)
 	return RS_OK;
 }
 
-/* residual = X^T row_work + sqrt(lambda) noise, for this member's chunks */
+/* residual = X^T row_work + sqrt(lambda) noise */
 static void
 right_side(Gibbs *g, GibbsSide *s)
 {
 	ColumnPhase p = {g, s, s->row_work, s->residual, NULL, false};
 	float normal[GIBBS_WIDTH];
+	int c;
 
-	for (int c = g->run->team->rank; c < RANK_CHUNKS; c += g->run->team->size)
+	while ((c = (int) team_take(g->run->team, RANK_CHUNKS)) >= 0)
 	{
 		int64_t from;
 		int64_t to;
@@ -300,26 +302,6 @@ right_side(Gibbs *g, GibbsSide *s)
 				out[f] += sqrtf(s->set_lambda[set][f]) * normal[f];
 		}
 	}
-}
-
-/* image = K x */
-static RsStatus
-product(Gibbs *g, GibbsSide *s, const float *x)
-{
-	ColumnPhase p = {g, s, s->row_work, s->image, x, false};
-	Team *team = g->run->team;
-	RsStatus st;
-
-	rows_phase(g, s, x, false);
-	if ((st = team_barrier(team)) != RS_OK)
-		return st;
-	for (int c = team->rank; c < RANK_CHUNKS; c += team->size)
-	{
-		columns_chunk(&p, c);
-		if (team_stopped(team) != RS_OK)
-			break;
-	}
-	return RS_OK;
 }
 
 /* x and residual after a step of length a; returns r M^-1 r */
@@ -380,7 +362,9 @@ turn_chunk(const Gibbs *g, GibbsSide *s, int c, float b)
 static RsStatus
 start(Gibbs *g, GibbsSide *s, double *rz, double *bb)
 {
+	ColumnPhase p = {g, s, s->row_work, s->image, s->beta, false};
 	Team *team = g->run->team;
+	int c;
 	RsStatus st;
 
 	right_side(g, s);
@@ -388,15 +372,17 @@ start(Gibbs *g, GibbsSide *s, double *rz, double *bb)
 		return st;
 	if ((st = team_barrier(team)) != RS_OK)
 		return st;
-	if ((st = product(g, s, s->beta)) != RS_OK)
+	rows_phase(g, s, s->beta, false);
+	if ((st = team_barrier(team)) != RS_OK)
 		return st;
-	for (int c = team->rank; c < RANK_CHUNKS; c += team->size)
+	while ((c = (int) team_take(team, RANK_CHUNKS)) >= 0)
 	{
 		size_t from;
 		size_t n;
 		double scaled = 0;
 		double size = 0;
 
+		columns_chunk(&p, c);
 		chunk_floats(g, s, c, &from, &n);
 		for (size_t k = from; k < from + n; k++)
 		{
@@ -411,6 +397,8 @@ start(Gibbs *g, GibbsSide *s, double *rz, double *bb)
 		*chunk_sum(g, c, 0) = scaled;
 		*chunk_sum(g, c, 1) = turn_chunk(g, s, c, 0);
 		*chunk_sum(g, c, 2) = size;
+		if (team_stopped(team) != RS_OK)
+			break;
 	}
 	if ((st = team_barrier(team)) != RS_OK)
 		return st;
@@ -439,6 +427,7 @@ step(Gibbs *g, GibbsSide *s, double *rz)
 	double pq;
 	float a;
 	float b;
+	int c;
 	RsStatus st;
 
 	rows_phase(g, s, s->direction, false);
@@ -446,7 +435,7 @@ step(Gibbs *g, GibbsSide *s, double *rz)
 		return st;
 	pq = curvature(g, s);
 	a = pq > 0 ? (float) (before / pq) : 0;
-	for (int c = team->rank; c < RANK_CHUNKS; c += team->size)
+	while ((c = (int) team_take(team, RANK_CHUNKS)) >= 0)
 	{
 		size_t from;
 		size_t n;
@@ -461,7 +450,7 @@ step(Gibbs *g, GibbsSide *s, double *rz)
 		return st;
 	*rz = sum_chunks(g, 0);
 	b = before > 0 ? (float) (*rz / before) : 0;
-	for (int c = team->rank; c < RANK_CHUNKS; c += team->size)
+	while ((c = (int) team_take(team, RANK_CHUNKS)) >= 0)
 		*chunk_sum(g, c, 1) = turn_chunk(g, s, c, b);
 	return team_barrier(team);
 }

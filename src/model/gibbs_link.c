@@ -109,8 +109,9 @@ RsStatus
 gibbs_all_chunks(Gibbs *g, GibbsChunkWork work)
 {
 	Team *team = g->run->team;
+	int c;
 
-	for (int c = team->rank; c < RANK_CHUNKS; c += team->size)
+	while ((c = (int) team_take(team, RANK_CHUNKS)) >= 0)
 	{
 		work(g, c);
 		if (team_stopped(team) != RS_OK)
@@ -125,15 +126,16 @@ draw_alpha(Gibbs *g)
 	Team *team = g->run->team;
 	double ss = 0;
 	double n = 0;
+	int c;
 	Rng rng;
 	RsStatus st;
 
 	if ((st = gibbs_all_chunks(g, residual_chunk)) != RS_OK)
 		return st;
 	if (g->noise_shape[1] > 0)
-		for (int c = team->rank; c < RANK_CHUNKS; c += team->size)
+		while ((c = (int) team_take(team, RANK_CHUNKS)) >= 0)
 			item_noise_chunk(g, c);
-	for (int c = 0; c < RANK_CHUNKS; c++)
+	for (c = 0; c < RANK_CHUNKS; c++)
 	{
 		ss += g->sums[(size_t) c * (size_t) g->sums_width];
 		n += g->sums[(size_t) c * (size_t) g->sums_width + 1];

@@ -257,10 +257,10 @@ see_rows(Gibbs *g, GibbsSide *s)
 {
 	Scratch w = scratch_of(g);
 	int d = g->full;
+	int32_t k;
 	int done = 0;
 
-	for (int32_t k = g->run->team->rank; k < s->n_groups;
-		 k += g->run->team->size)
+	while ((k = (int32_t) team_take(g->run->team, s->n_groups)) >= 0)
 	{
 		Lanes *lower = s->lower + (size_t) k * lanes_triangle(d);
 
@@ -314,10 +314,10 @@ static void
 draw_rows(Gibbs *g, GibbsSide *s)
 {
 	Scratch w = scratch_of(g);
+	int32_t k;
 	int done = 0;
 
-	for (int32_t k = g->run->team->rank; k < s->n_groups;
-		 k += g->run->team->size)
+	while ((k = (int32_t) team_take(g->run->team, s->n_groups)) >= 0)
 	{
 		draw_group(g, s, k, &w);
 		if (++done % 64 == 0 && team_stopped(g->run->team) != RS_OK)
@@ -433,6 +433,7 @@ RsStatus
 gibbs_draw_side(Gibbs *g, GibbsSide *s)
 {
 	Team *team = g->run->team;
+	int c;
 	RsStatus st;
 
 	see_rows(g, s);
@@ -443,7 +444,7 @@ gibbs_draw_side(Gibbs *g, GibbsSide *s)
 	draw_rows(g, s);
 	if ((st = team_barrier(team)) != RS_OK)
 		return st;
-	for (int c = team->rank; c < RANK_CHUNKS; c += team->size)
+	while ((c = (int) team_take(team, RANK_CHUNKS)) >= 0)
 	{
 		double *sum = g->sums + (size_t) c * (size_t) g->sums_width;
 
