@@ -478,13 +478,16 @@ CREATE FUNCTION recsys_train(
 -- the values in space ('{"dim": [16, 32], "alpha0": [0.1, 0.3]}'), and what the
 -- model has now as trial 0. The best becomes the model's next version and is
 -- the first row of the answer. metric: by default ndcg@10, or rmse or log_loss
--- of a model without a retrieval stage; value NULL: the trial diverged.
+-- of a model without a retrieval stage; value NULL: the trial diverged. wait
+-- false: everything in the background, no rows; recsys_progress shows it,
+-- recsys_training_log keeps the trials.
 CREATE FUNCTION recsys_tune(
 	model pg_catalog.text DEFAULT 'default',
 	space pg_catalog.jsonb DEFAULT NULL,
 	trials pg_catalog.int4 DEFAULT 16,
 	metric pg_catalog.text DEFAULT NULL,
 	seed pg_catalog.int8 DEFAULT 42,
+	wait pg_catalog.bool DEFAULT true,
 	OUT trial pg_catalog.int4,
 	OUT params pg_catalog.jsonb,
 	OUT epochs pg_catalog.int4,

@@ -41,6 +41,11 @@ SELECT l, predict(5, 2, 'ctx_' || l, '{"place": "day", "minutes": 10, "at": "202
   FROM unnest(ARRAY['gibbs', 'ordinal', 'sgd', 'mse']) l;
 SELECT predict(5, 2, 'ctx_gibbs', '{"place": "day"}') - predict(5, 2, 'ctx_gibbs', '{"place": "evening"}') > 2 AS place_decides,
 	abs(predict(5, 2, 'ctx_gibbs', '{"place": "day", "tags": ["a"]}') - predict(5, 2, 'ctx_gibbs', '{"place": "day", "tags": "a"}')) < 1e-6 AS one_is_a_text;
+SELECT status FROM recsys_train('ctx_r', 'ctx_net', time_col => 'at', stages => '{ranking}', context_features => '{place}', epochs => 30, batch_size => 256,
+	learning_rate => 0.01, workers => 1, options => '{"ranking_loss": "mse", "optimizer": "adam", "cross_layers": 1}');
+SELECT predict(5, 2, 'ctx_net', '{"place": "day"}') - predict(5, 2, 'ctx_net', '{"place": "evening"}') > 2 AS place_decides,
+	predict(5, 3, 'ctx_net', '{"place": "evening"}') - predict(5, 3, 'ctx_net', '{"place": "day"}') > 2 AS other_way,
+	vector_dims(u.ranking) / vector_dims(i.ranking) AS room FROM ctx_net_user u, ctx_net_item i LIMIT 1;
 -- errors
 SELECT c, try(format('predict(5, 2, ''ctx_gibbs'', %L)', c)) FROM unnest(ARRAY['{"minutes": "x"}', '{"minutes": true}', '{"minutes": [1]}',
 	'{"at": "soon"}', '{"at": 5}', '{"place": {}}', '{"tags": [["a"]]}', '{"plaice": "day"}', '[]', '"day"', '{"minutes": "NaN"}', '{"minutes": 1e308}']) c

@@ -10,7 +10,8 @@
 #include "math/rng.h"
 
 bool
-rank_batches_layout(RankBatches *b, Arena *arena, int64_t n, int size)
+rank_batches_layout(RankBatches *b, Arena *arena, int64_t n, int size,
+					bool places)
 {
 	size_t rows = (size_t) n;
 	size_t batches = rows / (size_t) (size > 0 ? size : 1) + 1;
@@ -19,7 +20,10 @@ rank_batches_layout(RankBatches *b, Arena *arena, int64_t n, int size)
 	b->size = size;
 	b->target = arena_alloc(arena, rows, sizeof(float));
 	b->n_distinct = arena_alloc(arena, 2 * batches, sizeof(int32_t));
-	ok = b->target != NULL && b->n_distinct != NULL;
+	if (places)
+		b->place = arena_alloc(arena, rows, sizeof(uint32_t));
+	ok = b->target != NULL && b->n_distinct != NULL &&
+		 (b->place != NULL || !places);
 	for (int side = 0; side < 2; side++)
 	{
 		b->id[side] = arena_alloc(arena, rows, sizeof(int32_t));
@@ -40,6 +44,7 @@ rank_batch_get(const RankBatches *b, int k, RankBatch *batch)
 
 	batch->n = (int) (to - from);
 	batch->target = b->target + from;
+	batch->place = b->place != NULL ? b->place + from : NULL;
 	for (int side = 0; side < 2; side++)
 	{
 		batch->side[side].n = b->n_distinct[2 * k + side];
@@ -78,6 +83,8 @@ shuffle_rows(RankBatches *b, const RankRun *run, double shift, double scale)
 
 			b->row[0][at] = u;
 			b->row[1][at] = ds->item[r];
+			if (b->place != NULL)
+				b->place[at] = (uint32_t) r;
 			b->target[at] = (float) ((rank_target(run, r) - shift) / scale);
 		}
 	math_release(perm);

@@ -24,8 +24,9 @@ typedef struct RankGroup
 
 typedef struct RankBatch
 {
-	int n;         /* rows */
-	float *target; /* (n) */
+	int n;                 /* rows */
+	float *target;         /* (n) */
+	const uint32_t *place; /* (n) rows of the data set, or NULL */
 	RankGroup side[2];
 } RankBatch;
 
@@ -36,6 +37,7 @@ typedef struct RankBatches
 	int size;
 	int n_batches;
 	float *target;
+	uint32_t *place;     /* (n) rows of the data set; NULL unless asked for */
 	int32_t *n_distinct; /* (n_batches, 2) */
 	int32_t *id[2];
 	int32_t *ptr[2]; /* one more a batch than rows */
@@ -45,7 +47,7 @@ typedef struct RankBatches
 
 /* allocate for at most n rows; a dry arena measures */
 extern bool rank_batches_layout(RankBatches *b, Arena *arena, int64_t n,
-								int size);
+								int size, bool places);
 /* target = (rank_target - shift) / scale */
 extern RsStatus rank_batches_build(RankBatches *b, RankRun *run, double shift,
 								   double scale);

@@ -354,12 +354,14 @@ rank_add_param(RankRun *run, const char *name, int ndim, int s0, int s1)
 }
 
 RsStatus
-rank_add_means(RankRun *run, const float *users, const float *items, int dim)
+rank_add_means(RankRun *run, const float *users, const float *items,
+			   int user_dim, int item_dim)
 {
 	for (int side = 0; side < 2; side++)
 	{
 		int32_t n = side == 0 ? run->ds->n_users : run->ds->n_items;
 		const float *rows = side == 0 ? users : items;
+		int dim = side == 0 ? user_dim : item_dim;
 		float *mean = rank_add_param(run, side == 0 ? "user_mean" : "item_mean",
 									 1, dim, 0);
 

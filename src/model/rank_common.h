@@ -96,9 +96,10 @@ extern RsStatus rank_output_error(RankRun *run, RankError *error);
 /* an array in the arena that is a parameter of the output */
 extern float *rank_add_param(RankRun *run, const char *name, int ndim, int s0,
 							 int s1);
-/* "user_mean" and "item_mean" of these vectors (n, dim) */
+/* "user_mean" and "item_mean" of these vectors, (n, user_dim) and
+ * (n, item_dim) */
 extern RsStatus rank_add_means(RankRun *run, const float *users,
-							   const float *items, int dim);
+							   const float *items, int user_dim, int item_dim);
 extern void rank_add_metric(RankRun *run, const char *name, double value,
 							double baseline);
 /* what was chosen and why, one sentence behind the others */

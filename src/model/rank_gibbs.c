@@ -301,7 +301,7 @@ output(GibbsTrain *t, const RankBias *bias)
 		out->user_ranking = job_offset(t->run->job, t->out[0]);
 		out->item_ranking = job_offset(t->run->job, t->out[1]);
 	}
-	if ((st = rank_add_means(t->run, t->out[0], t->out[1], dim)) != RS_OK)
+	if ((st = rank_add_means(t->run, t->out[0], t->out[1], dim, dim)) != RS_OK)
 		return st;
 	if (t->g.ordinal)
 	{

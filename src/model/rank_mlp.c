@@ -48,7 +48,8 @@ plan_make(MlpPlan *plan, const JobConfig *config, const JobInput *input)
 
 	memset(plan, 0, sizeof(*plan));
 	plan->dim = config->dim > 0 ? config->dim : 32;
-	mlp_init(&plan->mlp, 2 * plan->dim, n_hidden < 0 ? hidden : config->hidden,
+	mlp_init(&plan->mlp, (input->context.n_cols > 0 ? 3 : 2) * plan->dim,
+			 n_hidden < 0 ? hidden : config->hidden,
 			 n_hidden < 0 ? 2 : n_hidden, config->cross_layers,
 			 is_binary(config));
 	plan->batch = config->batch_size > 0 ? config->batch_size
@@ -74,7 +75,9 @@ plan_make(MlpPlan *plan, const JobConfig *config, const JobInput *input)
 static size_t
 side_rows(const MlpPlan *p, const JobInput *input, int side)
 {
-	int32_t n = side == 0 ? input->n_users : input->n_items;
+	int32_t n = side == 0   ? input->n_users
+				: side == 1 ? input->n_items
+							: p->batch;
 
 	return (size_t) (n < p->batch ? n : p->batch);
 }
@@ -86,7 +89,9 @@ side_layout(MlpTrain *t, Arena *arena, const JobInput *input, int side)
 	size_t h1 = (size_t) t->plan.mlp.width[1];
 
 	t->part[side] = arena_alloc(arena, n * h1, sizeof(float));
-	t->sum[side] = arena_alloc(arena, n * h1, sizeof(float));
+	/* every row is an occasion of its own: there is nothing to sum */
+	t->sum[side] =
+		side == 2 ? t->z0 : arena_alloc(arena, n * h1, sizeof(float));
 	t->grad_row[side] =
 		arena_alloc(arena, n * (size_t) t->plan.dim, sizeof(float));
 	return t->part[side] != NULL && t->sum[side] != NULL &&
@@ -98,7 +103,7 @@ static bool
 train_layout(MlpTrain *t, Arena *arena, const JobInput *input)
 {
 	const MlpPlan *p = &t->plan;
-	size_t rows = (size_t) input->n_users + (size_t) input->n_items;
+	size_t rows = t->rows;
 	size_t h1 = (size_t) p->mlp.width[1];
 	size_t batch = (size_t) p->batch;
 	size_t dim = (size_t) p->dim;
@@ -112,8 +117,9 @@ train_layout(MlpTrain *t, Arena *arena, const JobInput *input)
 	t->vectors_best = arena_alloc(arena, rows * dim, sizeof(float));
 	t->params_best = arena_alloc(arena, np, sizeof(float));
 	t->z0 = arena_alloc(arena, batch * h1, sizeof(float));
-	t->x0 = arena_alloc(arena, p->mlp.n_cross > 0 ? batch * 2 * dim : 0,
-						sizeof(float));
+	t->x0 = arena_alloc(
+		arena, p->mlp.n_cross > 0 ? batch * (size_t) t->sides * dim : 0,
+		sizeof(float));
 	t->grad = arena_alloc(arena, np, sizeof(float));
 	t->grad_tile = arena_alloc(arena, (size_t) p->n_tiles * (np - p->mlp.tail),
 							   sizeof(float));
@@ -123,7 +129,10 @@ train_layout(MlpTrain *t, Arena *arena, const JobInput *input)
 		   t->vectors_best != NULL && t->params_best != NULL && t->z0 != NULL &&
 		   t->grad != NULL && t->grad_tile != NULL && t->loss != NULL &&
 		   side_layout(t, arena, input, 0) && side_layout(t, arena, input, 1) &&
-		   rank_batches_layout(&t->batches, arena, input->n, p->batch);
+		   (t->sides < 3 || side_layout(t, arena, input, 2)) &&
+		   rank_mlp_input_layout(t, arena, input) &&
+		   rank_batches_layout(&t->batches, arena, input->n, p->batch,
+							   t->sides > 2);
 }
 
 size_t
@@ -135,6 +144,7 @@ rank_mlp_size(const JobConfig *config, const JobInput *input, int workers)
 
 	(void) workers;
 	plan_make(&t.plan, config, input);
+	rank_mlp_input_plan(&t, input);
 	if (!train_layout(&t, &dry, input))
 		return SIZE_MAX;
 	/* the output: a copy of the vectors and the parameters */
@@ -151,8 +161,7 @@ static void
 init_vectors(MlpTrain *t)
 {
 	const MlpPlan *p = &t->plan;
-	size_t rows = (size_t) t->run->ds->n_users + (size_t) t->run->ds->n_items;
-	size_t n = rows * (size_t) p->dim;
+	size_t n = t->rows * (size_t) p->dim;
 	Rng rng;
 
 	rng_init(&rng, t->run->job->config.seed, 15);
@@ -204,7 +213,6 @@ held_chunk(MlpTrain *t, const RankBias *bias, int chunk)
 	int32_t from = (int32_t) ((int64_t) ds->n_users * chunk / RANK_CHUNKS);
 	int32_t to = (int32_t) ((int64_t) ds->n_users * (chunk + 1) / RANK_CHUNKS);
 	size_t dim = (size_t) t->plan.dim;
-	const float *items = t->vectors + (size_t) ds->n_users * dim;
 	float y[RANK_MLP_TILE];
 	double loss = 0;
 	int n = 0;
@@ -212,11 +220,12 @@ held_chunk(MlpTrain *t, const RankBias *bias, int chunk)
 	for (int32_t u = from; u < to; u++)
 		for (int64_t r = ds->user_end[u]; r < ds->user_ptr[u + 1]; r++)
 		{
-			float *x = t->gather + 2 * dim * (size_t) n;
+			float *x = t->gather + (size_t) t->sides * dim * (size_t) n;
 
-			memcpy(x, t->vectors + (size_t) u * dim, sizeof(float) * dim);
-			memcpy(x + dim, items + (size_t) ds->item[r] * dim,
-				   sizeof(float) * dim);
+			rank_mlp_input(t, 0, u, x);
+			rank_mlp_input(t, 1, ds->item[r], x + rank_mlp_block(t, 1));
+			if (t->sides > 2)
+				rank_mlp_input(t, 2, r, x + rank_mlp_block(t, 2));
 			y[n++] = rank_target(t->run, r);
 			if (n == t->plan.tile)
 			{
@@ -253,8 +262,7 @@ validate(MlpTrain *t, const RankBias *bias, double *value)
 static void
 copy_weights(MlpTrain *t, bool to_best)
 {
-	size_t rows = (size_t) t->run->ds->n_users + (size_t) t->run->ds->n_items;
-	size_t n = rows * (size_t) t->plan.dim * sizeof(float);
+	size_t n = t->rows * (size_t) t->plan.dim * sizeof(float);
 
 	if (t->run->team->rank != 0)
 		return;
@@ -385,23 +393,19 @@ static RsStatus
 output(MlpTrain *t, const RankBias *bias)
 {
 	JobOutput *out = &t->run->job->output;
-	const Dataset *ds = t->run->ds;
-	int dim = t->plan.dim;
 	RsStatus st;
 
 	if (t->run->team->rank == 0)
 	{
 		out->ranking = RANKING_MLP;
-		out->user_ranking_dim = dim;
-		out->item_ranking_dim = dim;
-		out->user_ranking = job_offset(t->run->job, t->vectors);
-		out->item_ranking = job_offset(
-			t->run->job, t->vectors + (size_t) ds->n_users * (size_t) dim);
+		rank_mlp_input_output(t);
 	}
-	if ((st = output_layers(t)) != RS_OK ||
-		(st = rank_add_means(t->run, t->vectors,
-							 t->vectors + (size_t) ds->n_users * (size_t) dim,
-							 dim)) != RS_OK)
+	if ((st = team_barrier(t->run->team)) != RS_OK ||
+		(st = output_layers(t)) != RS_OK ||
+		(st = rank_add_means(t->run, job_at(t->run->job, out->user_ranking),
+							 job_at(t->run->job, out->item_ranking),
+							 out->user_ranking_dim, out->item_ranking_dim)) !=
+			RS_OK)
 		return st;
 	if (t->plan.mlp.binary)
 	{
@@ -420,9 +424,9 @@ static bool
 alloc_private(MlpTrain *t)
 {
 	const JobInput *input = &t->run->job->input;
-	size_t rows = 2 * RANK_MLP_TILE;
+	size_t rows = (size_t) t->sides * RANK_MLP_TILE;
 
-	for (int side = 0; side < 2; side++)
+	for (int side = 0; side < t->sides; side++)
 		if (rows < side_rows(&t->plan, input, side))
 			rows = side_rows(&t->plan, input, side);
 	t->gather = math_alloc_array(rows * (size_t) t->plan.dim, sizeof(float));
@@ -438,6 +442,7 @@ rank_mlp_run(RankRun *run, RankBias *bias)
 	RsStatus st;
 
 	plan_make(&t.plan, &run->job->config, &run->job->input);
+	rank_mlp_input_plan(&t, &run->job->input);
 	if (run->all && run->best_epoch > 0)
 		t.plan.epochs = run->best_epoch;
 	if (!train_layout(&t, run->arena, &run->job->input) || !alloc_private(&t))
@@ -450,6 +455,7 @@ rank_mlp_run(RankRun *run, RankBias *bias)
 			t.shift = bias->mean;
 			t.scale = rank_deviation(run, bias->mean);
 		}
+		rank_mlp_input_start(&t);
 		if (run->team->rank == 0)
 			init_vectors(&t);
 		st = rank_batches_build(&t.batches, run, t.shift, t.scale);
@@ -459,10 +465,14 @@ rank_mlp_run(RankRun *run, RankBias *bias)
 	if (st == RS_OK)
 		st = output(&t, bias);
 	if (st == RS_OK)
-		rank_add_choice(run, t.plan.mlp.n_cross > 0
-								 ? "Ranking: a network with cross layers over "
-								   "both vectors."
-								 : "Ranking: a network over both vectors.");
+		rank_add_choice(
+			run, t.plan.mlp.n_cross > 0 && !t.plain
+					 ? "Ranking: a network with cross layers over ids and "
+					   "features."
+				 : t.plan.mlp.n_cross > 0
+					 ? "Ranking: a network with cross layers over both vectors."
+				 : !t.plain ? "Ranking: a network over ids and features."
+							: "Ranking: a network over both vectors.");
 	math_release(t.gather);
 	math_release(t.scratch);
 	return st;

@@ -13,29 +13,39 @@
 
 #define ADAGRAD_EPSILON 1e-7f
 
-/* part (n, h1) = rows of the vectors listed in ids, times half of kernel 0 */
+/* inputs of a batch: distinct users, distinct items, all rows' contexts */
+static int
+inputs_of(const RankBatch *b, int side)
+{
+	return side == 2 ? b->n : b->side[side].n;
+}
+
+static int64_t
+input_id(const RankBatch *b, int side, int64_t k)
+{
+	return side == 2 ? (int64_t) b->place[k] : b->side[side].id[k];
+}
+
+/* part (n, h1) = inputs of the batch, times their rows of kernel 0 */
 static void
 multiply_parts(MlpTrain *t, const RankBatch *b)
 {
 	int dim = t->plan.dim;
 	int h1 = t->plan.mlp.width[1];
 
-	for (int side = 0; side < 2; side++)
+	for (int side = 0; side < t->sides; side++)
 	{
-		const RankGroup *g = &b->side[side];
-		const float *base =
-			t->vectors + (size_t) side * (size_t) t->run->ds->n_users * dim;
 		float *part = t->part[side];
-		const float *kernel = t->params + (size_t) side * dim * h1;
+		const float *kernel = t->params + (size_t) rank_mlp_block(t, side) * h1;
 		int64_t from;
 		int64_t to;
 
-		team_range(t->run->team, g->n, &from, &to);
+		team_range(t->run->team, inputs_of(b, side), &from, &to);
 		if (from == to)
 			continue;
 		for (int64_t k = from; k < to; k++)
-			memcpy(t->gather + (k - from) * dim, base + (size_t) g->id[k] * dim,
-				   sizeof(float) * (size_t) dim);
+			rank_mlp_input(t, side, input_id(b, side, k),
+						   t->gather + (k - from) * dim);
 		blas.sgemm(false, false, (int) (to - from), h1, dim, 1, t->gather, dim,
 				   kernel, h1, 0, part + from * h1, h1);
 	}
@@ -58,6 +68,8 @@ run_tile(MlpTrain *t, const RankBatch *b, int tile)
 
 		for (int j = 0; j < h1; j++)
 			z[j] = x[j] + y[j];
+		if (t->sides > 2)
+			vec_axpy(1, t->part[2] + (size_t) r * (size_t) h1, z, h1);
 	}
 	t->loss[tile] = mlp_tile(
 		mlp, t->params, to - from, z0, b->target + from, 1 / (float) b->n,
@@ -69,21 +81,18 @@ static void
 run_cross_tile(MlpTrain *t, const RankBatch *b, int tile)
 {
 	const Mlp *mlp = &t->plan.mlp;
-	size_t dim = (size_t) t->plan.dim;
+	size_t width = (size_t) t->sides * (size_t) t->plan.dim;
 	int from = tile * t->plan.tile;
 	int to = from + t->plan.tile < b->n ? from + t->plan.tile : b->n;
-	float *x0 = t->x0 + (size_t) from * 2 * dim;
+	float *x0 = t->x0 + (size_t) from * width;
 
 	for (int r = from; r < to; r++)
-		for (int side = 0; side < 2; side++)
-		{
-			const RankGroup *g = &b->side[side];
-			size_t row = (size_t) g->id[g->local[r]] +
-						 (side == 0 ? 0 : (size_t) t->run->ds->n_users);
-
-			memcpy(t->x0 + ((size_t) r * 2 + (size_t) side) * dim,
-				   t->vectors + row * dim, sizeof(float) * dim);
-		}
+		for (int side = 0; side < t->sides; side++)
+			rank_mlp_input(t, side,
+						   side == 2 ? (int64_t) b->place[r]
+									 : b->side[side].id[b->side[side].local[r]],
+						   t->x0 + (size_t) r * width +
+							   rank_mlp_block(t, side));
 	t->loss[tile] = mlp_cross_tile(
 		mlp, t->params, to - from, x0, b->target + from, 1 / (float) b->n,
 		t->grad_tile + (size_t) tile * mlp->n_params, t->scratch);
@@ -112,15 +121,15 @@ sum_by_group(MlpTrain *t, const RankBatch *b, int side, const float *x,
 	}
 }
 
-/* gradients of the vectors: x0 has a user's and an item's in each row */
+/* gradients by users and items: x0 has those of all inputs in each row */
 static void
 sum_rows(MlpTrain *t, const RankBatch *b)
 {
 	int dim = t->plan.dim;
 
 	for (int side = 0; side < 2; side++)
-		sum_by_group(t, b, side, t->x0 + (size_t) side * (size_t) dim,
-					 2 * (size_t) dim, dim, t->grad_row[side]);
+		sum_by_group(t, b, side, t->x0 + rank_mlp_block(t, side),
+					 (size_t) t->sides * (size_t) dim, dim, t->grad_row[side]);
 }
 
 /* gradients by z0 */
@@ -142,25 +151,23 @@ backward_parts(MlpTrain *t, const RankBatch *b)
 	int64_t from;
 	int64_t to;
 
-	for (int side = 0; side < 2; side++)
+	for (int side = 0; side < t->sides; side++)
 	{
-		const RankGroup *g = &b->side[side];
-		const float *base =
-			t->vectors + (size_t) side * (size_t) t->run->ds->n_users * dim;
 		const float *sum = t->sum[side];
 		float *rows = t->grad_row[side];
-		size_t kernel = (size_t) side * dim * h1;
+		size_t kernel = (size_t) rank_mlp_block(t, side) * (size_t) h1;
+		int n = inputs_of(b, side);
 
 		/* 32 columns at a time, whatever the team: the same products */
-		for (int k = 0; k < g->n; k++)
-			memcpy(t->gather + (size_t) k * dim, base + (size_t) g->id[k] * dim,
-				   sizeof(float) * dim);
+		for (int k = 0; k < n; k++)
+			rank_mlp_input(t, side, input_id(b, side, k),
+						   t->gather + (size_t) k * (size_t) dim);
 		for (int c = 32 * t->run->team->rank; c < h1;
 			 c += 32 * t->run->team->size)
-			blas.sgemm(true, false, dim, h1 - c < 32 ? h1 - c : 32, g->n, 1,
+			blas.sgemm(true, false, dim, h1 - c < 32 ? h1 - c : 32, n, 1,
 					   t->gather, dim, sum + c, h1, 0, t->grad + kernel + c,
 					   h1);
-		team_range(t->run->team, g->n, &from, &to);
+		team_range(t->run->team, n, &from, &to);
 		if (from < to)
 			blas.sgemm(false, true, (int) (to - from), dim, h1, 1,
 					   sum + from * h1, h1, t->params + kernel, h1, 0,
@@ -198,6 +205,35 @@ optimizer_step(const MlpTrain *t, float *w, const float *g, float *state,
 	}
 }
 
+void
+rank_mlp_optimize(MlpTrain *t, size_t row, const float *g)
+{
+	size_t dim = (size_t) t->plan.dim;
+	size_t width = t->plan.optimizer == OPTIMIZER_ADAM ? 2 : 1;
+
+	optimizer_step(t, t->vectors + row * dim, g,
+				   t->vectors_state + width * row * dim, dim);
+}
+
+/* columns of features and of the context, this member's part */
+static void
+update_columns(MlpTrain *t, const RankBatch *b)
+{
+	size_t dim = (size_t) t->plan.dim;
+
+	for (int side = 0; side < 2; side++)
+		rank_mlp_columns_step(t, side, b->side[side].id, NULL, b->side[side].n,
+							  t->grad_row[side], dim);
+	if (t->sides < 3)
+		return;
+	if (t->plan.mlp.n_cross > 0)
+		rank_mlp_columns_step(t, 2, NULL, b->place, b->n,
+							  t->x0 + rank_mlp_block(t, 2),
+							  (size_t) t->sides * dim);
+	else
+		rank_mlp_columns_step(t, 2, NULL, b->place, b->n, t->grad_row[2], dim);
+}
+
 static void
 update(MlpTrain *t, const RankBatch *b)
 {
@@ -225,19 +261,15 @@ update(MlpTrain *t, const RankBatch *b)
 	for (int side = 0; side < 2; side++)
 	{
 		const RankGroup *g = &b->side[side];
-		size_t base =
-			side == 0 ? 0 : (size_t) t->run->ds->n_users * (size_t) dim;
 		const float *rows = t->grad_row[side];
 
 		team_range(t->run->team, g->n, &from, &to);
 		for (int64_t k = from; k < to; k++)
-		{
-			size_t at = base + (size_t) g->id[k] * dim;
-
-			optimizer_step(t, t->vectors + at, rows + (size_t) k * dim,
-						   t->vectors_state + width * at, dim);
-		}
+			if (rank_mlp_has_id(t, side, g->id[k]))
+				rank_mlp_optimize(t, t->inputs[side].first + (size_t) g->id[k],
+								  rows + (size_t) k * dim);
 	}
+	update_columns(t, b);
 }
 
 /* all tiles, and the sum of their losses */
@@ -279,6 +311,7 @@ rank_mlp_step(MlpTrain *t, const RankBatch *b, double *loss)
 	RsStatus st;
 
 	t->step++;
+	t->dropping = !t->plain;
 	if (!cross)
 	{
 		multiply_parts(t, b);
@@ -299,5 +332,6 @@ rank_mlp_step(MlpTrain *t, const RankBatch *b, double *loss)
 	if ((st = team_barrier(team)) != RS_OK)
 		return st;
 	update(t, b);
+	t->dropping = false;
 	return team_barrier(team);
 }

@@ -346,6 +346,23 @@ extern void train_labels_split(TrainFeature *f);
 /* codes become columns, the frequent categories get labels */
 extern void train_labels_choose(TrainFeature *f);
 
+/* recsys_tune with wait => false: what it needs beside TrainArgs and the space */
+typedef struct TrainTune
+{
+	char metric[64];
+	int trials;
+	uint64 seed;
+} TrainTune;
+
+/* how a leader reads, and whose its trainings are: another one sets it */
+typedef struct TrainLeader
+{
+	void (*read)(const TrainArgs *args, TrainInput *input);
+	Oid role; /* InvalidOid: the current user */
+} TrainLeader;
+
+extern TrainLeader train_leader;
+
 /* functions in train_call.c */
 extern int train_workers_wanted(const TrainArgs *args);
 extern int train_workers_useful(const TrainArgs *args, const TrainInput *input);
@@ -366,7 +383,18 @@ extern void train_here(const TrainArgs *args, const JobLog *more, int n_more,
 					   TrainResult *result);
 
 /* functions in train_async.c */
-extern void train_async_start(const TrainArgs *args);
+/* tune NULL: a training; space: jsonb as text */
+extern void train_async_start(const TrainArgs *args, const TrainTune *tune,
+							  const char *space);
+
+/* functions in train_tune.c */
+
+/*
+ * All trials; args get the best one's options, *log (palloc'd) a line for each
+ * training. Returns the number of lines.
+ */
+extern int train_tune_choose(TrainArgs *args, const TrainTune *tune,
+							 const char *space, JobLog **log);
 
 /* functions in train_segment.c */
 extern void train_segment_make(TrainTeam *team, const TrainArgs *args,

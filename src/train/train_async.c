@@ -11,6 +11,9 @@
  *	sent --connected, locked--> begun --read, compute, publish--> exit
  *	   \------- error -------> refused          \---- error ----> failed
  *
+ * recsys_tune goes the same way: its trials come before the training that is
+ * published, and each reads in a transaction of its own.
+ *
  * The leader connects as the caller's session user and acts as its current
  * user, so that roles without LOGIN work; as long as the two differ, nothing
  * that it runs can get back to the session user.
@@ -68,6 +71,9 @@ typedef struct TrainRequest
 	int sqlerrcode;
 	char message[256];
 	TrainArgs args;
+	bool tunes;
+	TrainTune tune;
+	char space[FLEXIBLE_ARRAY_MEMBER]; /* of recsys_tune, jsonb as text */
 } TrainRequest;
 
 PGDLLEXPORT void recsys_train_leader(Datum main_arg);
@@ -87,9 +93,14 @@ refuse_temporary(Oid relation, const char *what)
 }
 
 static void
-fill_request(TrainRequest *request, const TrainArgs *args)
+fill_request(TrainRequest *request, const TrainArgs *args,
+			 const TrainTune *tune, const char *space)
 {
 	memset(request, 0, sizeof(*request));
+	strcpy(request->space, space);
+	request->tunes = tune != NULL;
+	if (tune != NULL)
+		request->tune = *tune;
 	request->magic = REQUEST_MAGIC;
 	request->caller_proc = (int32) (MyProc - ProcGlobal->allProcs);
 	request->database = MyDatabaseId;
@@ -159,7 +170,8 @@ wait_until_begun(TrainRequest *request, BackgroundWorkerHandle *handle)
 }
 
 void
-train_async_start(const TrainArgs *args)
+train_async_start(const TrainArgs *args, const TrainTune *tune,
+				  const char *space)
 {
 	dsm_segment *segment;
 	TrainRequest *request;
@@ -168,9 +180,9 @@ train_async_start(const TrainArgs *args)
 	refuse_temporary(args->ratings, "ratings");
 	refuse_temporary(args->users, "users");
 	refuse_temporary(args->items, "items");
-	segment = dsm_create(sizeof(TrainRequest), 0);
+	segment = dsm_create(sizeof(TrainRequest) + strlen(space) + 1, 0);
 	request = dsm_segment_address(segment);
-	fill_request(request, args);
+	fill_request(request, args, tune, space);
 	handle = start_leader(segment, NameStr(args->name));
 	wait_until_begun(request, handle);
 	dsm_detach(segment);
@@ -178,12 +190,16 @@ train_async_start(const TrainArgs *args)
 
 /* ---- the leader ---- */
 
-static TrainRequest request; /* our copy */
+static TrainRequest request; /* our copy, without the space */
+static char *request_space;
+static bool begun; /* the caller has gone, and so may the block have */
 
 static void
 answer(dsm_segment *segment, RequestState state)
 {
 	TrainRequest *shared = dsm_segment_address(segment);
+
+	begun = state == REQUEST_BEGUN;
 
 	__atomic_store_n(&shared->state, (int32) state, __ATOMIC_RELEASE);
 	SetLatch(&ProcGlobal->allProcs[shared->caller_proc].procLatch);
@@ -242,15 +258,15 @@ check_again(void)
 
 /* rows and features, in one transaction */
 static void
-read_input(TrainInput *input)
+read_input(const TrainArgs *args, TrainInput *input)
 {
 	MemoryContext context = CurrentMemoryContext;
 
 	begin_transaction();
 	MemoryContextSwitchTo(context);
 	check_again();
-	train_columns_check(&request.args);
-	train_read(&request.args, input);
+	train_columns_check(args);
+	train_read(args, input);
 	end_transaction();
 	MemoryContextSwitchTo(context);
 }
@@ -271,11 +287,20 @@ publish(const TrainInput *input, const JobShared *job, TimestampTz started)
 }
 
 static void
+begin(dsm_segment *segment)
+{
+	answer(segment, REQUEST_BEGUN);
+	dsm_detach(segment);
+}
+
+static void
 lead(dsm_segment *segment)
 {
 	const TrainArgs *args = &request.args;
 	MemoryContext context = CurrentMemoryContext;
 	TimestampTz started = GetCurrentTimestamp();
+	JobLog *log = NULL;
+	int n_log = 0;
 	TrainTeam team;
 	TrainInput input;
 
@@ -283,16 +308,24 @@ lead(dsm_segment *segment)
 	store_lock(args->schema, NameStr(args->name), true, false);
 	end_transaction();
 	MemoryContextSwitchTo(context);
+	if (request.tunes)
+	{
+		begin(segment);
+		n_log = train_tune_choose(&request.args, &request.tune, request_space,
+								  &log);
+	}
 	train_team_start(&team, train_workers_wanted(args), args->workers > 0);
 	train_progress_begin(args, request.current_user, team.control_segment);
-	answer(segment, REQUEST_BEGUN);
-	dsm_detach(segment);
+	if (!begun)
+		begin(segment);
 	train_progress_phase("reading");
-	read_input(&input);
+	read_input(args, &input);
 	train_team_shrink(&team, train_workers_useful(args, &input));
 	train_segment_make(&team, args, &input);
 	train_team_run(&team, train_deadline(args, started));
 	train_team_check(&team);
+	for (int i = 0; i < n_log && team.job->n_log < JOB_MAX_LOG; i++)
+		team.job->log[team.job->n_log++] = log[i];
 	publish(&input, team.job, started);
 	train_team_stop(&team);
 }
@@ -305,8 +338,7 @@ tell_failure(dsm_segment *segment, MemoryContext context)
 
 	MemoryContextSwitchTo(context);
 	error = CopyErrorData();
-	/* begun: the caller has gone, and so may the block have */
-	if (train_progress_failed(error->message))
+	if (train_progress_failed(error->message) || begun)
 		return;
 	shared = dsm_segment_address(segment);
 	shared->sqlerrcode = error->sqlerrcode;
@@ -330,6 +362,10 @@ recsys_train_leader(Datum main_arg)
 	if (segment == NULL)
 		return;
 	memcpy(&request, dsm_segment_address(segment), sizeof(request));
+	request_space = MemoryContextStrdup(
+		context, ((TrainRequest *) dsm_segment_address(segment))->space);
+	train_leader.read = read_input;
+	train_leader.role = request.current_user;
 	if (request.magic != REQUEST_MAGIC)
 		elog(ERROR, "request has a wrong magic number");
 	BackgroundWorkerInitializeConnectionByOid(request.database,

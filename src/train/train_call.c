@@ -28,6 +28,8 @@
 /* rows from which on one more worker pays */
 #define ROWS_PER_WORKER 20000
 
+TrainLeader train_leader = {train_read, InvalidOid};
+
 static Datum
 user_key(const void *arg, int32 i)
 {
@@ -264,9 +266,11 @@ train_compute(const TrainArgs *args, TimestampTz deadline, TrainTeam *team,
 
 	INSTR_TIME_SET_CURRENT(clock);
 	train_team_start(team, train_workers_wanted(args), args->workers > 0);
-	train_progress_begin(args, GetUserId(), team->control_segment);
+	train_progress_begin(
+		args, OidIsValid(train_leader.role) ? train_leader.role : GetUserId(),
+		team->control_segment);
 	times->launch = lap(&clock);
-	train_read(args, input);
+	train_leader.read(args, input);
 	times->read = lap(&clock);
 	train_team_shrink(team, train_workers_useful(args, input));
 	train_segment_make(team, args, input);
@@ -351,7 +355,7 @@ recsys_train(PG_FUNCTION_ARGS)
 	if (wait)
 		train_here(&args, NULL, 0, &result);
 	else
-		train_async_start(&args);
+		train_async_start(&args, NULL, "");
 	PG_RETURN_DATUM(
 		result_row(fcinfo, &args, &result, wait ? "ready" : "training"));
 }

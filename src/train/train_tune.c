@@ -10,7 +10,7 @@
  * depends on the number of epochs is judged rightly. Whatever comes to the
  * last rung has had all its epochs and is compared with trial 0. All see
  * the same validation rows, held out of the model's ratings, and all read
- * under the caller's snapshot. The best is trained on all rows and becomes
+ * under the caller's snapshot, or with wait => false each under its own. The best is trained on all rows and becomes
  * the model's next version.
  */
 #include "postgres.h"
@@ -22,6 +22,7 @@
 #include "miscadmin.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -312,11 +313,13 @@ read_arguments(FunctionCallInfo fcinfo, Tune *t)
 {
 	int most;
 
-	for (int i = 0; i < 5; i++)
-		if (PG_ARGISNULL(i) && (i == 2 || i == 4))
+	static const char *const names[] = {NULL, NULL,   "trials",
+										NULL, "seed", "wait"};
+
+	for (int i = 0; i < (int) lengthof(names); i++)
+		if (PG_ARGISNULL(i) && names[i] != NULL)
 			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-							errmsg("%s must not be NULL",
-								   i == 2 ? "trials" : "seed")));
+							errmsg("%s must not be NULL", names[i])));
 	args_of_model(PG_ARGISNULL(0) ? NULL
 								  : text_to_cstring(PG_GETARG_TEXT_PP(0)),
 				  &t->args);
@@ -333,8 +336,56 @@ read_arguments(FunctionCallInfo fcinfo, Tune *t)
 					&t->args.config, &t->space);
 	t->n = tune_space_trials(&t->space, most, (uint64) PG_GETARG_INT64(4),
 							 &t->trial);
+}
+
+/* all trials; the best one's options are what the model will be trained by */
+static void
+choose(Tune *t)
+{
 	t->max_log = Min(JOB_MAX_LOG, 2 * t->n + MAX_RUNGS);
 	t->log = palloc(sizeof(JobLog) * t->max_log);
+	t->smaller = is_error(t->metric);
+	t->started = GetCurrentTimestamp();
+	t->deadline = train_deadline(&t->args, t->started);
+	run_rungs(t);
+	if (isnan(t->trial[0].value))
+		ereport(ERROR, (errcode(ERRCODE_FLOATING_POINT_EXCEPTION),
+						errmsg("every trial diverged")));
+	ereport(NOTICE, (errmsg("tuning: trial %d is the best, %s %.5g",
+							t->trial[0].number, t->metric, t->trial[0].value)));
+	tune_space_apply(&t->space, &t->trial[0], &t->args.config);
+}
+
+/* in a leader in the background, outside of transactions */
+int
+train_tune_choose(TrainArgs *args, const TrainTune *tune, const char *space,
+				  JobLog **log)
+{
+	Tune *t = palloc0(sizeof(Tune));
+
+	t->args = *args;
+	t->metric = tune->metric;
+	tune_space_read(
+		DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(space))),
+		&t->args.config, &t->space);
+	t->n = tune_space_trials(&t->space, tune->trials, tune->seed, &t->trial);
+	choose(t);
+	*args = t->args;
+	*log = t->log;
+	return t->n_log;
+}
+
+static void
+tune_in_background(FunctionCallInfo fcinfo, const Tune *t)
+{
+	TrainTune tune = {.trials = PG_GETARG_INT32(2),
+					  .seed = (uint64) PG_GETARG_INT64(4)};
+	Jsonb *space = PG_ARGISNULL(1) ? tune_space_default(&t->args.config)
+								   : PG_GETARG_JSONB_P(1);
+
+	strlcpy(tune.metric, t->metric, sizeof(tune.metric));
+	train_async_start(&t->args, &tune,
+					  JsonbToCString(NULL, &space->root, VARSIZE(space)));
 }
 
 PG_FUNCTION_INFO_V1(recsys_tune);
@@ -348,16 +399,13 @@ recsys_tune(PG_FUNCTION_ARGS)
 	PreventCommandDuringRecovery("recsys_tune()");
 	read_arguments(fcinfo, t);
 	InitMaterializedSRF(fcinfo, 0);
+	if (!PG_GETARG_BOOL(5))
+	{
+		tune_in_background(fcinfo, t);
+		return (Datum) 0;
+	}
 	store_lock(t->args.schema, NameStr(t->args.name), false, true);
-	t->started = GetCurrentTimestamp();
-	t->deadline = train_deadline(&t->args, t->started);
-	run_rungs(t);
-	if (isnan(t->trial[0].value))
-		ereport(ERROR, (errcode(ERRCODE_FLOATING_POINT_EXCEPTION),
-						errmsg("every trial diverged")));
-	ereport(NOTICE, (errmsg("tuning: trial %d is the best, %s %.5g",
-							t->trial[0].number, t->metric, t->trial[0].value)));
-	tune_space_apply(&t->space, &t->trial[0], &t->args.config);
+	choose(t);
 	train_here(&t->args, t->log, t->n_log, &result);
 	answer_trials(fcinfo, t);
 	return (Datum) 0;

@@ -32,6 +32,8 @@ typedef struct TestRatings
 	float *rating;
 	int32_t n_places; /* categories of the context, 0: none */
 	int32_t *place;   /* (n) -1: not known */
+	int32_t n_kinds;  /* categories of items, 0: none */
+	int32_t *kind;    /* (n_items) */
 } TestRatings;
 
 static inline void *
@@ -57,21 +59,22 @@ test_config(void)
 	return c;
 }
 
-/* the context as encoded columns, behind the ratings */
+/* a category for each of n rows as encoded columns, from `at` in the block */
 static inline size_t
-test_context(const TestRatings *x, size_t at, JobFeatures *f)
+test_features(int64_t n_rows, int32_t n_cols, const int32_t *category,
+			  size_t at, JobFeatures *f)
 {
-	size_t n = (size_t) x->n;
+	size_t n = (size_t) n_rows;
 
 	memset(f, 0, sizeof(*f));
-	if (x->n_places == 0)
+	if (n_cols == 0)
 		return at;
-	f->n_rows = (int32_t) x->n;
-	f->n_cols = x->n_places;
+	f->n_rows = (int32_t) n_rows;
+	f->n_cols = n_cols;
 	f->n_groups = 1;
-	f->group_start[1] = x->n_places;
+	f->group_start[1] = n_cols;
 	for (size_t r = 0; r < n; r++)
-		f->nnz += x->place[r] >= 0;
+		f->nnz += category[r] >= 0;
 	f->ptr = at;
 	f->col = f->ptr + ((8 * (n + 1) + 63) & ~(size_t) 63);
 	f->val = f->col + ((4 * n + 63) & ~(size_t) 63);
@@ -79,20 +82,20 @@ test_context(const TestRatings *x, size_t at, JobFeatures *f)
 }
 
 static inline void
-test_fill_context(const TestRatings *x, JobShared *job)
+test_fill_features(JobShared *job, const JobFeatures *f,
+				   const int32_t *category)
 {
-	const JobFeatures *f = &job->input.context;
 	int64_t *ptr = job_at(job, f->ptr);
 	int32_t *col = job_at(job, f->col);
 	float *val = job_at(job, f->val);
 	int64_t at = 0;
 
-	for (int64_t r = 0; r < x->n && x->n_places > 0; r++)
+	for (int32_t r = 0; r < f->n_rows; r++)
 	{
 		ptr[r] = at;
-		if (x->place[r] >= 0)
+		if (category[r] >= 0)
 		{
-			col[at] = x->place[r];
+			col[at] = category[r];
 			val[at++] = 1;
 		}
 		ptr[r + 1] = at;
@@ -114,7 +117,9 @@ test_job(const TestRatings *x, const JobConfig *config, int workers)
 	in.user = head;
 	in.item = head + column;
 	in.rating = head + 2 * column;
-	start = test_context(x, head + 3 * column, &in.context);
+	start = test_features(x->n, x->n_places, x->place, head + 3 * column,
+						  &in.context);
+	start = test_features(x->n_items, x->n_kinds, x->kind, start, &in.items);
 	arena = job_arena_size(config, &in, workers);
 	job = aligned_alloc(64, (start + arena + 63) & ~(size_t) 63);
 	/* not zero: learners must not rely on it */
@@ -129,7 +134,8 @@ test_job(const TestRatings *x, const JobConfig *config, int workers)
 	memcpy(job_at(job, in.user), x->user, 4 * n);
 	memcpy(job_at(job, in.item), x->item, 4 * n);
 	memcpy(job_at(job, in.rating), x->rating, 4 * n);
-	test_fill_context(x, job);
+	test_fill_features(job, &job->input.context, x->place);
+	test_fill_features(job, &job->input.items, x->kind);
 	return job;
 }
 
@@ -215,6 +221,7 @@ test_free(TestRatings *x)
 	free(x->item);
 	free(x->rating);
 	free(x->place);
+	free(x->kind);
 }
 
 static inline double

@@ -54,6 +54,12 @@ rmse_of(TestRatings *x, JobLoss loss, bool with, int workers, JobShared **keep)
 	c.refit = 0;
 	c.epochs = loss == LOSS_SGD ? 30 : 100;
 	c.dim = 8;
+	if (loss == LOSS_MSE)
+	{
+		c.optimizer = OPTIMIZER_ADAM;
+		c.learning_rate = 0.01f;
+		c.batch_size = 500;
+	}
 	if (!with)
 		y.n_places = 0;
 	job = test_job(&y, &c, workers);
@@ -203,15 +209,16 @@ test_degenerate(JobLoss loss)
 int
 main(void)
 {
-	static const JobLoss losses[] = {LOSS_GIBBS, LOSS_ORDINAL, LOSS_SGD};
+	static const JobLoss losses[] = {LOSS_GIBBS, LOSS_ORDINAL, LOSS_SGD,
+									 LOSS_MSE};
 
 	test_sources();
-	for (int k = 0; k < 3; k++)
+	for (int k = 0; k < 4; k++)
 	{
 		if (losses[k] != LOSS_SGD)
-			test_decides(losses[k], 0.6);
-		test_adds(losses[k], 0.6);
-		test_useless(losses[k], 0.01);
+			test_decides(losses[k], losses[k] == LOSS_MSE ? 0.8 : 0.6);
+		test_adds(losses[k], losses[k] == LOSS_MSE ? 0.8 : 0.6);
+		test_useless(losses[k], losses[k] == LOSS_MSE ? 0.03 : 0.01);
 		test_teams(losses[k]);
 		test_degenerate(losses[k]);
 	}
