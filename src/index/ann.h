@@ -29,7 +29,7 @@
 #include "pg/pg_compat.h"
 
 #define ANN_MAGIC 0x414e4e31 /* "ANN1" */
-#define ANN_VERSION 1
+#define ANN_VERSION 2
 #define ANN_META_BLOCK 0
 #define ANN_MAX_DIM CODE_MAX_DIM
 #define ANN_MAX_TAILS 64
@@ -76,9 +76,12 @@ typedef struct AnnOpaque
 #define ANN_PHASE_SORT 5
 #define ANN_PHASE_WRITE 6
 
-/* recall levels for which a scan's bound factor is calibrated */
+/* recall levels, and numbers of rows wanted, for which a scan's factors are
+ * calibrated */
 #define ANN_RECALLS 10
+#define ANN_GOALS 2
 extern const float ann_recalls[ANN_RECALLS];
+extern const int ann_goals[ANN_GOALS];
 
 typedef struct AnnMeta
 {
@@ -93,24 +96,24 @@ typedef struct AnnMeta
 	BlockNumber static_block; /* first page of the static part */
 	uint32 static_pages;
 	uint32 static_crc;
-	BlockNumber log_head;     /* InvalidBlockNumber: no log yet */
-	BlockNumber log_tail;     /* a page near the end of the log, a hint */
-	uint32 log_leaves;        /* leaves of the log */
-	uint32 log_built;         /* of them, made at build for odd rows */
-	uint32 next_generation;   /* no page has this number yet */
-	uint32 built_blocks;      /* of the file when this generation was made */
-	uint32 own_blocks;        /* of them, of this generation */
-	uint64 built_rows;        /* rows when this generation was made */
-	uint64 retired_xid;       /* pages of older generations may be used again
+	BlockNumber log_head;   /* InvalidBlockNumber: no log yet */
+	BlockNumber log_tail;   /* a page near the end of the log, a hint */
+	uint32 log_leaves;      /* leaves of the log */
+	uint32 log_built;       /* of them, made at build for odd rows */
+	uint32 next_generation; /* no page has this number yet */
+	uint32 built_blocks;    /* of the file when this generation was made */
+	uint32 own_blocks;      /* of them, of this generation */
+	uint64 built_rows;      /* rows when this generation was made */
+	uint64 retired_xid;     /* pages of older generations may be used again
 							 * when nobody sees this full xid as running */
-	double log_length;        /* no longer row is in the log, odd ones aside */
-	float z[ANN_RECALLS];     /* factor of a cell's width for each recall */
-	float share[ANN_RECALLS]; /* factor of the tail's term in level 1 */
-	float residual;           /* mean |x - centroid| at build */
-	float code_error;         /* mean error of a full code at build */
-	uint32 free_below;        /* pages of generations below may be used again:
+	double log_length;      /* no longer row is in the log, odd ones aside */
+	float z[ANN_GOALS][ANN_RECALLS];     /* factor of a cell's width */
+	float share[ANN_GOALS][ANN_RECALLS]; /* of the tail's term in level 1 */
+	float residual;                      /* mean |x - centroid| at build */
+	float code_error;  /* mean error of a full code at build */
+	uint32 free_below; /* pages of generations below may be used again:
 							 * no scan can be reading them */
-	uint32 queries;           /* sample queries of the calibration; 0: it was
+	uint32 queries;    /* sample queries of the calibration; 0: it was
 							 * made on rows of the table itself */
 } AnnMeta;
 
@@ -172,8 +175,8 @@ typedef struct AnnCache
 	int blocks;     /* of packed centroids */
 	int rot_blocks; /* of packed rotation, 0: not rotated */
 	AnnMetricKind metric;
-	float z[ANN_RECALLS];
-	Size last_taken; /* rows that the session's last scan returned */
+	Size last_taken; /* rows that the session's last scan returned, and a
+					  * few for those that it could not see */
 	AnnRecent recent;
 	AnnCell *cell;   /* (cells) */
 	float *rotation; /* packed */

@@ -245,6 +245,7 @@ write_index(AnnBuild *build)
 
 	ann_write_meta(build, MAIN_FORKNUM);
 	ann_write_all(build, false);
+	ann_calibrate(build);
 	ann_write_meta(build, MAIN_FORKNUM);
 	if (RelationNeedsWAL(index))
 		log_newpage_range(index, MAIN_FORKNUM, 0,
@@ -276,7 +277,6 @@ annbuild(Relation heap, Relation index, IndexInfo *info)
 	phase(ANN_PHASE_SORT);
 	tuplesort_performsort(build->sort);
 	ann_build_close_cells(build);
-	ann_calibrate(build);
 	phase(ANN_PHASE_WRITE);
 	write_index(build);
 	result->index_tuples = build->rows;

@@ -70,7 +70,6 @@ extern void ann_train_offer(AnnBuild *build, Datum value);
 extern void ann_train(AnnBuild *build);
 /* ranges of all cells, empty; cells and centroids are there */
 extern void ann_train_begin_cells(AnnBuild *build);
-extern void ann_calibrate(AnnBuild *build);
 extern Size ann_rotation_size(const AnnBuild *build); /* bytes; 0: none */
 extern Size ann_centroids_size(const AnnBuild *build);
 
@@ -101,6 +100,9 @@ extern AnnTeam *ann_team_begin(AnnBuild *build, Relation heap, IndexInfo *info,
 extern double ann_team_run(AnnTeam *team, AnnBuild *build, Relation heap,
 						   IndexInfo *info);
 extern void ann_team_end(AnnTeam *team);
+
+/* ann_calibrate.c: factors of build->meta, when all pages are written */
+extern void ann_calibrate(AnnBuild *build);
 
 /* ann_write.c */
 extern Size ann_payload_size(const AnnLayout *layout);

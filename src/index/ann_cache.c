@@ -112,7 +112,6 @@ ann_cache_make(Relation index, const AnnMeta *meta, MemoryContext context)
 	cache->metric = meta->metric;
 	cache->blocks = (meta->cells + CODE_LANES - 1) / CODE_LANES;
 	cache->rot_blocks = rotated ? (meta->dim + CODE_LANES - 1) / CODE_LANES : 0;
-	memcpy(cache->z, meta->z, sizeof(cache->z));
 	ann_layout(&cache->layout, meta->dim, meta->head, meta->metric == ANN_L2);
 	cache->recent.blocks = blocks;
 	cache->half = (float *) (at + size);

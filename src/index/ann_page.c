@@ -16,6 +16,7 @@
 
 const float ann_recalls[ANN_RECALLS] = {0.5f, 0.6f,  0.7f,  0.8f,  0.85f,
 										0.9f, 0.95f, 0.98f, 0.99f, 0.995f};
+const int ann_goals[ANN_GOALS] = {10, 100};
 
 #define PAGE_START MAXALIGN(SizeOfPageHeaderData)
 #define PAGE_END (BLCKSZ - MAXALIGN(sizeof(AnnOpaque)))

@@ -274,7 +274,6 @@ train_and_sort(Retrain *r)
 	}
 	tuplesort_performsort(build->sort);
 	ann_build_close_cells(build);
-	ann_calibrate(build);
 }
 
 /* take a number for the new pages, before there are any */
@@ -329,6 +328,7 @@ retrain_locked(Retrain *r, uint32 generation)
 	close_heap(r);
 	take_generation(r);
 	ann_write_all(build, true);
+	ann_calibrate(build);
 	PAUSE_POINT("ann_retrain_switch");
 	switch_over(r);
 	ann_build_end_sort(build);

@@ -43,10 +43,11 @@ typedef struct AnnScan
 	AnnSearch search;
 	bool started; /* since the last rescan */
 	bool null_query;
-	Datum query;  /* in the scan's context */
-	double scale; /* score = -value * scale, but for L2 */
-	double last;  /* value returned last */
-	double taken; /* rows returned */
+	Datum query;    /* in the scan's context */
+	double scale;   /* score = -value * scale, but for L2 */
+	double last;    /* value returned last */
+	double taken;   /* rows returned */
+	double skipped; /* not visible */
 
 	AnnCandidate *late; /* held back */
 	Size lates, late_room, late_at;
@@ -88,7 +89,7 @@ annrescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys,
 		memmove(scan->orderByData, orderbys,
 				scan->numberOfOrderBys * sizeof(ScanKeyData));
 	if (so->started)
-		ann_search_end(&so->search, so->taken);
+		ann_search_end(&so->search, so->taken, so->skipped);
 	so->started = false;
 	MemoryContextReset(so->search.context);
 	so->late = NULL;
@@ -104,7 +105,7 @@ annendscan(IndexScanDesc scan)
 	AnnScan *so = scan->opaque;
 
 	if (so->started)
-		ann_search_end(&so->search, so->taken);
+		ann_search_end(&so->search, so->taken, so->skipped);
 	if (so->slot != NULL)
 		ExecDropSingleTupleTableSlot(so->slot);
 	if (so->fetch != NULL)
@@ -178,7 +179,7 @@ start(IndexScanDesc scan)
 	ann_search_target(s);
 	so->null_query = (key->sk_flags & SK_ISNULL) != 0;
 	so->last = -INFINITY;
-	so->taken = 0;
+	so->taken = so->skipped = 0;
 	so->scale = 1;
 	s->unbounded = so->null_query;
 	s->q_norm = s->tiny = 0;
@@ -346,7 +347,10 @@ next_row(IndexScanDesc scan, ItemPointer tid)
 		}
 		CHECK_FOR_INTERRUPTS();
 		if (!exact_value(scan, &top->tid, &value))
+		{
+			so->skipped++;
 			ann_search_pop(s);
+		}
 		else if (isnan(value) || value < so->last)
 		{
 			hold_back(so, top, value);

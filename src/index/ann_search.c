@@ -26,8 +26,7 @@
 #include "storage/bufmgr.h"
 #include "utils/memutils.h"
 
-#define FIRST_GOAL 16
-#define GOAL_GROWTH 8
+#define GOAL_GROWTH 10 /* what people ask for: 10, 100, 1000 */
 #define MOST_FIRST_GOAL 1024
 #define NO_TAU (-3e38f) /* above DONE, below every bound */
 #define DONE (-FLT_MAX)
@@ -82,88 +81,36 @@ sift_down(AnnCandidate *heap, Size n, Size at)
 	heap[at] = c;
 }
 
-static void
-cell_sift_down(AnnOpened *heap, int n, int at)
-{
-	AnnOpened c = heap[at];
-
-	for (;;)
-	{
-		int child = 2 * at + 1;
-
-		if (child >= n)
-			break;
-		if (child + 1 < n && heap[child + 1].bound > heap[child].bound)
-			child++;
-		if (heap[child].bound <= c.bound)
-			break;
-		heap[at] = heap[child];
-		at = child;
-	}
-	heap[at] = c;
-}
-
-/* for rows up to `length`, at distance d from the query (L2) */
-static double
-slack_of(const AnnSearch *s, double length, double d, double radius)
-{
-	return cell_slack(s->meta.metric == ANN_L2, s->meta.dim, s->q_norm, s->tiny,
-					  length, d, radius);
-}
-
-/* the factors for the session's target */
+/*
+ * The rows that the first round is for, and the factors for the session's
+ * target. More rows need smaller ones, so those of the first round do for all.
+ */
 void
 ann_search_target(AnnSearch *s)
 {
+	const AnnCache *cache = s->index->rd_amcache;
+	const AnnMeta *meta = &s->meta;
+	double at;
+
+	s->first_goal = Max(ann_goals[0], cache == NULL ? 0 : cache->last_taken);
 	s->z = s->share = 1;
-	if (recsys_target_recall < 1)
-		for (int i = 0; i < ANN_RECALLS; i++)
-			if (recsys_target_recall <= ann_recalls[i])
-			{
-				s->z = s->meta.z[i];
-				s->share = s->meta.share[i];
-				return;
-			}
-}
-
-static void
-list_cells(AnnSearch *s, const AnnCache *cache)
-{
-	AnnOpened *heap;
-
-	s->dot = palloc(sizeof(float) * CODE_LANES * (Size) (cache->blocks + 1));
-	heap = palloc(sizeof(AnnOpened) * (Size) (cache->cells + 1));
-	code_pack_dots(s->q, cache->centroid, cache->blocks, cache->dim, s->dot);
-	for (int c = 0; c < cache->cells; c++)
-	{
-		const AnnCell *cell = cache->cell + c;
-		double slack;
-
-		if (cell->first == InvalidBlockNumber)
-			continue;
-		heap[s->cells].cell = c;
-		if (s->unbounded)
-			heap[s->cells].bound = INFINITY;
-		else
+	if (recsys_target_recall >= 1)
+		return;
+	at = log((double) s->first_goal / ann_goals[0]) /
+		 log((double) ann_goals[1] / ann_goals[0]);
+	at = Min(at, 1);
+	for (int i = 0; i < ANN_RECALLS; i++)
+		if (recsys_target_recall <= ann_recalls[i])
 		{
-			slack = slack_of(s, cell->length + cell->norm,
-							 s->q_norm + cell->norm, cell->r_max);
-			heap[s->cells].bound =
-				ann_cell_bound(cache, c, s->dot[c], s->q_norm, s->z) + slack;
+			s->z = meta->z[0][i] + at * (meta->z[1][i] - meta->z[0][i]);
+			s->share = meta->share[0][i] +
+					   at * (meta->share[1][i] - meta->share[0][i]);
+			return;
 		}
-		s->cells++;
-	}
-	if (s->meta.log_head != InvalidBlockNumber)
-	{
-		heap[s->cells].cell = cache->cells;
-		heap[s->cells++].bound = INFINITY;
-	}
-	for (int i = s->cells / 2 - 1; i >= 0; i--)
-		cell_sift_down(heap, s->cells, i);
-	s->cell = heap;
 }
 
-/* s->index, context, meta, z, share, q_norm, tiny and unbounded are set */
+/* s->index, context, meta, first_goal, z, share, q_norm, tiny and unbounded
+ * are set */
 void
 ann_search_begin(AnnSearch *s, const float *q, bool rotated)
 {
@@ -191,7 +138,7 @@ ann_search_begin(AnnSearch *s, const float *q, bool rotated)
 	code_query_init(&s->query, shape, palloc(code_query_size(shape)));
 	if (!shape->l2)
 		code_query_set(&s->query, shape, s->q, 1, s->share);
-	list_cells(s, cache);
+	ann_cells_list(s, cache);
 	MemoryContextSwitchTo(old);
 }
 
@@ -233,57 +180,17 @@ tau(const AnnSearch *s)
 	return s->lows < s->goal ? NO_TAU : s->low[0];
 }
 
-static void
-add_candidate(AnnSearch *s, double key, float low, ItemPointer tid)
+/* the next candidate but for its bounds */
+static AnnCandidate *
+new_candidate(AnnSearch *s, ItemPointer tid, int cell, AnnLevel1 level1)
 {
 	AnnCandidate *c = s->candidate + s->candidates++;
 
-	c->key = key;
-	c->value = 0;
-	c->low = low;
+	c->level1 = level1;
+	c->cell = cell;
 	c->exact = false;
 	c->tid = *tid;
-	push_low(s, low);
-}
-
-typedef struct CellTerms
-{
-	float base;  /* with slack */
-	float slack; /* of one cell */
-} CellTerms;
-
-/* prepare s->query and the constant terms for rows of a cell */
-static CellTerms
-cell_terms(AnnSearch *s, const AnnCache *cache, int cell)
-{
-	CellTerms t;
-	bool log = cell == cache->cells;
-	double length = log ? s->meta.log_length
-						: cache->cell[cell].length + cache->cell[cell].norm;
-	double radius = log ? length : cache->cell[cell].r_max;
-	double base = 0, d = 0;
-
-	if (s->meta.metric == ANN_L2)
-	{
-		float *p = palloc0(sizeof(float) * (cache->dim + CODE_LANES));
-
-		if (!log)
-			ann_cell_centroid(cache, cell, p);
-		for (int i = 0; i < cache->dim; i++)
-		{
-			p[i] = s->q[i] - p[i];
-			base -= (double) p[i] * p[i];
-		}
-		d = sqrt(-base);
-		code_query_set(&s->query, &cache->layout.shape, p, 2, s->share);
-		pfree(p);
-	}
-	else if (!log)
-		base = s->dot[cell];
-	t.slack = (float) (slack_of(s, length, d, radius) +
-					   (double) s->query.rounding * radius * 1.001);
-	t.base = (float) base + t.slack;
-	return t;
+	return c;
 }
 
 /*
@@ -291,19 +198,23 @@ cell_terms(AnnSearch *s, const AnnCache *cache, int cell)
  * score. Rows without a TID are dead.
  */
 static void
-refine_row(AnnSearch *s, const AnnLayout *layout, Page tail, int slot,
-		   float est, float slack)
+refine_row(AnnSearch *s, const AnnLayout *layout, Page tail, int slot, int cell,
+		   AnnLevel1 level1, float est, float slack)
 {
 	char *page = (char *) tail;
 	float error = ((float *) (page + layout->error_offset))[slot];
 	ItemPointer tid = ann_tids_of(tail, layout) + slot;
+	AnnCandidate *c;
 	float wide;
 
 	if (!ItemPointerIsValid(tid))
 		return;
+	c = new_candidate(s, tid, cell, level1);
 	if (s->unbounded || !(error < FLT_MAX))
 	{
-		add_candidate(s, INFINITY, -FLT_MAX, tid);
+		c->key = INFINITY;
+		c->low = -FLT_MAX;
+		push_low(s, c->low);
 		return;
 	}
 	if (layout->tail_size > 0)
@@ -312,27 +223,25 @@ refine_row(AnnSearch *s, const AnnLayout *layout, Page tail, int slot,
 			   code_tail_dot(&s->query, (uint8 *) page + layout->code_offset +
 											slot * layout->tail_size);
 	wide = s->query.norm * error + slack;
-	add_candidate(s, (double) est + wide, est - wide, tid);
+	c->key = (double) est + wide;
+	c->low = est - wide;
+	push_low(s, c->low);
 }
 
-/* level-1 score of a row from its bound (without slack) */
-static float
-level1_score(const AnnSearch *s, const AnnLayout *layout, Page head, int slot,
-			 float bound, float slack)
+/* scale and tail norm (CODE_LANES further on) of the row at slot of a head */
+static const float *
+level1_floats(const AnnSearch *s, const AnnLayout *layout, Page head, int slot)
 {
-	const float *f = (float *) ((char *) head + layout->head_offset +
-								slot / CODE_LANES * layout->block_size +
-								s->query.head * CODE_LANES) +
-					 slot % CODE_LANES;
-
-	return bound - slack - f[0] * s->query.head_error -
-		   f[CODE_LANES] * s->query.tail_norm;
+	return (float *) ((char *) head + layout->head_offset +
+					  slot / CODE_LANES * layout->block_size +
+					  s->query.head * CODE_LANES) +
+		   slot % CODE_LANES;
 }
 
 /* read the full codes of a leaf's rows whose bounds reach tau */
 static void
 refine_leaf(AnnSearch *s, const AnnCache *cache, Buffer buffer, AnnHead *head,
-			AnnLeaf *leaf, const CellTerms *terms)
+			AnnLeaf *leaf, const AnnCellTerms *terms)
 {
 	const AnnLayout *layout = &cache->layout;
 	float *bound = s->bound + leaf->at;
@@ -347,6 +256,8 @@ refine_leaf(AnnSearch *s, const AnnCache *cache, Buffer buffer, AnnHead *head,
 		{
 			int i = from + pg_rightmost_one_pos32(bits);
 			int t = i / layout->tail_rows;
+			const float *floats;
+			AnnLevel1 level1;
 
 			if (bound[i] < tau(s))
 				continue; /* it has risen meanwhile */
@@ -359,11 +270,13 @@ refine_leaf(AnnSearch *s, const AnnCache *cache, Buffer buffer, AnnHead *head,
 				ann_tail_of(s->index, tail, cache->generation, leaf->block);
 				open = t;
 			}
+			floats = level1_floats(s, layout, BufferGetPage(buffer), i);
+			level1.bound = bound[i];
+			level1.tail = floats[CODE_LANES] * s->query.tail_norm;
 			refine_row(s, layout, BufferGetPage(tail), i % layout->tail_rows,
-					   s->unbounded
-						   ? 0
-						   : level1_score(s, layout, BufferGetPage(buffer), i,
-										  bound[i], terms->slack),
+					   leaf->cell, level1,
+					   bound[i] - terms->slack -
+						   floats[0] * s->query.head_error - level1.tail,
 					   terms->slack);
 			bound[i] = DONE;
 		}
@@ -375,7 +288,7 @@ refine_leaf(AnnSearch *s, const AnnCache *cache, Buffer buffer, AnnHead *head,
 /* bounds of level 1 of all rows of a leaf, then refine; returns the next */
 static BlockNumber
 open_leaf(AnnSearch *s, const AnnCache *cache, BlockNumber block, int cell,
-		  const CellTerms *terms)
+		  const AnnCellTerms *terms)
 {
 	const AnnLayout *layout = &cache->layout;
 	Buffer buffer;
@@ -427,11 +340,11 @@ open_leaf(AnnSearch *s, const AnnCache *cache, BlockNumber block, int cell,
 static void
 open_cell(AnnSearch *s, const AnnCache *cache, int cell)
 {
-	CellTerms terms = {0, 0};
+	AnnCellTerms terms = {0, 0};
 	BlockNumber block, n = 0;
 
 	if (!s->unbounded)
-		terms = cell_terms(s, cache, cell);
+		terms = ann_cell_terms(s, cache, cell);
 	block = cell == cache->cells ? s->meta.log_head : cache->cell[cell].first;
 	while (block != InvalidBlockNumber)
 	{
@@ -451,7 +364,7 @@ revisit_leaves(AnnSearch *s, const AnnCache *cache)
 		AnnLeaf *leaf = s->leaf + i;
 		const float *bound = s->bound + leaf->at;
 		float least = tau(s);
-		CellTerms terms = {0, 0};
+		AnnCellTerms terms = {0, 0};
 		Buffer buffer;
 		AnnHead *head;
 		int any = 0;
@@ -462,7 +375,7 @@ revisit_leaves(AnnSearch *s, const AnnCache *cache)
 			continue;
 		CHECK_FOR_INTERRUPTS();
 		if (!s->unbounded)
-			terms = cell_terms(s, cache, leaf->cell);
+			terms = ann_cell_terms(s, cache, leaf->cell);
 		s->candidate = reserve(s, s->candidate, s->candidates, any,
 							   &s->candidate_room, sizeof(AnnCandidate));
 		s->low = reserve(s, s->low, s->lows, any, &s->low_room, sizeof(float));
@@ -495,25 +408,17 @@ make_heap(AnnSearch *s)
 }
 
 /*
- * What the last scan of this index in this session took, and some more: the
- * next one is often of the same kind. A wrong guess costs a round.
+ * The scan ends; taken rows were returned, skipped ones were not visible. The
+ * next scan of this index in this session is often of the same kind: a wrong
+ * guess costs a round.
  */
-static Size
-first_goal(const AnnCache *cache)
-{
-	Size goal = cache->last_taken + cache->last_taken / 4;
-
-	return Max(FIRST_GOAL, Min(goal, MOST_FIRST_GOAL));
-}
-
-/* the scan ends; taken rows were returned */
 void
-ann_search_end(AnnSearch *s, double taken)
+ann_search_end(AnnSearch *s, double taken, double skipped)
 {
 	AnnCache *cache = s->index->rd_amcache;
 
 	if (cache != NULL)
-		cache->last_taken = (Size) Min(taken, MOST_FIRST_GOAL);
+		cache->last_taken = (Size) Min(taken + 2 * skipped, MOST_FIRST_GOAL);
 }
 
 bool
@@ -525,7 +430,7 @@ ann_search_round(AnnSearch *s)
 		return false;
 	cache = ann_cache(s->index, &s->meta);
 	s->recent = &cache->recent;
-	s->goal = s->goal == 0 ? first_goal(cache) : s->goal * GOAL_GROWTH;
+	s->goal = s->goal == 0 ? s->first_goal : s->goal * GOAL_GROWTH;
 	s->low = reserve(s, s->low, 0, Min(s->goal, s->candidates), &s->low_room,
 					 sizeof(float));
 	s->lows = 0;
@@ -534,12 +439,7 @@ ann_search_round(AnnSearch *s)
 	revisit_leaves(s, cache);
 	while (s->cells > 0 && s->cell[0].bound >= tau(s))
 	{
-		int cell = s->cell[0].cell;
-
-		s->cell[0] = s->cell[--s->cells];
-		if (s->cells > 0)
-			cell_sift_down(s->cell, s->cells, 0);
-		open_cell(s, cache, cell);
+		open_cell(s, cache, ann_cells_pop(s));
 	}
 	s->frontier = tau(s);
 	if (s->lows < s->goal)

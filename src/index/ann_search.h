@@ -13,11 +13,23 @@
 
 #include "index/ann.h"
 
+/* how a row was found */
+typedef struct AnnLevel1
+{
+	float bound; /* of S after level 1 */
+	float tail;  /* the part of it that `share` scales */
+} AnnLevel1;
+
 typedef struct AnnCandidate
 {
-	double key;   /* upper bound of S, or S when exact */
-	double value; /* the operator's result, when exact */
-	float low;    /* lower bound of S */
+	double key; /* upper bound of S, or S when exact */
+	union
+	{
+		double value; /* when exact: the operator's result */
+		AnnLevel1 level1;
+	};
+	float low; /* lower bound of S */
+	int32 cell;
 	bool exact;
 	ItemPointerData tid;
 } AnnCandidate;
@@ -36,6 +48,13 @@ typedef struct AnnLeaf
 	int32 rows;
 	Size at; /* in AnnSearch.bound */
 } AnnLeaf;
+
+/* what the bounds of rows in a cell have in common */
+typedef struct AnnCellTerms
+{
+	float base;  /* with slack */
+	float slack; /* of one cell */
+} AnnCellTerms;
 
 typedef struct AnnSearch
 {
@@ -63,22 +82,40 @@ typedef struct AnnSearch
 							  * frontier */
 	Size active, candidates, candidate_room;
 	float *low; /* least of the best `goal` lower bounds on top */
-	Size lows, low_room, goal;
+	Size lows, low_room;
+	Size first_goal; /* rows that the first round is for */
+	Size goal;       /* of this round */
 	double frontier;
 	bool exhausted;    /* every row is a candidate */
 	AnnRecent *recent; /* of the cache, within a round */
 } AnnSearch;
 
-/* z and share for the session's recsys.target_recall */
+/* ann_search.c */
+/* first_goal, and z and share for the session's recsys.target_recall */
 extern void ann_search_target(AnnSearch *search);
 /* q (dim) in the column's or in rotated coordinates */
 extern void ann_search_begin(AnnSearch *search, const float *q, bool rotated);
-extern void ann_search_end(AnnSearch *search, double taken);
+extern void ann_search_end(AnnSearch *search, double taken, double skipped);
 /* open more; false when nothing was left to open */
 extern bool ann_search_round(AnnSearch *search);
 extern AnnCandidate *ann_search_top(AnnSearch *search);
 extern void ann_search_pop(AnnSearch *search);
 /* the top's exact score is known */
 extern void ann_search_settle(AnnSearch *search, double score, double value);
+
+/* ann_cells.c */
+/* all cells into search->cell, the best first */
+extern void ann_cells_list(AnnSearch *search, const AnnCache *cache);
+extern int ann_cells_pop(AnnSearch *search); /* the best one's number */
+/* prepare search->query for the rows of a cell */
+extern AnnCellTerms ann_cell_terms(AnnSearch *search, const AnnCache *cache,
+								   int cell);
+/*
+ * The least factors by which a search that wants scores down to `least` finds
+ * a row, the candidate of a search with factors 1.
+ */
+extern void ann_cells_needed(const AnnSearch *search,
+							 const AnnCandidate *candidate, float least,
+							 float *z, float *share);
 
 #endif

@@ -96,10 +96,9 @@ search_top(Stats *s, AnnSearch *search, const float *q, bool proven,
 	MemoryContextReset(search->context);
 	search->index = s->walk.index;
 	search->meta = s->walk.meta;
+	ann_search_target(search);
 	if (proven)
 		search->z = search->share = 1;
-	else
-		ann_search_target(search);
 	search->unbounded = false;
 	search->q_norm = sqrt((double) vec_dot(q, q, dim));
 	search->tiny = 0;

@@ -1,0 +1,380 @@
+/*
+ * ann_calibrate.c
+ *		The factors by which scans reach a recall below 1: found by searches
+ *		of the finished index.
+ *
+ * Sample queries are searched for with factors 1, which gives their true best
+ * rows, and for each of those the factors that a search needs to find it. Two
+ * quantiles of what is needed, z and share, make a path from loose to strict;
+ * the searches are then made again with points of the path, and for each
+ * recall level the loosest one is taken by which they reach it with a margin
+ * for the number of queries.
+ *
+ * Scores are those of the full codes here, whose error is far below the
+ * distances between neighbours that matter; nothing is read from the heap.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "index/ann_build.h"
+#include "index/ann_search.h"
+#include "math/topk.h"
+#include "math/vec.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#define QUERIES 512      /* sample queries, as far as the work allows */
+#define KINDS 2          /* of queries, when it is not known who asks */
+#define LEAST_ROWS 2000  /* of an index; smaller ones are looked at whole */
+#define MOST 100         /* the last of ann_goals */
+#define FIRST_MISSED 0.7 /* share of the rows wanted, at the path's start */
+#define STEP 0.35        /* of it, to the path's next point */
+#define STEPS 7
+#define SHARE_PART 0.25 /* of the missed, those by `share` */
+#define UNKNOWN 0.5 /* of the misses allowed, when it is not known who asks */
+#define CONFIDENCE 1.645 /* standard errors: 95 % of samples */
+/* rows that the searches with factors 1 may look at: so many, or times those
+ * of the index */
+#define WORK_LEAST 6e7
+#define WORK_TIMES 60.0
+#define CODE_WORK 8 /* reading a full code, in looks at a row */
+
+typedef struct Asked
+{
+	const float *q; /* (dim) rotated; of length 1 but for L2 */
+	double norm;
+	double self;            /* score of a row with itself, NAN: not a row */
+	float least[ANN_GOALS]; /* score of the last row wanted */
+	int want[ANN_GOALS];    /* how many are: the goal, and the row itself */
+	int itself[ANN_GOALS];  /* 1: it is among them */
+} Asked;
+
+typedef struct Factors
+{
+	double z, share;
+	double recall; /* that they reach */
+} Factors;
+
+typedef struct Calibration
+{
+	AnnBuild *build;
+	AnnSearch search;
+	Asked *query; /* (queries); of kind i % kinds */
+	int queries;
+	int kinds;
+	float *z[ANN_GOALS]; /* (pairs) needed, rising */
+	float *share[ANN_GOALS];
+	int pairs[ANN_GOALS];
+	double looked; /* work so far */
+} Calibration;
+
+static const float *
+random_row(AnnBuild *build)
+{
+	return build->sample +
+		   (Size) rng_below(&build->rng, build->sampled) * build->dim;
+}
+
+/*
+ * A query when it is not known who asks, who need not lie where the rows lie:
+ * a row, or of rows a mean (L2) or a sum with random weights.
+ */
+static void
+make_query(Calibration *c, int i, float *q)
+{
+	AnnBuild *build = c->build;
+	int dim = build->dim, parts = 1;
+
+	if (i % KINDS == 1)
+		parts = i % 4 == 1 || build->metric == ANN_L2 ? 2 : 8;
+	memset(q, 0, sizeof(float) * dim);
+	for (int p = 0; p < parts; p++)
+	{
+		const float *x = random_row(build);
+		double weight = 1;
+
+		if (parts > 1)
+			weight = build->metric == ANN_L2 ? 0.5 : rng_normal(&build->rng);
+		for (int j = 0; j < dim; j++)
+			q[j] += weight * x[j];
+	}
+}
+
+/* query number i, into q (dim), rotated and of length 1 but for L2 */
+static void
+begin_query(Calibration *c, int i, float *q)
+{
+	AnnBuild *build = c->build;
+	Asked *query = c->query + i;
+	int dim = build->dim;
+	double norm;
+
+	if (build->query != NULL)
+		memcpy(q, build->query + (Size) i * dim, sizeof(float) * dim);
+	else
+		make_query(c, i, q);
+	norm = sqrt((double) vec_dot(q, q, dim));
+	query->self = NAN;
+	if (build->query == NULL && i % KINDS == 0)
+		query->self = build->metric == ANN_L2 ? 0 : norm;
+	if (build->metric != ANN_L2 && norm > 0)
+	{
+		for (int j = 0; j < dim; j++)
+			q[j] /= norm;
+		norm = 1;
+	}
+	if (build->rotation != NULL)
+	{
+		code_pack_dots(q, build->rotation, (dim + CODE_LANES - 1) / CODE_LANES,
+					   dim, build->scratch);
+		memcpy(q, build->scratch, sizeof(float) * dim);
+	}
+	query->q = q;
+	query->norm = norm * (1 + 1e-6);
+}
+
+/* one round of a search for the best `goal` rows */
+static void
+search(Calibration *c, const Asked *query, int goal, double z, double share)
+{
+	AnnSearch *s = &c->search;
+
+	CHECK_FOR_INTERRUPTS();
+	MemoryContextReset(s->context);
+	s->first_goal = goal;
+	s->z = z;
+	s->share = share;
+	s->q_norm = query->norm;
+	ann_search_begin(s, query->q, true);
+	ann_search_round(s);
+}
+
+static float
+middle(const AnnCandidate *c)
+{
+	return (float) (c->key + c->low) / 2;
+}
+
+/* the best of a search's candidates; returns the place of the query itself
+ * among them, -1: it is not */
+static int
+best_candidates(const AnnSearch *s, const Asked *query, TopK *top)
+{
+	for (Size i = 0; i < s->candidates; i++)
+		if (s->candidate[i].key < INFINITY)
+			topk_push(top, middle(s->candidate + i), (int32) i);
+	topk_sort(top);
+	for (int i = 0; i < top->n; i++)
+	{
+		const AnnCandidate *a = s->candidate + top->items[i].index;
+
+		if (a->low <= query->self && query->self <= a->key)
+			return i;
+	}
+	return -1;
+}
+
+/* the true best rows of a query, and what factors they need */
+static void
+find_truth(Calibration *c, Asked *query, int goals)
+{
+	const AnnSearch *s = &c->search;
+	TopKItem items[MOST + 1];
+	TopK top;
+	int most = ann_goals[goals - 1] + 1, self;
+
+	search(c, query, most, 1, 1);
+	c->looked += s->bounds + (double) CODE_WORK * s->candidates;
+	topk_init(&top, items, most);
+	self = best_candidates(s, query, &top);
+	memset(query->want, 0, sizeof(query->want));
+	for (int g = 0; g < goals; g++)
+	{
+		bool with = self >= 0 && self <= ann_goals[g];
+		int want = Min(ann_goals[g] + with, top.n);
+
+		query->want[g] = want;
+		query->itself[g] = with;
+		if (want > 0)
+			query->least[g] = items[want - 1].score;
+		for (int i = 0; i < want; i++)
+			if (i != self)
+			{
+				ann_cells_needed(s, s->candidate + items[i].index,
+								 query->least[g], c->z[g] + c->pairs[g],
+								 c->share[g] + c->pairs[g]);
+				c->pairs[g]++;
+			}
+	}
+}
+
+static int
+compare_float(const void *a, const void *b)
+{
+	float x = *(const float *) a, y = *(const float *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* of n sorted numbers the one that a share of them does not exceed */
+static float
+quantile(const float *sorted, int n, double share)
+{
+	return sorted[Max(Min(n - 1, (int) ceil(share * n) - 1), 0)];
+}
+
+/* share of a query's true best rows that a search with the factors finds */
+static double
+found(Calibration *c, const Asked *query, int g, double z, double share)
+{
+	const AnnSearch *s = &c->search;
+	int hits = 0;
+
+	search(c, query, query->want[g], z, share);
+	for (Size i = 0; i < s->candidates; i++)
+	{
+		const AnnCandidate *a = s->candidate + i;
+
+		/* float sums differ a little from those of the truth */
+		hits += a->key < INFINITY &&
+				middle(a) + .01 * (a->key - a->low) >= query->least[g];
+	}
+	hits = Min(hits, query->want[g]) - query->itself[g];
+	return hits / Max((double) query->want[g] - query->itself[g], 1);
+}
+
+/*
+ * The recall that other queries will reach as well: the mean of the kind of
+ * sample queries for which it is worse, less what chance may have added.
+ */
+static double
+sure_recall(Calibration *c, int g, double z, double share)
+{
+	double worst = 1;
+
+	for (int kind = 0; kind < c->kinds; kind++)
+	{
+		double sum = 0, squares = 0, mean;
+		int n = 0;
+
+		for (int i = kind; i < c->queries; i += c->kinds)
+			if (c->query[i].want[g] > 0)
+			{
+				double r = found(c, c->query + i, g, z, share);
+
+				sum += r;
+				squares += r * r;
+				n++;
+			}
+		if (n < 2)
+			return 0;
+		mean = sum / n;
+		/* one miss more: none at all in a sample does not mean none */
+		worst = Min(worst,
+					mean - 1.0 / ((double) n * ann_goals[g]) -
+						CONFIDENCE *
+							sqrt(Max(squares / n - mean * mean, 0) / (n - 1)));
+	}
+	return worst;
+}
+
+/* point of the path at which so many would be missed if none was found for
+ * other reasons */
+static Factors
+path_point(Calibration *c, int g, double missed)
+{
+	Factors f;
+
+	f.z = quantile(c->z[g], c->pairs[g], 1 - missed * (1 - SHARE_PART));
+	f.share = quantile(c->share[g], c->pairs[g], 1 - missed * SHARE_PART);
+	f.recall = sure_recall(c, g, f.z, f.share);
+	return f;
+}
+
+/* the recall of sample queries that a level asks for */
+static double
+wanted(const Calibration *c, int level)
+{
+	double missed = 1 - ann_recalls[level];
+
+	return 1 - missed * (c->build->query != NULL ? 1 : UNKNOWN);
+}
+
+/* walk the path; between two of its points, interpolate */
+static void
+choose_factors(Calibration *c, int g)
+{
+	AnnMeta *meta = &c->build->meta;
+	double missed = FIRST_MISSED;
+	Factors before = {0, 0, 0};
+	int level = 0;
+
+	qsort(c->z[g], c->pairs[g], sizeof(float), compare_float);
+	qsort(c->share[g], c->pairs[g], sizeof(float), compare_float);
+	for (int i = 0; i <= STEPS && level < ANN_RECALLS; i++)
+	{
+		Factors f = path_point(c, g, i < STEPS ? missed : 0);
+
+		for (; level < ANN_RECALLS && wanted(c, level) <= f.recall; level++)
+		{
+			double t = i == 0 ? 1
+							  : (wanted(c, level) - before.recall) /
+									(f.recall - before.recall);
+
+			meta->z[g][level] = before.z + t * (f.z - before.z);
+			meta->share[g][level] = before.share + t * (f.share - before.share);
+		}
+		if (i == 0 || f.recall > before.recall)
+			before = f;
+		missed *= STEP;
+	}
+}
+
+static void
+find_needs(Calibration *c)
+{
+	AnnBuild *build = c->build;
+	double work = Max(WORK_LEAST, WORK_TIMES * build->rows);
+	int room = build->query ? Min(build->queries, QUERIES) : QUERIES;
+	float *q = palloc(sizeof(float) * QUERIES * build->dim);
+
+	/* the time of a look grows with the dimension */
+	work *= Min(64.0 / build->dim, 1);
+	for (int g = 0; g < ANN_GOALS; g++)
+	{
+		Size most = (Size) QUERIES * (ann_goals[g] + 1);
+
+		c->z[g] = palloc(sizeof(float) * most);
+		c->share[g] = palloc(sizeof(float) * most);
+	}
+	for (int i = 0; i < room && c->looked < work; i++)
+	{
+		begin_query(c, i, q + (Size) i * build->dim);
+		find_truth(c, c->query + i, i / KINDS % 2 == 0 ? ANN_GOALS : 1);
+		c->queries++;
+	}
+}
+
+void
+ann_calibrate(AnnBuild *build)
+{
+	MemoryContext old = MemoryContextSwitchTo(build->context);
+	Calibration c = {.build = build, .kinds = build->query ? 1 : KINDS};
+
+	for (int g = 0; g < ANN_GOALS; g++)
+		for (int i = 0; i < ANN_RECALLS; i++)
+			build->meta.z[g][i] = build->meta.share[g][i] = 1;
+	if (build->rows < LEAST_ROWS || build->cells < 2)
+		return;
+	c.query = palloc(sizeof(Asked) * QUERIES);
+	c.search.index = build->index;
+	c.search.meta = build->meta;
+	c.search.context = AllocSetContextCreate(build->context, "ann calibration",
+											 ALLOCSET_DEFAULT_SIZES);
+	find_needs(&c);
+	for (int g = 0; g < ANN_GOALS; g++)
+		choose_factors(&c, g);
+	MemoryContextDelete(c.search.context);
+	MemoryContextSwitchTo(old);
+}

@@ -1,0 +1,149 @@
+/*
+ * ann_cells.c
+ *		The cells of a search: their bounds, their order, and what the bounds
+ *		of rows in them have in common.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "index/ann_search.h"
+
+static void
+sift_down(AnnOpened *heap, int n, int at)
+{
+	AnnOpened c = heap[at];
+
+	for (;;)
+	{
+		int child = 2 * at + 1;
+
+		if (child >= n)
+			break;
+		if (child + 1 < n && heap[child + 1].bound > heap[child].bound)
+			child++;
+		if (heap[child].bound <= c.bound)
+			break;
+		heap[at] = heap[child];
+		at = child;
+	}
+	heap[at] = c;
+}
+
+/* for rows up to `length`, at distance d from the query (L2) */
+static double
+slack_of(const AnnSearch *s, double length, double d, double radius)
+{
+	return cell_slack(s->meta.metric == ANN_L2, s->meta.dim, s->q_norm, s->tiny,
+					  length, d, radius);
+}
+
+/* upper bound of the scores in a cell, its width taken z times */
+static float
+bound_of(const AnnSearch *s, const AnnCache *cache, int c, double z)
+{
+	const AnnCell *cell = cache->cell + c;
+	double slack = slack_of(s, cell->length + cell->norm,
+							s->q_norm + cell->norm, cell->r_max);
+
+	return ann_cell_bound(cache, c, s->dot[c], s->q_norm, z) + slack;
+}
+
+void
+ann_cells_list(AnnSearch *s, const AnnCache *cache)
+{
+	AnnOpened *heap;
+
+	s->dot = palloc(sizeof(float) * CODE_LANES * (Size) (cache->blocks + 1));
+	heap = palloc(sizeof(AnnOpened) * (Size) (cache->cells + 1));
+	code_pack_dots(s->q, cache->centroid, cache->blocks, cache->dim, s->dot);
+	for (int c = 0; c < cache->cells; c++)
+	{
+		const AnnCell *cell = cache->cell + c;
+
+		if (cell->first == InvalidBlockNumber)
+			continue;
+		heap[s->cells].cell = c;
+		if (s->unbounded)
+			heap[s->cells].bound = INFINITY;
+		else
+		{
+			heap[s->cells].bound = bound_of(s, cache, c, s->z);
+		}
+		s->cells++;
+	}
+	if (s->meta.log_head != InvalidBlockNumber)
+	{
+		heap[s->cells].cell = cache->cells;
+		heap[s->cells++].bound = INFINITY;
+	}
+	for (int i = s->cells / 2 - 1; i >= 0; i--)
+		sift_down(heap, s->cells, i);
+	s->cell = heap;
+}
+
+int
+ann_cells_pop(AnnSearch *s)
+{
+	int cell = s->cell[0].cell;
+
+	s->cell[0] = s->cell[--s->cells];
+	if (s->cells > 0)
+		sift_down(s->cell, s->cells, 0);
+	return cell;
+}
+
+AnnCellTerms
+ann_cell_terms(AnnSearch *s, const AnnCache *cache, int cell)
+{
+	AnnCellTerms t;
+	bool log = cell == cache->cells;
+	double length = log ? s->meta.log_length
+						: cache->cell[cell].length + cache->cell[cell].norm;
+	double radius = log ? length : cache->cell[cell].r_max;
+	double base = 0, d = 0;
+
+	if (s->meta.metric == ANN_L2)
+	{
+		float *p = palloc0(sizeof(float) * (cache->dim + CODE_LANES));
+
+		if (!log)
+			ann_cell_centroid(cache, cell, p);
+		for (int i = 0; i < cache->dim; i++)
+		{
+			p[i] = s->q[i] - p[i];
+			base -= (double) p[i] * p[i];
+		}
+		d = sqrt(-base);
+		code_query_set(&s->query, &cache->layout.shape, p, 2, s->share);
+		pfree(p);
+	}
+	else if (!log)
+		base = s->dot[cell];
+	t.slack = (float) (slack_of(s, length, d, radius) +
+					   (double) s->query.rounding * radius * 1.001);
+	t.base = (float) base + t.slack;
+	return t;
+}
+
+void
+ann_cells_needed(const AnnSearch *s, const AnnCandidate *c, float least,
+				 float *z, float *share)
+{
+	const AnnCache *cache = s->index->rd_amcache;
+	float low = 0, high = 1, spare = c->level1.bound - least;
+
+	*share = c->level1.tail > spare ? 1 - spare / c->level1.tail : 0;
+	if (c->cell == cache->cells || bound_of(s, cache, c->cell, 0) >= least)
+		high = 0;
+	for (int i = 0; i < 12 && high > 0; i++)
+	{
+		float middle = (low + high) / 2;
+
+		if (bound_of(s, cache, c->cell, middle) >= least)
+			high = middle;
+		else
+			low = middle;
+	}
+	*z = high;
+}
