@@ -174,9 +174,10 @@ rotate(Team *team, const Ials *als, float *rows, int32_t n, float *tile)
 	return RS_OK;
 }
 
-/* axes of the source: source and the target's prior are turned to them */
+/* axes of the source: it, the target's prior and start are turned to them */
 static RsStatus
-to_axes(Team *team, Ials *als, const IalsSide *side, float *source)
+to_axes(Team *team, Ials *als, const IalsSide *side, float *target,
+		float *source)
 {
 	size_t d = (size_t) als->config.dim;
 	size_t rows = GRAM_ROWS > d ? GRAM_ROWS : d;
@@ -203,6 +204,8 @@ to_axes(Team *team, Ials *als, const IalsSide *side, float *source)
 	st = rotate(team, als, source, side->data.n_cols, tile);
 	if (st == RS_OK && side->prior != NULL)
 		st = rotate(team, als, side->prior, side->data.n_rows, tile);
+	if (st == RS_OK && als->config.block > 0)
+		st = rotate(team, als, target, side->data.n_rows, tile);
 	math_release(tile);
 	if (st != RS_OK)
 		team_stop(team, st);
@@ -240,7 +243,7 @@ ials_half(Team *team, Ials *als, const IalsSide *side, float *target,
 {
 	double loss = 0;
 	int64_t rows = 0;
-	RsStatus st = to_axes(team, als, side, source);
+	RsStatus st = to_axes(team, als, side, target, source);
 
 	if (st != RS_OK)
 		return st;

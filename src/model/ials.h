@@ -18,6 +18,11 @@
  * (X X^T + I) y = t, z = X^T y: most rows of real data have few interactions,
  * and n^2 d is much less than d^3.
  *
+ * With many dimensions a long row is not solved for exactly, but improved
+ * block by block of its coordinates, once in a half (iALS++, Rendle,
+ * Krichene, Zhang, Koren 2021): n d b + d b^2 in place of n d^2 + d^3. Then
+ * the target's old rows are turned to the new axes as well, to start from.
+ *
  * Work is cut into units that do not depend on the team, so the result has
  * the same bytes for any number of workers.
  */
@@ -36,6 +41,7 @@ typedef struct IalsConfig
 	float lambda;
 	float nu;
 	uint64_t seed;
+	int block; /* columns of long rows solved at a time; 0: always all */
 } IalsConfig;
 
 typedef struct Ials
@@ -74,7 +80,7 @@ extern RsStatus ials_restart(Team *team, Ials *als, const IalsConfig *config);
 /* solve all users, then all items; als->loss is the mean of the items' half */
 extern RsStatus ials_epoch(Team *team, Ials *als, const IalsSide *users,
 						   const IalsSide *items);
-/* only one half: rows of target from those of source */
+/* only one half: rows of target (which block starts from) from source */
 extern RsStatus ials_half(Team *team, Ials *als, const IalsSide *side,
 						  float *target, float *source);
 /*

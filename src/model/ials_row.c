@@ -1,6 +1,6 @@
 /*
  * ials_row.c
- *		One row of implicit ALS, solved exactly.
+ *		One row of implicit ALS, solved exactly or block by block.
  *
  * With w = prior + D^-1/2 z, X = C^1/2 H D^-1/2 and t = C^1/2 (1 - H q),
  * q = D^-1 lambda_u prior (zero without one), z minimises
@@ -49,8 +49,10 @@ ials_row_init(IalsRow *row, const Ials *als, const IalsSide *side,
 	row->root = math_alloc_array(room, sizeof(float));
 	row->y = math_alloc_array(room > ld ? room : ld, sizeof(float));
 	row->z = math_alloc_array(ld, sizeof(float));
+	row->start = math_alloc_array(ld, sizeof(float));
 	if (row->d_inv == NULL || row->x == NULL || row->a == NULL ||
-		row->t == NULL || row->root == NULL || row->y == NULL || row->z == NULL)
+		row->t == NULL || row->root == NULL || row->y == NULL ||
+		row->z == NULL || row->start == NULL)
 	{
 		ials_row_free(row);
 		return RS_NO_MEMORY;
@@ -68,6 +70,7 @@ ials_row_free(IalsRow *row)
 	math_release(row->root);
 	math_release(row->y);
 	math_release(row->z);
+	math_release(row->start);
 	memset(row, 0, sizeof(*row));
 }
 
@@ -147,6 +150,82 @@ solve_wide(IalsRow *row, const int32_t *index, int n, const float *root,
 	return dot;
 }
 
+/*
+ * Columns from .. from+b-1 of z to their optimum given the others, t being
+ * the residual t - X z before and after: (X_b^T X_b + I) step = X_b^T t - z_b.
+ */
+static bool
+improve_block(IalsRow *row, const int32_t *index, int n, const float *root,
+			  int from, int b)
+{
+	int ld = row->als->ld;
+	int lda = b + 16;
+	const float *source = row->source + from;
+	float *step = row->y;
+
+	memset(row->a, 0, sizeof(float) * (size_t) b * (size_t) lda);
+	for (int k = 0; k < b; k++)
+		step[k] = -row->z[from + k];
+	for (int i = 0; i < n; i += ROW_BLOCK)
+	{
+		int m = n - i < ROW_BLOCK ? n - i : ROW_BLOCK;
+
+		dense.pack_rows(source, ld, index + i, m, b, row->d_inv + from,
+						root != NULL ? root + i : NULL, row->x);
+		dense.gram(row->x, m, b, row->a, lda);
+		for (int k = 0; k < m; k++)
+			vec_axpy(row->t[i + k], row->x + (size_t) k * (size_t) b, step, b);
+	}
+	for (int k = 0; k < b; k++)
+		row->a[(size_t) k * (size_t) lda + (size_t) k] += 1;
+	if (!dense.solve(row->a, b, lda, step))
+		return false;
+	for (int k = 0; k < b; k++)
+	{
+		row->z[from + k] += step[k];
+		step[k] *= row->d_inv[from + k];
+	}
+	for (int i = 0; i < n; i++)
+		row->t[i] -= (root != NULL ? root[i] : 1) *
+					 vec_dot(step, source + (size_t) index[i] * (size_t) ld, b);
+	return true;
+}
+
+/*
+ * All blocks once, from the row as it was (row->start); out is q and gains
+ * D^-1/2 z. Returns |X z - t|^2 + |z|^2.
+ */
+static double
+solve_blocks(IalsRow *row, const int32_t *index, int n, const float *root,
+			 float *out)
+{
+	int ld = row->als->ld;
+	int block = row->als->config.block;
+	double loss = 0;
+
+	for (int k = 0; k < ld; k++)
+	{
+		row->start[k] -= out[k];
+		row->z[k] = row->start[k] / row->d_inv[k];
+	}
+	for (int i = 0; i < n; i++)
+		row->t[i] -= (root != NULL ? root[i] : 1) *
+					 vec_dot(row->start,
+							 row->source + (size_t) index[i] * (size_t) ld, ld);
+	for (int from = 0; from < ld; from += block)
+		if (!improve_block(row, index, n, root, from,
+						   ld - from < block ? ld - from : block))
+			return NAN;
+	for (int i = 0; i < n; i++)
+		loss += (double) row->t[i] * row->t[i];
+	for (int k = 0; k < ld; k++)
+	{
+		loss += (double) row->z[k] * row->z[k];
+		out[k] += row->d_inv[k] * row->z[k];
+	}
+	return loss;
+}
+
 /* D^-1/2 of row r, and q = lambda D^-1 prior into out (zero without) */
 static void
 scale_of(IalsRow *row, int32_t r, int64_t n, float *out)
@@ -179,6 +258,7 @@ ials_row_solve(IalsRow *row, int32_t r)
 	float *out = row->target + (size_t) r * (size_t) ld;
 	float *root = weight != NULL ? row->root : NULL;
 
+	memcpy(row->start, out, sizeof(float) * (size_t) ld);
 	scale_of(row, r, n, out);
 	if (n <= 0)
 	{
@@ -203,6 +283,9 @@ ials_row_solve(IalsRow *row, int32_t r)
 			row->t[i] *= root[i];
 		}
 	}
+	/* a shorter row's exact solution costs about as little */
+	if (row->als->config.block > 0 && n >= 2 * row->als->config.block)
+		return solve_blocks(row, index, n, root, out);
 	return n < row->als->config.dim ? solve_narrow(row, index, n, root, out)
 									: solve_wide(row, index, n, root, out);
 }

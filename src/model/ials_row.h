@@ -1,6 +1,6 @@
 /*
  * ials_row.h
- *		One row of implicit ALS, solved exactly.
+ *		One row of implicit ALS, solved exactly or block by block.
  */
 #ifndef RECSYS_IALS_ROW_H
 #define RECSYS_IALS_ROW_H
@@ -22,12 +22,13 @@ typedef struct IalsRow
 	float *y;     /* solution of a narrow row, right side of a wide one */
 	float *root;  /* (longest + 16) sqrt(c); NULL without weights */
 	float *z;     /* (ld) */
+	float *start; /* (ld) the row as it was, in the axes of the source */
 } IalsRow;
 
 extern RsStatus ials_row_init(IalsRow *row, const Ials *als,
 							  const IalsSide *side, float *target,
 							  const float *source);
-/* solve row r into target; returns its part of the objective */
+/* solve or improve row r of target; returns its part of the objective */
 extern double ials_row_solve(IalsRow *row, int32_t r);
 extern void ials_row_free(IalsRow *row);
 

@@ -23,6 +23,8 @@
 #define WEIGHT_MOST 5000000 /* interactions: weights cost 8 bytes each */
 #define STARTS_MOST 300000  /* interactions: average over two starts */
 #define EPOCHS 8
+#define MOST_EXACT 128 /* dimensions; above, long rows by blocks */
+#define BLOCK 64
 
 static int
 auto_dim(const JobInput *in)
@@ -49,6 +51,7 @@ ials_config(const JobConfig *config, const JobInput *in, IalsConfig *c)
 		c->lambda = config->regularization;
 	c->nu = 1;
 	c->seed = config->seed;
+	c->block = c->dim > MOST_EXACT ? BLOCK : 0;
 }
 
 bool

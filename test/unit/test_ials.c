@@ -184,11 +184,67 @@ test_rows(int dim, int weighted, int prior)
 	free(block);
 }
 
+/*
+ * Block by block: every half lowers the objective, exact rows stay what they
+ * are, and many halves against the same source end in the exact solution.
+ */
+static void
+test_blocks(int dim, int weighted, int prior)
+{
+	IalsConfig config = {dim, 0.1f, 0.05f, 1, 3, 16};
+	size_t size = ials_size(&config, USERS, ITEMS);
+	void *block = aligned_alloc(64, (size + 63) / 64 * 64);
+	TeamShared shared = {0};
+	Team team = {&shared, 0, 1};
+	Arena arena;
+	Ials als;
+	IalsSide users;
+	IalsSide items;
+	double last = INFINITY;
+	double x;
+	int falls = 1;
+
+	arena_init(&arena, block, size);
+	sides(weighted, &users, &items);
+	ials_init(&team, &arena, &config, USERS, ITEMS, &als);
+	for (int e = 0; e < 3; e++)
+	{
+		check(ials_epoch(&team, &als, &users, &items) == RS_OK, "blocks", e);
+		falls &= als.loss <= last + 1e-6;
+		last = als.loss;
+	}
+	if (prior)
+	{
+		for (int k = 0; k < USERS * als.ld; k++)
+			user_prior[k] = k % als.ld < dim ? 0.1f * sinf((float) k) : 0;
+		users.prior = user_prior;
+	}
+	check(ials_half(&team, &als, &users, als.w, als.h) == RS_OK, "half", 0);
+	x = residual(&als, &users);
+	check(x > 5e-5, "one half is not the exact solution", x);
+	last = als.loss;
+	for (int e = 0; e < 200; e++)
+	{
+		ials_half(&team, &als, &users, als.w, als.h);
+		falls &= als.loss <= last + 1e-6;
+		last = als.loss;
+	}
+	check(falls, "objective falls by blocks", last);
+	x = residual(&als, &users);
+	check(x < 2e-4, "blocks end in the normal equations", x);
+	als.config.block = 0;
+	ials_half(&team, &als, &users, als.w, als.h);
+	check(fabs(als.loss - last) < 1e-5 * last, "and in their objective",
+		  als.loss - last);
+	free(block);
+}
+
 typedef struct Member
 {
 	Team team;
 	void *block;
 	size_t size;
+	int columns; /* of a block */
 	Ials als;
 	RsStatus st;
 } Member;
@@ -197,7 +253,7 @@ static void *
 member_main(void *arg)
 {
 	Member *m = arg;
-	IalsConfig config = {24, 0.1f, 0.05f, 1, 3};
+	IalsConfig config = {24, 0.1f, 0.05f, 1, 3, m->columns};
 	Arena arena;
 	IalsSide users;
 	IalsSide items;
@@ -211,9 +267,9 @@ member_main(void *arg)
 }
 
 static void
-test_teams(void)
+test_teams(int columns)
 {
-	IalsConfig config = {24, 0.1f, 0.05f, 1, 3};
+	IalsConfig config = {24, 0.1f, 0.05f, 1, 3, columns};
 	size_t size = (ials_size(&config, USERS, ITEMS) + 63) / 64 * 64;
 	float *first = NULL;
 
@@ -231,6 +287,7 @@ test_teams(void)
 			m[r].team = (Team){&shared, r, n};
 			m[r].block = block;
 			m[r].size = size;
+			m[r].columns = columns;
 			pthread_create(&thread[r], NULL, member_main, &m[r]);
 		}
 		for (int r = 0; r < n; r++)
@@ -263,7 +320,13 @@ main(void)
 			test_rows(33, kind & 1, kind & 2);
 			test_rows(64, kind & 1, kind & 2);
 		}
-		test_teams();
+		for (int kind = 0; kind < 4; kind++)
+		{
+			test_blocks(40, kind & 1, kind & 2);
+			test_blocks(64, kind & 1, kind & 2);
+		}
+		test_teams(0);
+		test_teams(16);
 	}
 	printf("%d passed, %d failed\n", passed, failed);
 	return failed != 0;
