@@ -234,9 +234,6 @@ extern Buffer ann_read(Relation index, AnnRecent *recent, BlockNumber block);
 extern Size ann_static_size(int dim, int cells, bool rotated);
 extern void ann_cell_centroid(const AnnCache *cache, int cell, float *out);
 extern void ann_rotate(const AnnCache *cache, const float *x, float *out);
-/* upper bound of the score in a cell; z = 1: proven */
-extern float ann_cell_bound(const AnnCache *cache, int cell, float dot,
-							double q_norm, double z);
 
 /* ann_vector.c: from a datum to what is indexed */
 extern const AnnMetric *ann_metric(Relation index);

@@ -191,11 +191,3 @@ ann_rotate(const AnnCache *cache, const float *x, float *out)
 	else
 		memcpy(out, x, sizeof(float) * cache->dim);
 }
-
-float
-ann_cell_bound(const AnnCache *cache, int cell, float dot, double q_norm,
-			   double z)
-{
-	return cell_bound(cache->cell + cell, cache->metric == ANN_L2, cache->dim,
-					  dot, q_norm, z);
-}

@@ -38,40 +38,34 @@ slack_of(const AnnSearch *s, double length, double d, double radius)
 					  length, d, radius);
 }
 
-/* upper bound of the scores in a cell, its width taken z times */
-static float
-bound_of(const AnnSearch *s, const AnnCache *cache, int c, double z)
+/* upper bounds of the scores in n cells from one on, widths taken z times */
+static void
+bounds_of(const AnnSearch *s, const AnnCache *cache, int from, int n, double z,
+		  float *out)
 {
-	const AnnCell *cell = cache->cell + c;
-	double slack = slack_of(s, cell->length + cell->norm,
-							s->q_norm + cell->norm, cell->r_max);
-
-	return ann_cell_bound(cache, c, s->dot[c], s->q_norm, z) + slack;
+	cell_bounds(cache->cell + from, n, s->meta.metric == ANN_L2, s->meta.dim,
+				s->dot + from, s->q_norm, s->tiny, z, out);
 }
 
 void
 ann_cells_list(AnnSearch *s, const AnnCache *cache)
 {
 	AnnOpened *heap;
+	float *bound = palloc(sizeof(float) * (Size) (cache->cells + 1));
 
 	s->dot = palloc(sizeof(float) * CODE_LANES * (Size) (cache->blocks + 1));
 	heap = palloc(sizeof(AnnOpened) * (Size) (cache->cells + 1));
 	code_pack_dots(s->q, cache->centroid, cache->blocks, cache->dim, s->dot);
+	if (!s->unbounded)
+		bounds_of(s, cache, 0, cache->cells, s->z, bound);
 	for (int c = 0; c < cache->cells; c++)
 	{
-		const AnnCell *cell = cache->cell + c;
-
-		if (cell->first == InvalidBlockNumber)
+		if (cache->cell[c].first == InvalidBlockNumber)
 			continue;
 		heap[s->cells].cell = c;
-		if (s->unbounded)
-			heap[s->cells].bound = INFINITY;
-		else
-		{
-			heap[s->cells].bound = bound_of(s, cache, c, s->z);
-		}
-		s->cells++;
+		heap[s->cells++].bound = s->unbounded ? INFINITY : bound[c];
 	}
+	pfree(bound);
 	if (s->meta.log_head != InvalidBlockNumber)
 	{
 		heap[s->cells].cell = cache->cells;
@@ -132,15 +126,19 @@ ann_cells_needed(const AnnSearch *s, const AnnCandidate *c, float least,
 {
 	const AnnCache *cache = s->index->rd_amcache;
 	float low = 0, high = 1, spare = c->level1.bound - least;
+	float bound = INFINITY;
 
 	*share = c->level1.tail > spare ? 1 - spare / c->level1.tail : 0;
-	if (c->cell == cache->cells || bound_of(s, cache, c->cell, 0) >= least)
+	if (c->cell < cache->cells)
+		bounds_of(s, cache, c->cell, 1, 0, &bound);
+	if (bound >= least)
 		high = 0;
 	for (int i = 0; i < 12 && high > 0; i++)
 	{
 		float middle = (low + high) / 2;
 
-		if (bound_of(s, cache, c->cell, middle) >= least)
+		bounds_of(s, cache, c->cell, 1, middle, &bound);
+		if (bound >= least)
 			high = middle;
 		else
 			low = middle;

@@ -19,6 +19,13 @@ max_of(double a, double b)
 	return a > b ? a : b;
 }
 
+/* b when a is no number */
+static inline double
+min_of(double a, double b)
+{
+	return a < b ? a : b;
+}
+
 void
 cell_begin(Cell *cell, const float *centroid, int dim)
 {
@@ -141,7 +148,7 @@ bound_l2(const Cell *cell, double share, float dot, double q_norm, double z)
 	double d = sqrt(d2), r;
 
 	if (d < cell->r_min)
-		d = fmin(sqrt(d2 + off), cell->r_min);
+		d = min_of(sqrt(d2 + off), cell->r_min);
 	r = z * d;
 	r = r < cell->r_min ? cell->r_min : r > cell->r_max ? cell->r_max : r;
 	return (float) (-d * d + 2 * z * d * r - r * r);
@@ -161,7 +168,7 @@ cell_bound(const Cell *cell, bool l2, int dim, float dot, double q_norm,
 	q_v = q_v > 0 ? sqrt(q_v) : 0;
 	bound = (q_u > 0 ? cell->along_max : cell->along_min) * q_u +
 			z * q_v * cell->across;
-	return (float) fmin(bound, q_norm * cell->length);
+	return (float) min_of(bound, q_norm * cell->length);
 }
 
 double
@@ -175,4 +182,19 @@ cell_slack(bool l2, int dim, double q_norm, double tiny, double length,
 	off = share * (q_norm + length);
 	return 2 * (d + radius) * off + off * off +
 		   share * (d + radius) * (d + radius) + tiny;
+}
+
+void
+cell_bounds(const Cell *cell, int n, bool l2, int dim, const float *dot,
+			double q_norm, double tiny, double z, float *out)
+{
+	for (int c = 0; c < n; c++)
+	{
+		double norm = cell[c].norm;
+
+		out[c] =
+			(float) (cell_bound(cell + c, l2, dim, dot[c], q_norm, z) +
+					 cell_slack(l2, dim, q_norm, tiny, cell[c].length + norm,
+								q_norm + norm, cell[c].r_max));
+	}
 }

@@ -66,5 +66,9 @@ extern float cell_bound(const Cell *cell, bool l2, int dim, float dot,
  */
 extern double cell_slack(bool l2, int dim, double q_norm, double tiny,
 						 double length, double d, double radius);
+/* both together of n cells, from dot (n): out (n) */
+extern void cell_bounds(const Cell *cell, int n, bool l2, int dim,
+						const float *dot, double q_norm, double tiny, double z,
+						float *out);
 
 #endif
