@@ -3,8 +3,10 @@
  *		Cosine towers by the shared softmax, for large catalogues.
  *
  * Spectral start, user_softmax with a learning rate that falls to zero,
- * validation every few epochs with the best vectors kept, and a short second
- * run over all interactions, held-out ones included.
+ * validation every few epochs with the best vectors kept, and a second run
+ * from these over all interactions. The first run has pushed the held-out
+ * ones away as negatives: the second must be able to turn the vectors back,
+ * so it begins with their first length and half the first learning rate.
  *
  * Preset best takes more dimensions. Where the call asks for fewer, towers of
  * TEACHER_DIM are trained first and teach the small ones: a large part of
@@ -23,7 +25,7 @@
 #define TEACHER_DIM 256
 #define TEACHER_EPOCHS 24
 #define TEACHER_NEGATIVES 1024
-#define TEACHER_SHARE 0.5f
+#define TEACHER_SHARE 0.9f
 #define TEACHER_ROWS_MOST 500000 /* users and items */
 #define MANY 4000000       /* interactions: 256 dimensions take too long */
 #define BEST_WORK 60000000 /* interactions that all epochs see, about */
@@ -155,23 +157,29 @@ retrieval_towers_size(const JobConfig *config, const JobInput *input,
 	return size + most;
 }
 
+/* this member's part of vectors, into others */
+static void
+copy_part(const Towers *t, float *dst, const float *src, int64_t n)
+{
+	size_t d = (size_t) t->config.dim;
+	int64_t from;
+	int64_t to;
+
+	team_range(t->r->team, n, &from, &to);
+	memcpy(dst + (size_t) from * d, src + (size_t) from * d,
+		   sizeof(float) * (size_t) (to - from) * d);
+}
+
 /* unit rows of what is trained now */
 static RsStatus
 copy_units(Towers *t, float *u, float *v)
 {
 	const Dataset *ds = t->r->ds;
 	Team *team = t->r->team;
-	size_t d = (size_t) t->config.dim;
-	int64_t from;
-	int64_t to;
 	RsStatus st;
 
-	team_range(team, ds->n_users, &from, &to);
-	memcpy(u + (size_t) from * d, t->u + (size_t) from * d,
-		   sizeof(float) * (size_t) (to - from) * d);
-	team_range(team, ds->n_items, &from, &to);
-	memcpy(v + (size_t) from * d, t->v + (size_t) from * d,
-		   sizeof(float) * (size_t) (to - from) * d);
+	copy_part(t, u, t->u, ds->n_users);
+	copy_part(t, v, t->v, ds->n_items);
 	if ((st = team_barrier(team)) != RS_OK)
 		return st;
 	st = user_softmax_normalize(team, u, ds->n_users, t->config.dim, 1);
@@ -248,28 +256,33 @@ epoch_done(void *arg, Team *team, int epoch, double loss, bool *stop)
 	return st;
 }
 
-/*
- * Spectral vectors, as long as random ones would be: the length decides how
- * far a step of Adam turns them.
- */
+/* the length decides how far a step of Adam turns a vector */
 static RsStatus
-start(Towers *t, const DatasetSide *data, const DatasetSide *items)
+scale(Towers *t)
 {
-	Retrieval *r = t->r;
 	int d = t->config.dim;
 	float length = t->config.init * sqrtf((float) d);
-	RsStatus st = spectral_vectors(r->team, data, items, d, t->config.seed,
-								   r->arena, t->u, t->v);
+	RsStatus st = user_softmax_normalize(t->r->team, t->u, t->r->ds->n_users, d,
+										 length);
 
 	if (st == RS_OK)
-		st = user_softmax_normalize(r->team, t->u, data->n_rows, d, length);
-	if (st == RS_OK)
-		st = user_softmax_normalize(r->team, t->v, items->n_rows, d, length);
+		st = user_softmax_normalize(t->r->team, t->v, t->r->ds->n_items, d,
+									length);
 	return st;
 }
 
+/* spectral vectors, as long as random ones would be */
 static RsStatus
-train(Towers *t, bool all, bool warm)
+start(Towers *t, const DatasetSide *data, const DatasetSide *items)
+{
+	RsStatus st = spectral_vectors(t->r->team, data, items, t->config.dim,
+								   t->config.seed, t->r->arena, t->u, t->v);
+
+	return st == RS_OK ? scale(t) : st;
+}
+
+static RsStatus
+train(Towers *t, bool all)
 {
 	Retrieval *r = t->r;
 	DatasetSide data = dataset_users(r->ds, all);
@@ -278,15 +291,13 @@ train(Towers *t, bool all, bool warm)
 
 	for (int k = 0; k <= HALVINGS; k++)
 	{
-		if (!warm)
-			st = start(t, &data, &items);
+		st = k == 0 && all ? scale(t) : start(t, &data, &items);
 		if (st == RS_OK)
 			st = user_softmax_train(r->team, &data, &t->config, r->arena, t->u,
 									t->v, true, epoch_done, t);
 		if (st != RS_DIVERGED || team_stopped(r->team) != RS_OK)
 			break;
 		t->config.learning_rate /= 2;
-		warm = false;
 	}
 	return st;
 }
@@ -316,9 +327,9 @@ alloc_vectors(Towers *t)
 	return t->teacher_u != NULL && t->teacher_v != NULL;
 }
 
-/* the teacher, trained on the training part; its scores are cosines, too */
+/* of the same interactions as the towers; its scores are cosines, too */
 static RsStatus
-train_teacher(Towers *t)
+train_teacher(Towers *t, bool all)
 {
 	Retrieval *r = t->r;
 	Towers big = *t;
@@ -330,7 +341,7 @@ train_teacher(Towers *t)
 	big.every = 0;
 	big.log = false;
 	retrieval_phase(r, "teacher", big.config.epochs);
-	st = train(&big, false, false);
+	st = train(&big, all);
 	if (st == RS_OK)
 		st = user_softmax_normalize(r->team, big.u, r->ds->n_users, TEACHER_DIM,
 									1);
@@ -342,19 +353,51 @@ train_teacher(Towers *t)
 	return st;
 }
 
+/* the towers, after their teacher; all: from what they are, else anew */
+static RsStatus
+fit(Towers *t, bool all)
+{
+	RsStatus st = RS_OK;
+
+	if (t->config.teacher_share > 0)
+		st = train_teacher(t, all);
+	retrieval_phase(t->r, all ? "refit" : "retrieval", t->config.epochs);
+	return st == RS_OK ? train(t, all) : st;
+}
+
+/* a second run over all interactions, from the best vectors of the first */
 static RsStatus
 refit(Towers *t)
 {
 	Retrieval *r = t->r;
+	int32_t late;
 	RsStatus st;
 
+	copy_part(t, t->u, t->best_u, r->ds->n_users);
+	copy_part(t, t->v, t->best_v, r->ds->n_items);
+	if ((st = team_barrier(r->team)) != RS_OK)
+		return st;
 	t->every = 0;
-	t->config.epochs = (t->config.epochs + 3) / 4;
-	t->config.learning_rate /= 4;
+	t->config.epochs = (t->config.epochs + 1) / 2;
+	t->config.learning_rate /= 2;
 	t->config.seed ^= 0x5deece66dULL;
-	retrieval_phase(r, "refit", t->config.epochs);
-	st = train(t, true, true);
-	return st == RS_OK ? copy_units(t, t->best_u, t->best_v) : st;
+	st = fit(t, true);
+	/* when it could not come to its end, the first run counts */
+	late = retrieval_late(r);
+	if (st == RS_OK)
+		st = retrieval_agree(r, &late);
+	return st == RS_OK && !late ? copy_units(t, t->best_u, t->best_v) : st;
+}
+
+/* whether there is time for half of what went by */
+static RsStatus
+wants_refit(Retrieval *r, int32_t *wanted)
+{
+	double most = r->job->config.max_seconds;
+
+	*wanted = r->ds->n_held > 0 && r->job->config.refit != 0 &&
+			  (most <= 0 || 1.5 * retrieval_seconds(r) < most);
+	return retrieval_agree(r, wanted);
 }
 
 static void
@@ -381,6 +424,7 @@ retrieval_towers(Retrieval *r, const char *why)
 	const JobConfig *config = &r->job->config;
 	Towers t = {.r = r, .log = true, .best = -1};
 	UserSoftmaxConfig c;
+	int32_t again = 0;
 	RsStatus st;
 
 	towers_config(config, &r->job->input, &t.config);
@@ -389,10 +433,7 @@ retrieval_towers(Retrieval *r, const char *why)
 	t.patience = config->patience > 0 ? config->patience : 6;
 	if (!alloc_vectors(&t))
 		return RS_NO_MEMORY;
-	st = t.config.teacher_share > 0 ? train_teacher(&t) : RS_OK;
-	retrieval_phase(r, "retrieval", t.config.epochs);
-	if (st == RS_OK)
-		st = train(&t, false, false);
+	st = fit(&t, false);
 	if (st == RS_OK && t.best_epoch == 0)
 	{
 		t.best_epoch = t.config.epochs;
@@ -400,8 +441,9 @@ retrieval_towers(Retrieval *r, const char *why)
 	}
 	if (st == RS_OK)
 		st = retrieval_report(r, true, t.best_u, t.best_v, t.config.dim);
-	if (st == RS_OK && r->ds->n_held > 0 && config->refit != 0 &&
-		!retrieval_late(r))
+	if (st == RS_OK)
+		st = wants_refit(r, &again);
+	if (st == RS_OK && again)
 		st = refit(&t);
 	t.config = c;
 	if (st == RS_OK && r->team->rank == 0)
