@@ -100,6 +100,9 @@ towers_config(const JobConfig *in, const JobInput *input, UserSoftmaxConfig *c)
 	{
 		c->teacher_dim = TEACHER_DIM;
 		c->teacher_share = TEACHER_SHARE;
+		/* the teacher's softmax is smooth: more of them add nothing */
+		if (in->negatives <= 0 && c->negatives > TEACHER_NEGATIVES)
+			c->negatives = TEACHER_NEGATIVES;
 	}
 }
 
@@ -262,8 +265,8 @@ scale(Towers *t)
 {
 	int d = t->config.dim;
 	float length = t->config.init * sqrtf((float) d);
-	RsStatus st = user_softmax_normalize(t->r->team, t->u, t->r->ds->n_users, d,
-										 length);
+	RsStatus st =
+		user_softmax_normalize(t->r->team, t->u, t->r->ds->n_users, d, length);
 
 	if (st == RS_OK)
 		st = user_softmax_normalize(t->r->team, t->v, t->r->ds->n_items, d,
@@ -282,7 +285,7 @@ start(Towers *t, const DatasetSide *data, const DatasetSide *items)
 }
 
 static RsStatus
-train(Towers *t, bool all)
+train(Towers *t, bool all, bool warm)
 {
 	Retrieval *r = t->r;
 	DatasetSide data = dataset_users(r->ds, all);
@@ -291,7 +294,7 @@ train(Towers *t, bool all)
 
 	for (int k = 0; k <= HALVINGS; k++)
 	{
-		st = k == 0 && all ? scale(t) : start(t, &data, &items);
+		st = k == 0 && warm ? scale(t) : start(t, &data, &items);
 		if (st == RS_OK)
 			st = user_softmax_train(r->team, &data, &t->config, r->arena, t->u,
 									t->v, true, epoch_done, t);
@@ -327,7 +330,7 @@ alloc_vectors(Towers *t)
 	return t->teacher_u != NULL && t->teacher_v != NULL;
 }
 
-/* of the same interactions as the towers; its scores are cosines, too */
+/* if any, of the same interactions; its scores are cosines, too */
 static RsStatus
 train_teacher(Towers *t, bool all)
 {
@@ -335,13 +338,16 @@ train_teacher(Towers *t, bool all)
 	Towers big = *t;
 	RsStatus st;
 
+	if (t->config.teacher_share == 0)
+		return RS_OK;
 	teacher_config(&t->config, &big.config);
 	big.u = t->teacher_u;
 	big.v = t->teacher_v;
 	big.every = 0;
 	big.log = false;
 	retrieval_phase(r, "teacher", big.config.epochs);
-	st = train(&big, all);
+	/* its many dimensions overfit in a second run: always anew */
+	st = train(&big, all, false);
 	if (st == RS_OK)
 		st = user_softmax_normalize(r->team, big.u, r->ds->n_users, TEACHER_DIM,
 									1);
@@ -351,18 +357,6 @@ train_teacher(Towers *t, bool all)
 	t->config.teacher_users = big.u;
 	t->config.teacher_items = big.v;
 	return st;
-}
-
-/* the towers, after their teacher; all: from what they are, else anew */
-static RsStatus
-fit(Towers *t, bool all)
-{
-	RsStatus st = RS_OK;
-
-	if (t->config.teacher_share > 0)
-		st = train_teacher(t, all);
-	retrieval_phase(t->r, all ? "refit" : "retrieval", t->config.epochs);
-	return st == RS_OK ? train(t, all) : st;
 }
 
 /* a second run over all interactions, from the best vectors of the first */
@@ -378,10 +372,13 @@ refit(Towers *t)
 	if ((st = team_barrier(r->team)) != RS_OK)
 		return st;
 	t->every = 0;
+	t->config.seed ^= 0x5deece66dULL;
+	st = train_teacher(t, true);
 	t->config.epochs = (t->config.epochs + 1) / 2;
 	t->config.learning_rate /= 2;
-	t->config.seed ^= 0x5deece66dULL;
-	st = fit(t, true);
+	retrieval_phase(r, "refit", t->config.epochs);
+	if (st == RS_OK)
+		st = train(t, true, true);
 	/* when it could not come to its end, the first run counts */
 	late = retrieval_late(r);
 	if (st == RS_OK)
@@ -433,7 +430,10 @@ retrieval_towers(Retrieval *r, const char *why)
 	t.patience = config->patience > 0 ? config->patience : 6;
 	if (!alloc_vectors(&t))
 		return RS_NO_MEMORY;
-	st = fit(&t, false);
+	st = train_teacher(&t, false);
+	retrieval_phase(r, "retrieval", t.config.epochs);
+	if (st == RS_OK)
+		st = train(&t, false, false);
 	if (st == RS_OK && t.best_epoch == 0)
 	{
 		t.best_epoch = t.config.epochs;
