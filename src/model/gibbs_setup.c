@@ -21,13 +21,12 @@ gibbs_plan(GibbsPlan *p, const JobConfig *config, const JobInput *input)
 
 	memset(p, 0, sizeof(*p));
 	p->dim = input->n < 500000 ? 10 : 15;
-	/* features take longer to settle */
-	p->sweeps =
-		best                 ? 1000
-		: input->n >= 500000 ? 150
-		: input->users.n_cols + input->items.n_cols + input->context.n_cols > 0
-			? 400
-			: 250;
+	/* features take longer to settle, the context longer to draw */
+	p->sweeps = best                                            ? 1000
+				: input->n >= 500000                            ? 150
+				: input->context.n_cols > 0                     ? 200
+				: input->users.n_cols + input->items.n_cols > 0 ? 400
+																: 250;
 	/* next to retrieval, dim and epochs are meant for that: not too much */
 	if (config->dim > 0 && (!config->retrieval || config->dim < p->dim))
 		p->dim = config->dim;

@@ -29,11 +29,12 @@ dataset_options(const JobConfig *config, const JobInput *in,
 
 	memset(opt, 0, sizeof(*opt));
 	retrieval_dataset_options(config, in, opt);
-	opt->times = config->split != SPLIT_RANDOM || shared;
+	opt->times = config->split != SPLIT_RANDOM || shared || config->history > 0;
 	opt->ratings = opt->ratings || shared;
 	opt->rows = shared;
 	/* the context is looked up by the input's users */
-	opt->consume = (!config->ranking || shared) && in->context.n_cols == 0;
+	opt->consume = (!config->ranking || shared) && in->context.n_cols == 0 &&
+				   config->history <= 0;
 	return !config->retrieval || !shared;
 }
 

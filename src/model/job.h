@@ -27,6 +27,7 @@
 #define JOB_MAGIC 0x72656373
 #define JOB_MAX_HIDDEN 8
 #define JOB_MAX_CROSS 8
+#define JOB_MAX_HISTORY 1000
 #define JOB_MAX_PARAMS 64
 #define JOB_MAX_METRICS 32
 #define JOB_MAX_LOG 1024
@@ -115,10 +116,12 @@ typedef struct JobConfig
 	int dim;                /* of the embeddings */
 	int n_hidden;           /* -1: by preset; 0: none */
 	int hidden[JOB_MAX_HIDDEN];
-	int cross_layers;   /* of the rating network, before the hidden ones */
-	int epochs;         /* of gradient or ALS learners; sweeps of Gibbs */
-	int batch_size;     /* interactions */
-	int negatives;      /* sampled for each batch, beside in-batch; -1: auto */
+	int cross_layers; /* of the rating network, before the hidden ones */
+	int history;    /* towers with hidden layers: last items of a user that are
+				  * pooled as a feature of his; 0, -1: none */
+	int epochs;     /* of gradient or ALS learners; sweeps of Gibbs */
+	int batch_size; /* interactions */
+	int negatives;  /* sampled for each batch, beside in-batch; -1: auto */
 	int hard_negatives; /* only so many of the hardest count; -1: all */
 	int patience; /* epochs without improvement before stopping; -1: auto */
 	uint64_t seed;

@@ -47,6 +47,7 @@ hidden_config(const JobConfig *in, const JobInput *input, TowerConfig *c)
 	c->temperature = in->temperature > 0 ? in->temperature : 0.15f;
 	c->learning_rate = in->learning_rate > 0 ? in->learning_rate : 0.003f;
 	c->dropout = 0.3f;
+	c->history = in->history > 0 ? in->history : 0;
 	c->logq = in->logq != 0;
 	c->seed = in->seed;
 	/* wide layers: a step must not keep a cancel waiting */
@@ -66,7 +67,7 @@ retrieval_hidden_size(const JobConfig *config, const JobInput *input)
 
 	hidden_config(config, input, &c);
 	d = (size_t) c.dim;
-	train = tower_train_size(&c, input);
+	train = tower_train_size(&c, input) + arena_need((size_t) input->n, 4);
 	if (train > SIZE_MAX / 4)
 		return SIZE_MAX / 2;
 	return train + 2 * (arena_need((size_t) input->n_users * d, sizeof(float)) +
@@ -211,6 +212,8 @@ put_output(const Hidden *h)
 		out->user_map = job_offset(job, side[0].feature.x);
 	if (job->input.items.n_rows > 0)
 		out->item_map = job_offset(job, side[1].feature.x);
+	if (job->input.context.n_cols > 0)
+		out->context_map = job_offset(job, h->towers.query.column.x);
 	put_layers(h, 0);
 	put_layers(h, 1);
 	snprintf(out->choice, sizeof(out->choice),

@@ -37,8 +37,8 @@ stream(int what, int64_t number)
 
 /* ---- memory ---- */
 
-static bool
-layout_rows(TowerRows *r, Arena *arena, int64_t n, int dim)
+bool
+tower_rows_layout(TowerRows *r, Arena *arena, int64_t n, int dim)
 {
 	size_t size = (size_t) n * (size_t) dim;
 
@@ -113,9 +113,10 @@ layout(Towers *t, Arena *arena, const JobInput *in)
 		s->n_cols = f[k]->n_rows > 0 ? f[k]->n_cols : 0;
 		s->known = arena_alloc(arena, (size_t) s->n, sizeof(bool));
 		ok = ok && s->known != NULL &&
-			 layout_rows(&s->id, arena, s->n, t->config.dim) &&
-			 layout_rows(&s->feature, arena, s->n_cols + 1, t->config.dim) &&
-			 layout_rows(&s->layer, arena, 1, (int) t->net.n_params);
+			 tower_rows_layout(&s->id, arena, s->n, t->config.dim) &&
+			 tower_rows_layout(&s->feature, arena, s->n_cols + 1,
+							   t->config.dim) &&
+			 tower_rows_layout(&s->layer, arena, 1, (int) t->net.n_params);
 	}
 	t->user = arena_alloc(arena, (size_t) in->n, sizeof(int32_t));
 	t->item = arena_alloc(arena, (size_t) in->n, sizeof(int32_t));
@@ -123,6 +124,8 @@ layout(Towers *t, Arena *arena, const JobInput *in)
 	t->work =
 		arena_alloc(arena, work_floats(&t->config, &t->net), sizeof(float));
 	t->with_id = arena_alloc(arena, 2 * (size_t) t->config.batch, sizeof(bool));
+	ok = ok && tower_query_layout(&t->query, arena, in, t->config.dim,
+								  t->config.history, t->config.batch);
 	layout_softmax(t, arena);
 	return ok && t->user != NULL && t->item != NULL && t->log_p != NULL &&
 		   t->work != NULL && t->with_id != NULL && t->sm.dc != NULL;
@@ -152,8 +155,8 @@ tower_train_size(const TowerConfig *c, const JobInput *in)
 
 /* ---- start ---- */
 
-static void
-start_rows(TowerRows *r, uint64_t seed, uint64_t number, double scale)
+void
+tower_rows_start(TowerRows *r, uint64_t seed, uint64_t number, double scale)
 {
 	size_t size = (size_t) r->n * (size_t) r->dim;
 	Rng rng;
@@ -174,10 +177,10 @@ start_side(Towers *t, int k, const DatasetSide *d)
 
 	for (int32_t r = 0; r < s->n; r++)
 		s->known[r] = d->end[r] > d->ptr[r];
-	start_rows(&s->id, seed, stream(STREAM_INIT, 3 * k), INIT_STD);
-	start_rows(&s->feature, seed, stream(STREAM_INIT, 3 * k + 1),
-			   s->n_cols > 0 ? INIT_STD : 0);
-	start_rows(&s->layer, seed, 0, 0);
+	tower_rows_start(&s->id, seed, stream(STREAM_INIT, 3 * k), INIT_STD);
+	tower_rows_start(&s->feature, seed, stream(STREAM_INIT, 3 * k + 1),
+					 s->n_cols > 0 ? INIT_STD : 0);
+	tower_rows_start(&s->layer, seed, 0, 0);
 	tower_init_params(&t->net, seed + (uint64_t) k, s->layer.x);
 }
 
@@ -189,6 +192,8 @@ start_interactions(Towers *t, const DatasetSide *users,
 	for (int32_t u = 0; u < users->n_rows; u++)
 		for (int64_t e = users->ptr[u]; e < users->end[u]; e++)
 		{
+			if (t->query.place != NULL)
+				t->query.place[t->n] = (uint32_t) e;
 			t->user[t->n] = u;
 			t->item[t->n++] = users->index[e];
 		}
@@ -207,6 +212,7 @@ tower_train_init(Team *team, Arena *arena, JobShared *job, const Dataset *ds,
 	DatasetSide users = dataset_users(ds, all);
 	DatasetSide items = dataset_items(ds, all);
 	const JobInput *in = &job->input;
+	RsStatus st;
 
 	memset(t, 0, sizeof(*t));
 	t->config = *c;
@@ -222,6 +228,12 @@ tower_train_init(Team *team, Arena *arena, JobShared *job, const Dataset *ds,
 		s->ptr = job_at(job, f->ptr);
 		s->col = job_at(job, f->col);
 		s->val = job_at(job, f->val);
+	}
+	st = tower_query_start(&t->query, team, arena, job, ds, all, c->seed);
+	if (st != RS_OK)
+	{
+		team_stop(team, st);
+		return st;
 	}
 	if (team->rank == 0)
 	{
@@ -252,9 +264,8 @@ input_of(const TowerSide *s, int32_t row, bool with_id, float *x)
 		vec_axpy(s->val[e], s->feature.x + (size_t) s->col[e] * w, x, d);
 }
 
-/* the gradient of a row of this batch, zero at first */
-static float *
-gradient_of(TowerRows *r, int32_t row, int32_t now)
+float *
+tower_gradient(TowerRows *r, int32_t row, int32_t now)
 {
 	float *g = r->g + (size_t) row * (size_t) r->dim;
 
@@ -272,12 +283,12 @@ scatter(TowerSide *s, int32_t row, bool with_id, const float *dx, int32_t now)
 {
 	int d = s->id.dim;
 
-	vec_axpy(1, dx, gradient_of(&s->feature, s->n_cols, now), d);
+	vec_axpy(1, dx, tower_gradient(&s->feature, s->n_cols, now), d);
 	if (with_id)
-		vec_axpy(1, dx, gradient_of(&s->id, row, now), d);
+		vec_axpy(1, dx, tower_gradient(&s->id, row, now), d);
 	for (int64_t e = s->n_cols > 0 ? s->ptr[row] : 0;
 		 s->n_cols > 0 && e < s->ptr[row + 1]; e++)
-		vec_axpy(s->val[e], dx, gradient_of(&s->feature, s->col[e], now), d);
+		vec_axpy(s->val[e], dx, tower_gradient(&s->feature, s->col[e], now), d);
 }
 
 static void
@@ -309,7 +320,8 @@ adam(const Towers *t, TowerRows *r)
 
 typedef struct Batch
 {
-	const int32_t *row; /* (n) of the side */
+	const int32_t *row;  /* (n) of the side */
+	const int32_t *item; /* (n) what users are to find; NULL: the items */
 	int n;
 	bool *with_id;
 	float *x;    /* (n, dim) */
@@ -326,8 +338,14 @@ forward(const Towers *t, int side, Batch *b, Rng *rng)
 
 	for (int r = 0; r < b->n; r++)
 	{
-		b->with_id[r] = s->n_cols == 0 || rng_uniform(rng) >= t->config.dropout;
+		bool other =
+			s->n_cols > 0 || (b->item != NULL && t->config.history > 0);
+
+		b->with_id[r] = !other || rng_uniform(rng) >= t->config.dropout;
 		input_of(s, b->row[r], b->with_id[r], b->x + (size_t) r * d);
+		if (b->item != NULL)
+			tower_add_history(&t->query, b->row[r], b->item[r],
+							  b->x + (size_t) r * d);
 	}
 	tower_forward(&t->net, s->layer.x, b->n, b->x, b->acts, b->y);
 }
@@ -344,7 +362,12 @@ backward(Towers *t, int side, Batch *b, const float *dy)
 	tower_backward(&t->net, s->layer.x, b->n, b->x, b->acts, dy, s->layer.g,
 				   b->dx);
 	for (int r = 0; r < b->n; r++)
+	{
 		scatter(s, b->row[r], b->with_id[r], b->dx + (size_t) r * d, now);
+		if (b->item != NULL)
+			tower_scatter_history(&t->query, b->row[r], b->item[r],
+								  b->dx + (size_t) r * d, now);
+	}
 	adam(t, &s->layer);
 	adam(t, &s->id);
 	adam(t, &s->feature);
@@ -400,8 +423,13 @@ take_batch(const Towers *t, float **at, const int32_t *row, int n,
 {
 	size_t b = (size_t) t->config.batch;
 	size_t d = (size_t) t->config.dim;
-	Batch out = {
-		row, n, with_id, *at, *at + b * d, *at + 2 * b * d, *at + 3 * b * d};
+	Batch out = {.row = row,
+				 .n = n,
+				 .with_id = with_id,
+				 .x = *at,
+				 .y = *at + b * d,
+				 .dx = *at + 2 * b * d,
+				 .acts = *at + 3 * b * d};
 
 	*at += b * (3 * d + 2 * t->net.n_acts);
 	return out;
@@ -411,6 +439,8 @@ static RsStatus
 run_batch(Team *team, Towers *t, int64_t from, int n, double *loss)
 {
 	Softmax *sm = &t->sm;
+	const uint32_t *place =
+		t->query.place != NULL ? t->query.place + from : NULL;
 	float *at = t->work;
 	Batch users;
 	Batch items;
@@ -420,11 +450,14 @@ run_batch(Team *team, Towers *t, int64_t from, int n, double *loss)
 	t->step++;
 	find_candidates(t, t->item + from, n);
 	users = take_batch(t, &at, t->user + from, n, t->with_id);
+	users.item = t->item + from;
 	items = take_batch(t, &at, sm->own.fill, sm->own.n_cand,
 					   t->with_id + t->config.batch);
 	rng_init(&rng, t->config.seed, stream(STREAM_DROP, t->step));
 	forward(t, 0, &users, &rng);
 	forward(t, 1, &items, &rng);
+	if (place != NULL)
+		tower_add_context(&t->query, place, n, users.y, &rng);
 	sm->u = users.y;
 	sm->v = items.y;
 	sm->u_state[0] = at;
@@ -434,8 +467,16 @@ run_batch(Team *team, Towers *t, int64_t from, int n, double *loss)
 		return st;
 	dense.scale(1 / (float) n, sm->u_state[0], n * t->config.dim);
 	dense.scale(1 / (float) n, sm->dc, sm->own.n_cand * t->config.dim);
+	if (place != NULL)
+	{
+		tower_scatter_context(&t->query, place, n, users.y, sm->u_state[0],
+							  (int32_t) t->step);
+		adam(t, &t->query.column);
+	}
 	backward(t, 0, &users, sm->u_state[0]);
 	backward(t, 1, &items, sm->dc);
+	if (t->config.history > 0)
+		adam(t, &t->query.history);
 	return RS_OK;
 }
 
@@ -455,6 +496,13 @@ shuffle(Towers *t, int epoch)
 		t->item[k] = t->item[j];
 		t->user[j] = u;
 		t->item[j] = i;
+		if (t->query.place != NULL)
+		{
+			uint32_t p = t->query.place[k];
+
+			t->query.place[k] = t->query.place[j];
+			t->query.place[j] = p;
+		}
 	}
 }
 
@@ -505,7 +553,12 @@ tower_vectors(Team *team, const Towers *t, int side, float *out)
 		float *y = out + (size_t) r * d;
 
 		for (int k = 0; k < n; k++)
+		{
 			input_of(s, (int32_t) r + k, s->known[r + k], x + (size_t) k * d);
+			if (side == 0)
+				tower_add_history(&t->query, (int32_t) r + k, -1,
+								  x + (size_t) k * d);
+		}
 		tower_forward(&t->net, s->layer.x, n, x, x + TILE * d, y);
 		for (int k = 0; k < n; k++, y += d)
 			dense.scale(1 / (sqrtf(vec_dot(y, y, (int) d)) + 1e-12f), y,

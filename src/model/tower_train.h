@@ -8,7 +8,8 @@
  * the layers behind it. Scores are cosines by a temperature. So that features
  * learn to stand for ids, ids are dropped at random while training
  * (Volkovs, Yu, Poutanen 2017), and those without an interaction never have
- * one. The loss is that of softmax.h with the logQ correction, items deduplicated; Adam,
+ * one. What a user had last and the context are the query tower's alone
+ * (tower_query.h). The loss is that of softmax.h with the logQ correction, items deduplicated; Adam,
  * lazy for rows of embeddings.
  */
 #ifndef RECSYS_TOWER_TRAIN_H
@@ -17,6 +18,7 @@
 #include "math/arena.h"
 #include "model/softmax.h"
 #include "model/tower.h"
+#include "model/tower_query.h"
 
 typedef struct TowerConfig
 {
@@ -26,24 +28,11 @@ typedef struct TowerConfig
 	int batch; /* interactions */
 	float temperature;
 	float learning_rate;
-	float dropout; /* of the ids of a side that has features */
+	float dropout; /* of the ids of a side that has features or history */
+	int history;   /* last items of a user, pooled; 0: none */
 	bool logq;
 	uint64_t seed;
 } TowerConfig;
-
-/* a table of parameters of which few rows have a gradient at a time */
-typedef struct TowerRows
-{
-	int64_t n;
-	int dim;
-	float *x; /* (n, dim) and so on */
-	float *m; /* Adam's moments */
-	float *v;
-	float *g;       /* gradients of the batch, of touched rows */
-	int32_t *stamp; /* (n) batch that g is of */
-	int32_t *touched;
-	int32_t n_touched;
-} TowerRows;
 
 typedef struct TowerSide
 {
@@ -64,8 +53,9 @@ typedef struct Towers
 	TowerConfig config;
 	Tower net;
 	TowerSide side[2]; /* users, items */
-	int64_t n;         /* training interactions */
-	int32_t *user;     /* (n) shuffled each epoch */
+	TowerQuery query;
+	int64_t n;     /* training interactions */
+	int32_t *user; /* (n) shuffled each epoch */
 	int32_t *item;
 	float *log_p; /* (n_items) log of an item's share of the interactions */
 	int64_t step;

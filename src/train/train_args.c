@@ -408,6 +408,25 @@ context_check(const TrainArgs *args)
 	}
 }
 
+/* what only towers know, without towers */
+static void
+queries_check(const TrainArgs *args)
+{
+	const JobConfig *c = &args->config;
+	bool towers = c->retrieval && c->n_hidden > 0;
+
+	if (c->history > 0 && !towers)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("the option history is of towers"),
+						errhint("Train them: hidden => '{64}'.")));
+	if (args->n_context_features > 0 && !towers && !c->ranking)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("context_features need the stage ranking, or towers"),
+				 errhint("Name a rating column for the stage, or train towers: "
+						 "hidden => '{64}'.")));
+}
+
 void
 train_args_from_call(FunctionCallInfo fcinfo, TrainArgs *args, bool *wait)
 {
@@ -435,6 +454,7 @@ train_args_from_call(FunctionCallInfo fcinfo, TrainArgs *args, bool *wait)
 	train_columns_check(args);
 	context_check(args);
 	config_args(fcinfo, args);
+	queries_check(args);
 	if (args->n_context_features > 0 && args->config.preset == PRESET_TFRS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

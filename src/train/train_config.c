@@ -29,7 +29,7 @@ void
 train_config_default(JobConfig *c)
 {
 	memset(c, 0, sizeof(*c));
-	c->n_hidden = c->cross_layers = -1;
+	c->n_hidden = c->cross_layers = c->history = -1;
 	c->valid_fraction = c->learning_rate = NAN;
 	c->temperature = c->regularization = c->alpha0 = NAN;
 	c->min_rating = c->max_rating = c->positive_value = NAN;

@@ -72,6 +72,7 @@ static const Option options_known[] = {
 	{"negatives", OPTION_INT, AT(negatives), 0, 1 << 20, NULL},
 	{"hard_negatives", OPTION_INT, AT(hard_negatives), 0, 1 << 20, NULL},
 	{"cross_layers", OPTION_INT, AT(cross_layers), 0, JOB_MAX_CROSS, NULL},
+	{"history", OPTION_INT, AT(history), 0, JOB_MAX_HISTORY, NULL},
 	{"patience", OPTION_INT, AT(patience), 0, 1000000, NULL},
 	{"logq", OPTION_SWITCH, AT(logq), 0, 0, NULL},
 	{"remove_accidental", OPTION_SWITCH, AT(accidental), 0, 0, NULL},
