@@ -291,6 +291,9 @@ extern IndexBulkDeleteResult *annbulkdelete(IndexVacuumInfo *info,
 extern IndexBulkDeleteResult *annvacuumcleanup(IndexVacuumInfo *info,
 											   IndexBulkDeleteResult *stats);
 
+/* ann_validate.c */
+extern bool annvalidate(Oid opclass);
+
 /* ann_cost.c */
 extern void anncostestimate(struct PlannerInfo *root, struct IndexPath *path,
 							double loop_count, Cost *startup, Cost *total,

@@ -24,13 +24,6 @@ annoptions(Datum reloptions, bool validate)
 									  0, NULL, 0);
 }
 
-/* the operator classes come with the extension and are tested there */
-static bool
-annvalidate(Oid opclass)
-{
-	return true;
-}
-
 static char *
 annbuildphasename(int64 phase)
 {
