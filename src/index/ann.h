@@ -31,6 +31,13 @@
 #define ANN_MAGIC 0x414e4e31 /* "ANN1" */
 #define ANN_VERSION 2
 #define ANN_META_BLOCK 0
+/*
+ * Heavyweight locks, taken with LockPage: writers hold the structure for
+ * share, and who makes a new one exclusively while it puts it in place; that
+ * holds off other new ones, VACUUM and checks by the retrain lock all along.
+ */
+#define ANN_STRUCTURE_LOCK 0
+#define ANN_RETRAIN_LOCK 1
 #define ANN_MAX_DIM CODE_MAX_DIM
 #define ANN_MAX_TAILS 64
 #define ANN_PAGE_ID 0xA77E
@@ -264,8 +271,6 @@ extern bool ann_outgrown(const AnnMeta *meta, const AnnLayout *layout,
 						 double rows);
 /* is the log so long that an insert does? */
 extern bool ann_log_outgrown(const AnnMeta *meta, const AnnLayout *layout);
-/* most rows that the memory for it allows */
-extern Size ann_retrain_limit(void);
 /* a new structure from the rows in the index; false: it was not possible */
 extern bool ann_retrain(Relation index, Relation heap, uint32 generation,
 						bool wait);
@@ -275,6 +280,11 @@ extern bool anninsert(Relation index, Datum *values, bool *isnull,
 					  ItemPointer tid, Relation heap,
 					  IndexUniqueCheck check_unique, bool unchanged,
 					  IndexInfo *info);
+
+/* a row into the structure that a retrain is making, and its future
+ * metapage; value NULL: a row without bounds */
+extern void ann_insert_late(Relation index, AnnMeta *future, ItemPointer tid,
+							const Datum *value);
 
 /* ann_scan.c */
 extern IndexScanDesc annbeginscan(Relation index, int nkeys, int norderbys);

@@ -4,7 +4,7 @@
  *		of the table is in the index.
  *
  * Reads pages one at a time under share locks, so it runs beside inserts
- * and vacuum and on a standby. The structure lock keeps a retrain out where
+ * and vacuum and on a standby. The retrain lock keeps a new structure out where
  * heavyweight locks of that strength may be taken (not during recovery,
  * where nobody can retrain but replay, which the generation stamps show).
  */
@@ -272,7 +272,7 @@ recsys_index_check(PG_FUNCTION_ARGS)
 
 	memset(&c, 0, sizeof(c));
 	if (lock)
-		LockPage(index, ANN_META_BLOCK, ShareLock);
+		LockPage(index, ANN_RETRAIN_LOCK, ShareLock);
 	/* before the pages are read, so that no later row is missed */
 	if (all)
 		snapshot = RegisterSnapshot(GetTransactionSnapshot());
@@ -293,7 +293,7 @@ recsys_index_check(PG_FUNCTION_ARGS)
 		bloom_free(c.present);
 	}
 	if (lock)
-		UnlockPage(index, ANN_META_BLOCK, ShareLock);
+		UnlockPage(index, ANN_RETRAIN_LOCK, ShareLock);
 	index_close(index, AccessShareLock);
 	table_close(heap, AccessShareLock);
 	PG_RETURN_VOID();

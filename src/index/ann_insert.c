@@ -33,6 +33,7 @@ typedef struct Inserter
 {
 	Relation index;
 	AnnMeta meta;
+	AnnMeta *future; /* of a structure that a retrain is making, or NULL */
 	AnnCache *cache;
 	AnnRow row;
 	float *x; /* (dim) rotated */
@@ -268,6 +269,20 @@ insert_into_chain(Inserter *in, BlockNumber block, uint32 cell)
 	}
 }
 
+static void
+note_log(const Inserter *in, AnnMeta *meta, BlockNumber added, bool first)
+{
+	if (first)
+		meta->log_head = added;
+	if (added != InvalidBlockNumber)
+	{
+		meta->log_tail = added;
+		meta->log_leaves++;
+	}
+	if (isfinite(in->row.code.error) && meta->log_length < in->length)
+		meta->log_length = in->length * 1.125;
+}
+
 /*
  * Note in the metapage that the log has a leaf more and how long its rows
  * are. `added` invalid and no log yet: make its first leaf, with the row;
@@ -279,30 +294,26 @@ log_update(Inserter *in, BlockNumber added, bool start)
 	Buffer buffer = ReadBuffer(in->index, ANN_META_BLOCK);
 	GenericXLogState *state;
 	AnnMeta *meta;
-	bool done = false;
+	bool first;
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	meta = ann_meta_of(BufferGetPage(buffer));
-	if (start && meta->log_head == InvalidBlockNumber)
-	{
+	meta = in->future != NULL ? in->future : ann_meta_of(BufferGetPage(buffer));
+	first = start && meta->log_head == InvalidBlockNumber;
+	if (first)
 		added = add_leaf(in, InvalidBuffer, in->cache->cells);
-		done = true;
-	}
-	state = GenericXLogStart(in->index);
-	meta = ann_meta_of(GenericXLogRegisterBuffer(state, buffer, 0));
-	if (done)
-		meta->log_head = added;
-	if (added != InvalidBlockNumber)
+	if (in->future != NULL)
+		note_log(in, meta, added, first);
+	else
 	{
-		meta->log_tail = added;
-		meta->log_leaves++;
+		state = GenericXLogStart(in->index);
+		meta = ann_meta_of(GenericXLogRegisterBuffer(state, buffer, 0));
+		note_log(in, meta, added, first);
+		GenericXLogFinish(state);
+		meta = ann_meta_of(BufferGetPage(buffer));
 	}
-	if (isfinite(in->row.code.error) && meta->log_length < in->length)
-		meta->log_length = in->length * 1.125;
-	GenericXLogFinish(state);
-	memcpy(&in->meta, ann_meta_of(BufferGetPage(buffer)), sizeof(AnnMeta));
+	memcpy(&in->meta, meta, sizeof(AnnMeta));
 	UnlockReleaseBuffer(buffer);
-	return done;
+	return first;
 }
 
 static void
@@ -321,18 +332,18 @@ insert_into_log(Inserter *in)
 		log_update(in, added, false);
 }
 
-/* the code of the row, and where it goes */
+/* the code of the row, and where it goes; no value: a row without bounds */
 static int
-encode(Inserter *in, Datum value)
+encode(Inserter *in, const Datum *value)
 {
 	int dim = in->meta.dim, wide = dim + CODE_LANES, cell;
 	float *plain = palloc(sizeof(float) * wide);
 	Pointer copy;
-	bool bounded;
 	double sum = 0;
+	bool bounded =
+		value != NULL &&
+		ann_prepare(in->meta.metric, ann_datum(*value, dim, &copy), dim, plain);
 
-	bounded =
-		ann_prepare(in->meta.metric, ann_datum(value, dim, &copy), dim, plain);
 	in->cache = ann_cache(in->index, &in->meta);
 	in->row.code.codes = palloc(code_row_size(&in->cache->layout.shape));
 	if (!bounded)
@@ -349,6 +360,33 @@ encode(Inserter *in, Datum value)
 	cell = choose_cell(in);
 	code_encode(&in->cache->layout.shape, in->r, &in->row.code);
 	return cell;
+}
+
+static void
+insert_row(Inserter *in, const Datum *value)
+{
+	int cell = encode(in, value);
+
+	PAUSE_POINT("ann_insert_chosen");
+	if (cell == in->cache->cells)
+		insert_into_log(in);
+	else
+		insert_into_chain(in, in->cache->cell[cell].first, cell);
+}
+
+void
+ann_insert_late(Relation index, AnnMeta *future, ItemPointer tid,
+				const Datum *value)
+{
+	MemoryContext context = AllocSetContextCreate(
+		CurrentMemoryContext, "ann insert", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Inserter in = {.index = index, .meta = *future, .future = future};
+
+	in.row.tid = *tid;
+	insert_row(&in, value);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
 }
 
 /* is it this insert's turn to make a new structure? */
@@ -374,7 +412,6 @@ anninsert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
 {
 	MemoryContext context, old;
 	Inserter in;
-	int cell;
 	bool due;
 
 	if (isnull[0])
@@ -385,16 +422,11 @@ anninsert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
 	memset(&in, 0, sizeof(in));
 	in.index = index;
 	in.row.tid = *tid;
-	LockPage(index, ANN_META_BLOCK, ShareLock);
+	LockPage(index, ANN_STRUCTURE_LOCK, ShareLock);
 	ann_read_meta(index, &in.meta);
-	cell = encode(&in, values[0]);
-	PAUSE_POINT("ann_insert_chosen");
-	if (cell == in.cache->cells)
-		insert_into_log(&in);
-	else
-		insert_into_chain(&in, in.cache->cell[cell].first, cell);
+	insert_row(&in, &values[0]);
 	due = retrain_due(&in);
-	UnlockPage(index, ANN_META_BLOCK, ShareLock);
+	UnlockPage(index, ANN_STRUCTURE_LOCK, ShareLock);
 	if (due)
 		ann_retrain(index, heap, in.meta.generation, false);
 	MemoryContextSwitchTo(old);

@@ -3,12 +3,17 @@
  *		A new structure for an index whose rows no longer fit the old one:
  *		it was made on an empty or small table, or the rows have drifted.
  *
- * Holding the structure lock exclusively (inserts and bulk deletes wait,
- * scans do not), the TIDs in the index are listed, their vectors fetched
- * from the heap, and a new structure is written behind the old pages, each
- * page logged. One change of the metapage then makes it the present one.
- * A crash before that leaves pages that nobody refers to; their generation
- * number is never used again, so vacuum can tell them.
+ * The TIDs in the index are listed (in a sort, which may spill), their
+ * vectors fetched from the heap, and a new structure is written behind the
+ * old pages, each page logged. Scans and inserts go on meanwhile in the old
+ * structure. What was inserted since is found by walking the leaves again
+ * and put into the new structure row by row; for the last of it inserts
+ * wait. One change of the metapage then makes the new structure the present
+ * one. The retrain lock keeps bulk deletes out all along, so that no slot
+ * that was listed may get another row.
+ *
+ * A crash before the change of the metapage leaves pages that nobody refers
+ * to; their generation number is never used again, so vacuum can tell them.
  *
  * Scans that began before go on in the old pages, which stay as they are
  * until no snapshot can be that old (meta.retired_xid, see ann_vacuum.c).
@@ -17,6 +22,10 @@
  * snapshots conflict with the pruning of the heap, not with us: an entry is
  * left out only when its row was pruned. Nothing is read from TOAST for a
  * dead row, because it may be gone: such an entry is kept without bounds.
+ *
+ * Memory: maintenance_work_mem, half of it for the sample, a quarter each for
+ * the sorts of TIDs and of codes; and about 80 bytes a leaf to know which of
+ * its slots were listed.
  */
 #include "postgres.h"
 
@@ -25,12 +34,15 @@
 #include "access/transam.h"
 #include "access/xlog.h"
 #include "catalog/index.h"
+#include "catalog/pg_operator_d.h"
+#include "catalog/pg_type_d.h"
 #include "executor/executor.h"
 #include "index/ann_build.h"
 #include "miscadmin.h"
 #include "pg/pg_pause.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -38,15 +50,28 @@
 #define LOG_SHARE 0.25 /* of the rows: VACUUM acts; an insert waits longer */
 #define GROWTH 4       /* so many times the rows at build */
 #define GROWTH_LEAST 2000
-#define MEMORY_LEAST (64 * 1024 * 1024) /* for TIDs, bytes */
+#define LATE_ROWS 1000 /* so few that inserts may wait for them */
+#define LATE_WALKS 8   /* to get that few */
+
+/* which slots of a leaf were listed; only inserts change leaves meanwhile */
+typedef struct Listed
+{
+	BlockNumber block;
+	int rows;
+	uint8 slot[FLEXIBLE_ARRAY_MEMBER]; /* bits */
+} Listed;
 
 typedef struct Retrain
 {
 	AnnBuild build;
 	Relation heap;
 	AnnMeta old;
-	ItemPointerData *tid;
-	Size tids, room;
+	BlockNumber *first;     /* (old.cells) first leaves */
+	HTAB *leaf;             /* of Listed */
+	Tuplesortstate *sort;   /* of TIDs, as int64 */
+	bool late;              /* rows go into the new structure at once */
+	double tids;            /* listed by the present walk */
+	ItemPointerData *fresh; /* (layout.rows) of one leaf */
 	BlockNumber heap_blocks;
 	IndexFetchTableData *fetch;
 	TupleTableSlot *slot;
@@ -80,100 +105,79 @@ ann_log_outgrown(const AnnMeta *meta, const AnnLayout *layout)
 	return log_outgrown(meta, layout, 2 * LOG_SHARE);
 }
 
-Size
-ann_retrain_limit(void)
+/*
+ * A damaged row pointer is told as such. The table may have grown since we
+ * looked.
+ */
+static void
+check_pointer(Retrain *r, ItemPointer tid, BlockNumber tail)
 {
-	return Max((Size) maintenance_work_mem * 1024, MEMORY_LEAST) /
-		   sizeof(ItemPointerData);
+	BlockNumber block = ItemPointerGetBlockNumberNoCheck(tid);
+
+	if (block >= r->heap_blocks)
+		r->heap_blocks = RelationGetNumberOfBlocks(r->heap);
+	if (block >= r->heap_blocks)
+		ann_corrupted(r->build.index, tail,
+					  "A row lies past the end of the table.");
 }
 
-/* TIDs of the leaf at block; returns the next leaf's */
-static BlockNumber
-list_leaf(Retrain *r, BlockNumber block, uint32 cell)
+/* rows of a tail page that are not listed yet, into r->fresh */
+static int
+fresh_of_tail(Retrain *r, Listed *listed, BlockNumber block, BlockNumber head,
+			  int first, int used, int n)
+{
+	Buffer buffer = ann_read_stored(r->build.index, block);
+	ItemPointer tids;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	ann_tail_of(r->build.index, buffer, r->old.generation, head);
+	tids = ann_tids_of(BufferGetPage(buffer), &r->build.layout);
+	for (int i = 0; i < used; i++)
+	{
+		uint8 *bits = listed->slot + (first + i) / 8;
+		uint8 bit = 1 << (first + i) % 8;
+
+		if (!ItemPointerIsValid(tids + i) || (*bits & bit))
+			continue;
+		check_pointer(r, tids + i, block);
+		*bits |= bit;
+		r->fresh[n++] = tids[i];
+	}
+	UnlockReleaseBuffer(buffer);
+	return n;
+}
+
+/* the same of the leaf at block; *next: the next one's */
+static int
+fresh_of_leaf(Retrain *r, BlockNumber block, uint32 cell, BlockNumber *next)
 {
 	Relation index = r->build.index;
 	const AnnLayout *layout = &r->build.layout;
-	Buffer buffer = ann_read_stored(index, block);
+	Buffer buffer;
 	AnnHead *head;
-	BlockNumber next;
+	bool known;
+	Listed *listed = hash_search(r->leaf, &block, HASH_ENTER, &known);
+	int n = 0;
 
+	if (!known)
+	{
+		listed->rows = 0;
+		memset(listed->slot, 0, (layout->rows + 7) / 8);
+	}
+	buffer = ann_read_stored(index, block);
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	head = ann_head_of(index, buffer, layout, r->old.generation, cell);
-	for (int t = 0; t * layout->tail_rows < head->used; t++)
-	{
-		Buffer tail = ann_read_stored(index, head->tail[t]);
-		int used = Min(head->used - t * layout->tail_rows, layout->tail_rows);
-		ItemPointer tids;
-
-		LockBuffer(tail, BUFFER_LOCK_SHARE);
-		ann_tail_of(index, tail, r->old.generation, block);
-		tids = ann_tids_of(BufferGetPage(tail), layout);
-		for (int i = 0; i < used && r->tids < r->room; i++)
-			if (ItemPointerIsValid(tids + i))
-			{
-				if (ItemPointerGetBlockNumber(tids + i) >= r->heap_blocks)
-					ann_corrupted(index, head->tail[t],
-								  "A row lies past the end of the table.");
-				r->tid[r->tids++] = tids[i];
-			}
-		UnlockReleaseBuffer(tail);
-	}
-	next = head->next;
+	/* as many rows as before: the same ones */
+	for (int t = 0; head->used - head->dead > listed->rows &&
+					t * layout->tail_rows < head->used;
+		 t++)
+		n = fresh_of_tail(
+			r, listed, head->tail[t], block, t * layout->tail_rows,
+			Min(head->used - t * layout->tail_rows, layout->tail_rows), n);
+	listed->rows += n;
+	*next = head->next;
 	UnlockReleaseBuffer(buffer);
-	return next;
-}
-
-/* false: more TIDs than memory allows */
-static bool
-list_chain(Retrain *r, BlockNumber block, uint32 cell)
-{
-	BlockNumber n = 0;
-
-	while (block != InvalidBlockNumber)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (++n > RelationGetNumberOfBlocks(r->build.index))
-			ann_corrupted(r->build.index, block, "A chain is a loop.");
-		if (r->tids + r->build.layout.rows > r->room)
-		{
-			Size bytes;
-
-			r->room = r->room + r->room / 2 + 4096;
-			bytes = r->room * sizeof(ItemPointerData);
-			if (r->room > ann_retrain_limit())
-				return false;
-			r->tid = r->tid == NULL
-						 ? MemoryContextAllocHuge(r->build.context, bytes)
-						 : repalloc_huge(r->tid, bytes);
-		}
-		block = list_leaf(r, block, cell);
-	}
-	return true;
-}
-
-static int
-compare_tids(const void *a, const void *b)
-{
-	return ItemPointerCompare((ItemPointer) a, (ItemPointer) b);
-}
-
-static bool
-list_rows(Retrain *r)
-{
-	AnnCache *cache = ann_cache(r->build.index, &r->old);
-	int cells = cache->cells;
-	BlockNumber *first = MemoryContextAllocHuge(
-		r->build.context, sizeof(BlockNumber) * (Size) (cells + 1));
-
-	for (int c = 0; c < cells; c++)
-		first[c] = cache->cell[c].first;
-	first[cells] = r->old.log_head;
-	for (int c = 0; c <= cells; c++)
-		if (!list_chain(r, first[c], c))
-			return false;
-	if (r->tids > 0)
-		qsort(r->tid, r->tids, sizeof(ItemPointerData), compare_tids);
-	return true;
+	return n;
 }
 
 typedef enum Fetched
@@ -240,38 +244,147 @@ close_heap(Retrain *r)
 	FreeExecutorState(r->estate);
 }
 
+static int64
+tid_key(ItemPointer tid)
+{
+	return ((int64) ItemPointerGetBlockNumber(tid) << 16) |
+		   ItemPointerGetOffsetNumber(tid);
+}
+
+/* a row that was inserted after the first walk */
+static void
+add_late(Retrain *r, ItemPointer tid)
+{
+	Datum value;
+
+	switch (fetch_row(r, tid, &value))
+	{
+		case ROW_LIVE:
+			ann_insert_late(r->build.index, &r->build.meta, tid, &value);
+			break;
+		case ROW_DEAD:
+			ann_insert_late(r->build.index, &r->build.meta, tid, NULL);
+			break;
+		case ROW_GONE:
+			break;
+	}
+}
+
+static void
+list_chain(Retrain *r, BlockNumber block, uint32 cell)
+{
+	BlockNumber n = 0;
+
+	while (block != InvalidBlockNumber)
+	{
+		BlockNumber here = block;
+		int fresh = fresh_of_leaf(r, here, cell, &block);
+
+		CHECK_FOR_INTERRUPTS();
+		if (++n % 1024 == 0 && n > RelationGetNumberOfBlocks(r->build.index))
+			ann_corrupted(r->build.index, here, "A chain is a loop.");
+		for (int i = 0; i < fresh; i++)
+			if (r->late)
+				add_late(r, r->fresh + i);
+			else
+				tuplesort_putdatum(r->sort,
+								   Int64GetDatum(tid_key(r->fresh + i)), false);
+		r->tids += fresh;
+	}
+}
+
+/* all rows that were not listed yet; returns their number */
+static double
+list_rows(Retrain *r)
+{
+	AnnMeta now;
+
+	/* the log may have begun since */
+	ann_read_meta(r->build.index, &now);
+	r->tids = 0;
+	for (uint32 c = 0; c < r->old.cells; c++)
+		list_chain(r, r->first[c], c);
+	list_chain(r, now.log_head, r->old.cells);
+	return r->tids;
+}
+
+static void
+begin_list(Retrain *r)
+{
+	AnnBuild *build = &r->build;
+	AnnCache *cache = ann_cache(build->index, &r->old);
+	HASHCTL control = {.keysize = sizeof(BlockNumber),
+					   .entrysize = offsetof(Listed, slot) +
+									(build->layout.rows + 7) / 8,
+					   .hcxt = build->context};
+
+	r->first = MemoryContextAllocHuge(
+		build->context, sizeof(BlockNumber) * (Size) (cache->cells + 1));
+	for (int c = 0; c < cache->cells; c++)
+		r->first[c] = cache->cell[c].first;
+	r->leaf = hash_create("ann leaves", 1024, &control,
+						  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	r->fresh = palloc(sizeof(ItemPointerData) * build->layout.rows);
+	r->sort = tuplesort_begin_datum(
+		INT8OID, Int8LessOperator, InvalidOid, false,
+		(int) Max(build->memory / 4 / 1024, 64), NULL, TUPLESORT_RANDOMACCESS);
+}
+
+/* the next TID of the list, in the table's order */
+static bool
+next_tid(Retrain *r, ItemPointer tid)
+{
+	Datum key;
+	bool null;
+
+	CHECK_FOR_INTERRUPTS();
+	if (!pg_tuplesort_getdatum(r->sort, &key, &null))
+		return false;
+	ItemPointerSet(tid, (BlockNumber) (DatumGetInt64(key) >> 16),
+				   (OffsetNumber) (DatumGetInt64(key) & 0xffff));
+	return true;
+}
+
+static void
+train(Retrain *r)
+{
+	AnnBuild *build = &r->build;
+	int64 step = (int64) Max(r->tids / Max(build->sample_room, 1), 1), i = 0;
+	ItemPointerData tid;
+	Datum value;
+
+	while (next_tid(r, &tid))
+		if (i++ % step == 0 && fetch_row(r, &tid, &value) == ROW_LIVE)
+			ann_train_offer(build, value);
+	tuplesort_rescan(r->sort);
+	build->total = (double) build->seen * step;
+	ann_sample_queries(build, r->heap, r->info);
+	ann_train(build);
+}
+
 static void
 train_and_sort(Retrain *r)
 {
 	AnnBuild *build = &r->build;
-	Size step = Max(r->tids / Max(build->sample_room, 1), 1);
+	ItemPointerData tid;
 	Datum value;
 
-	for (Size i = 0; i < r->tids; i += step)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (fetch_row(r, r->tid + i, &value) == ROW_LIVE)
-			ann_train_offer(build, value);
-	}
-	build->total = (double) build->seen * step;
-	ann_sample_queries(build, r->heap, r->info);
-	ann_train(build);
-	ann_build_begin_sort(build, build->memory / 2, NULL);
-	for (Size i = 0; i < r->tids; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		switch (fetch_row(r, r->tid + i, &value))
+	tuplesort_performsort(r->sort);
+	train(r);
+	ann_build_begin_sort(build, build->memory / 4, NULL);
+	while (next_tid(r, &tid))
+		switch (fetch_row(r, &tid, &value))
 		{
 			case ROW_LIVE:
-				ann_build_row(build, r->tid + i, value);
+				ann_build_row(build, &tid, value);
 				break;
 			case ROW_DEAD:
-				ann_build_odd_row(build, r->tid + i);
+				ann_build_odd_row(build, &tid);
 				break;
 			case ROW_GONE:
 				break;
 		}
-	}
+	tuplesort_end(r->sort);
 	tuplesort_performsort(build->sort);
 	ann_build_close_cells(build);
 }
@@ -312,6 +425,24 @@ switch_over(Retrain *r)
 	UnlockReleaseBuffer(buffer);
 }
 
+/*
+ * Rows inserted since, while more are: every walk takes less time than the
+ * one before and so leaves fewer. Then the last, and the change.
+ */
+static void
+catch_up(Retrain *r)
+{
+	r->late = true;
+	for (int i = 0; i < LATE_WALKS && list_rows(r) > LATE_ROWS; i++)
+		;
+	PAUSE_POINT("ann_retrain_caught_up");
+	LockPage(r->build.index, ANN_STRUCTURE_LOCK, ExclusiveLock);
+	list_rows(r);
+	PAUSE_POINT("ann_retrain_switch");
+	switch_over(r);
+	UnlockPage(r->build.index, ANN_STRUCTURE_LOCK, ExclusiveLock);
+}
+
 static bool
 retrain_locked(Retrain *r, uint32 generation)
 {
@@ -320,18 +451,17 @@ retrain_locked(Retrain *r, uint32 generation)
 	ann_read_meta(build->index, &r->old);
 	if (r->old.generation != generation)
 		return false; /* somebody else was faster */
-	if (!list_rows(r))
-		return false;
+	begin_list(r);
+	list_rows(r);
 	PAUSE_POINT("ann_retrain_listed");
 	open_heap(r);
 	train_and_sort(r);
-	close_heap(r);
 	take_generation(r);
 	ann_write_all(build, true);
 	ann_calibrate(build);
-	PAUSE_POINT("ann_retrain_switch");
-	switch_over(r);
 	ann_build_end_sort(build);
+	catch_up(r);
+	close_heap(r);
 	return true;
 }
 
@@ -343,8 +473,8 @@ ann_retrain(Relation index, Relation heap, uint32 generation, bool wait)
 	bool done;
 
 	if (wait)
-		LockPage(index, ANN_META_BLOCK, ExclusiveLock);
-	else if (!ConditionalLockPage(index, ANN_META_BLOCK, ExclusiveLock))
+		LockPage(index, ANN_RETRAIN_LOCK, ExclusiveLock);
+	else if (!ConditionalLockPage(index, ANN_RETRAIN_LOCK, ExclusiveLock))
 		return false;
 	context = AllocSetContextCreate(CurrentMemoryContext, "ann retrain",
 									ALLOCSET_DEFAULT_SIZES);
@@ -353,10 +483,8 @@ ann_retrain(Relation index, Relation heap, uint32 generation, bool wait)
 	ann_build_init(&r->build, index);
 	ann_train_begin(&r->build);
 	r->heap = heap;
-	/* the structure lock keeps newer rows out of the index */
-	r->heap_blocks = RelationGetNumberOfBlocks(heap);
 	done = retrain_locked(r, generation);
-	UnlockPage(index, ANN_META_BLOCK, ExclusiveLock);
+	UnlockPage(index, ANN_RETRAIN_LOCK, ExclusiveLock);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return done;

@@ -153,10 +153,6 @@ advice(const AnnWalk *w, double drift, double dead_share)
 	double rows = (double) w->rows;
 	bool outgrown = ann_outgrown(&w->meta, &w->cache->layout, rows);
 
-	if (outgrown && rows + w->dead > ann_retrain_limit())
-		return "REINDEX the index CONCURRENTLY: its rows have outgrown the "
-			   "cells, and maintenance_work_mem is too small for VACUUM to "
-			   "make new ones";
 	if (outgrown)
 		return "VACUUM the table: the rows have outgrown the cells";
 	if (drift > DRIFT_LIMIT)

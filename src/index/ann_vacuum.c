@@ -134,7 +134,7 @@ annbulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	stats->num_index_tuples = 0;
 	v.stats = stats;
 	/* no retrain may move a row past us */
-	LockPage(info->index, ANN_META_BLOCK, ShareLock);
+	LockPage(info->index, ANN_RETRAIN_LOCK, ShareLock);
 	ann_read_meta(info->index, &v.meta);
 	ann_layout(&v.layout, v.meta.dim, v.meta.head, v.meta.metric == ANN_L2);
 	gone = palloc(sizeof(uint16) * v.layout.tail_rows);
@@ -144,7 +144,7 @@ annbulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 		pg_vacuum_delay_point();
 		clean_leaf(&v, block, gone);
 	}
-	UnlockPage(info->index, ANN_META_BLOCK, ShareLock);
+	UnlockPage(info->index, ANN_RETRAIN_LOCK, ShareLock);
 	pfree(gone);
 	return stats;
 }
@@ -233,7 +233,11 @@ annvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	{
 		Relation heap = table_open(info->index->rd_index->indrelid, NoLock);
 
+		/* a retrain by an insert takes pages from the free space map */
+		LockPage(info->index, ANN_RETRAIN_LOCK, ShareLock);
+		ann_read_meta(info->index, &meta);
 		recycle(info->index, &meta, heap);
+		UnlockPage(info->index, ANN_RETRAIN_LOCK, ShareLock);
 		table_close(heap, NoLock);
 	}
 	stats->num_pages = RelationGetNumberOfBlocks(info->index);

@@ -4,9 +4,10 @@
  *
  * Pages are made in private memory and copied out whole. CREATE INDEX
  * appends them and logs them all at its end. A retrain, whose index others
- * use, puts leaves into free pages first, or the file would grow with every
- * new structure, and logs each page when it is written. The static part is
- * always appended, since its pages must be neighbours.
+ * use and extend meanwhile, puts leaves into free pages first, or the file
+ * would grow with every new structure, stamps each page when it takes it and
+ * logs it when it is written. The static part is always appended, since its
+ * pages must be neighbours.
  */
 #include "postgres.h"
 
@@ -82,40 +83,73 @@ read_payload(const char *from, AnnRow *row)
 	row->tid = p.tid;
 }
 
-/* a block for a page of a leaf; new ones must be written in this order */
+/*
+ * Make a page ours, which is locked, before it has its contents: inserts and
+ * the free space map take none with our stamp.
+ */
+static BlockNumber
+stamp_page(Writer *w, Buffer buffer)
+{
+	BlockNumber block = BufferGetBlockNumber(buffer);
+
+	START_CRIT_SECTION();
+	ann_page_init(BufferGetPage(buffer), ANN_PAGE_STATIC,
+				  w->build->meta.generation);
+	MarkBufferDirty(buffer);
+	if (RelationNeedsWAL(w->build->index))
+		log_newpage_buffer(buffer, true);
+	END_CRIT_SECTION();
+	UnlockReleaseBuffer(buffer);
+	return block;
+}
+
+/* n new neighbours at the end of the file; returns the first */
+static BlockNumber
+append_pages(Writer *w, BlockNumber n)
+{
+	Relation index = w->build->index;
+	BlockNumber first = InvalidBlockNumber;
+
+	LockRelationForExtension(index, ExclusiveLock);
+	for (BlockNumber i = 0; i < n; i++)
+	{
+		BlockNumber block =
+			stamp_page(w, ReadBufferExtended(index, MAIN_FORKNUM, P_NEW,
+											 RBM_ZERO_AND_LOCK, NULL));
+
+		first = i == 0 ? block : first;
+	}
+	UnlockRelationForExtension(index, ExclusiveLock);
+	return first;
+}
+
+/* a block for a page of a leaf; CREATE INDEX must write in this order */
 static BlockNumber
 take_block(Writer *w)
 {
-	BlockNumber block;
 	Buffer buffer;
 
 	if (!w->retrain)
 		return w->end++;
 	buffer = ann_free_page(w->build->index, w->build->meta.free_below);
-	if (!BufferIsValid(buffer))
-		return w->end++;
-	block = BufferGetBlockNumber(buffer);
-	UnlockReleaseBuffer(buffer);
-	return block;
+	return BufferIsValid(buffer) ? stamp_page(w, buffer) : append_pages(w, 1);
 }
 
-/* a page whose number was taken: an old one, or the next of the file */
+/* a page whose number was taken: the next of the file for CREATE INDEX */
 static Buffer
 target_page(Writer *w, BlockNumber block)
 {
 	Relation index = w->build->index;
 	Buffer buffer;
 
-	if (block < RelationGetNumberOfBlocks(index))
+	if (w->retrain || block < RelationGetNumberOfBlocks(index))
 		return ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_ZERO_AND_LOCK,
 								  NULL);
 	LockRelationForExtension(index, ExclusiveLock);
 	buffer =
 		ReadBufferExtended(index, MAIN_FORKNUM, P_NEW, RBM_ZERO_AND_LOCK, NULL);
 	UnlockRelationForExtension(index, ExclusiveLock);
-	if (BufferGetBlockNumber(buffer) != block)
-		elog(ERROR, "index \"%s\" was extended by somebody else",
-			 RelationGetRelationName(index));
+	Assert(BufferGetBlockNumber(buffer) == block);
 	return buffer;
 }
 
@@ -257,6 +291,8 @@ static void
 write_static(Writer *w)
 {
 	AnnBuild *build = w->build;
+	const Size part_most =
+		BLCKSZ - MAXALIGN(SizeOfPageHeaderData) - MAXALIGN(sizeof(AnnOpaque));
 	Size size, done = 0;
 	char *data = make_static(build, &size);
 	AnnMeta *meta = &build->meta;
@@ -266,20 +302,20 @@ write_static(Writer *w)
 	COMP_CRC32C(crc, data, size);
 	FIN_CRC32C(crc);
 	meta->static_crc = crc;
-	meta->static_block = w->end;
+	meta->static_block =
+		w->retrain ? append_pages(w, (size + part_most - 1) / part_most)
+				   : w->end;
 	meta->static_pages = 0;
 	while (done < size)
 	{
 		Page page = w->head.data;
-		Size part = Min(size - done, BLCKSZ - MAXALIGN(SizeOfPageHeaderData) -
-										 MAXALIGN(sizeof(AnnOpaque)));
+		Size part = Min(size - done, part_most);
 
 		CHECK_FOR_INTERRUPTS();
 		ann_page_init(page, ANN_PAGE_STATIC, meta->generation);
 		memcpy(PageGetContents(page), data + done, part);
 		((PageHeader) page)->pd_lower = MAXALIGN(SizeOfPageHeaderData) + part;
-		write_page(w, w->end++, page);
-		meta->static_pages++;
+		write_page(w, meta->static_block + meta->static_pages++, page);
 		done += part;
 	}
 	pfree(data);
@@ -305,7 +341,7 @@ ann_write_all(AnnBuild *build, bool retrain)
 	meta->cells = build->cells;
 	meta->rotated = build->rotation != NULL;
 	meta->built_rows = (uint64) build->rows;
-	meta->built_blocks = w->end;
+	meta->built_blocks = RelationGetNumberOfBlocks(build->index);
 	meta->own_blocks = w->pages;
 	meta->residual =
 		build->rows > 0 ? (float) (build->residual_sum / build->rows) : 0;

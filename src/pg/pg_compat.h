@@ -83,6 +83,15 @@
 	plan_create_index_workers(RelationGetRelid(heap), RelationGetRelid(index))
 #endif
 
+/* A datum out of a sort, not copied, which 16 made a choice. */
+#if PG_VERSION_NUM >= 160000
+#define pg_tuplesort_getdatum(sort, value, null)                               \
+	tuplesort_getdatum(sort, true, false, value, null, NULL)
+#else
+#define pg_tuplesort_getdatum(sort, value, null)                               \
+	tuplesort_getdatum(sort, true, value, null, NULL)
+#endif
+
 /* A relation's file got another name in 16. */
 #if PG_VERSION_NUM >= 160000
 #define pg_relation_locator(rel) ((rel)->rd_locator)
