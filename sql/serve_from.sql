@@ -24,24 +24,26 @@ SELECT * FROM recommend_from(ARRAY[99, 60], 2);
 SELECT * FROM recommend_from('{}'::int[], 2);
 SELECT * FROM recommend_from(ARRAY[10, 20, 30, 40, 50]);
 -- implicit ALS: two models of one dimension each. The first has
--- w = 4 / (10 + 0.5 * 15.25 + 0.25 * (2 + 0.5 * 5)) / 2
-INSERT INTO default_param VALUES ('ials', '{3}', '{0.25,0.5,2}');
+-- w = (4 + 0.25 * (2 + 0.5 * 5) * 0.2) / (10 + 0.5 * 15.25 + 0.25 * (2 + 0.5 * 5)) / 2
+INSERT INTO default_param VALUES ('ials', '{5}', '{0.25,0.5,2,0.2,-0.1}');
 SELECT rank, item_id, round(score::numeric, 6) AS score
 	FROM recommend_from(ARRAY[10, 30]);
 SELECT round((2 * w + 2 * w2)::numeric, 6) AS score_of_20 FROM
-	(SELECT 4 / (10 + 0.5 * 15.25 + 0.25 * 4.5) / 2 AS w,
-		4 / (10 + 0.5 * 14.0625 + 0.25 * 4.5) / 2 AS w2) x;
+	(SELECT (4 + 1.125 * 0.2) / (10 + 0.5 * 15.25 + 1.125) / 2 AS w,
+		(4 - 1.125 * 0.1) / (10 + 0.5 * 14.0625 + 1.125) / 2 AS w2) x;
 -- again from the cache, and without it
 SELECT round(score::numeric, 6) AS score FROM recommend_from(ARRAY[10, 30], 1);
 SET recsys.cache_size = 0;
 SELECT rank, item_id, score FROM recommend_from(ARRAY[10, 30], 1);
 RESET recsys.cache_size;
 -- nonsense in the parameter: the mean again
-UPDATE default_param SET value = '{0,0.5,2}';
+UPDATE default_param SET value = '{0,0.5,2,0,0}';
 SELECT score FROM recommend_from(ARRAY[10, 30], 1);
-UPDATE default_param SET value = '{0.25,0.5,3}';
+UPDATE default_param SET value = '{0.25,0.5,3,0,0}';
 SELECT score FROM recommend_from(ARRAY[10, 30], 1);
-UPDATE default_param SET value = '{0.25,Infinity,1}';
+UPDATE default_param SET value = '{0.25,Infinity,1,0,0}';
+SELECT score FROM recommend_from(ARRAY[10, 30], 1);
+UPDATE default_param SET value = '{0.25,0.5,1,0,NaN}';
 SELECT score FROM recommend_from(ARRAY[10, 30], 1);
 \set VERBOSITY sqlstate
 SELECT * FROM recommend_from(NULL::int[]);

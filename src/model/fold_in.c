@@ -108,8 +108,12 @@ solve_block(const FoldIn *fold, const double *gram, int32_t n,
 			x[k] += h[k];
 	}
 	for (int k = 0; k < d; k++)
-		a[(size_t) k * (size_t) d + (size_t) k] +=
-			fold->lambda * (m + fold->alpha0 * n);
+	{
+		double pull = fold->lambda * (m + fold->alpha0 * n);
+
+		a[(size_t) k * (size_t) d + (size_t) k] += pull;
+		x[k] += pull * fold->mean[from + k];
+	}
 	if (!cholesky(a, d))
 		return false;
 	substitute(a, d, x);

@@ -4,7 +4,8 @@
  *
  * Item vectors stay as they are. For the history S of the user w solves
  *
- *	(sum_S h h^T + alpha0 H^T H + lambda (|S| + alpha0 |I|) 1) w = sum_S h
+ *	(sum_S h h^T + alpha0 H^T H + n 1) w = sum_S h + n m,
+ *	n = lambda (|S| + alpha0 |I|), m the mean user,
  *
  * which is what training does for each of its users (learning.md, iALS with
  * nu = 1). Models that lie side by side in the vectors are solved one after
@@ -18,12 +19,14 @@
 #include "math/status.h"
 
 #define FOLD_IN_MAX_DIM 512 /* of one model: the work grows with its cube */
+#define FOLD_IN_MEAN 3      /* place of the mean in the parameter "ials" */
 
 typedef struct FoldIn
 {
 	double lambda; /* > 0 */
 	double alpha0; /* >= 0 */
 	int blocks;    /* models side by side; divides dim */
+	float *mean;   /* (dim) m, what users are pulled to */
 } FoldIn;
 
 /*

@@ -203,7 +203,8 @@ to_axes(Team *team, Ials *als, const IalsSide *side, float *target,
 	}
 	st = rotate(team, als, source, side->data.n_cols, tile);
 	if (st == RS_OK && side->prior != NULL)
-		st = rotate(team, als, side->prior, side->data.n_rows, tile);
+		st = rotate(team, als, side->prior,
+					side->one_prior ? 1 : side->data.n_rows, tile);
 	if (st == RS_OK && als->config.block > 0)
 		st = rotate(team, als, target, side->data.n_rows, tile);
 	math_release(tile);

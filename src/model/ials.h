@@ -63,12 +63,13 @@ typedef struct Ials
 	int64_t *next;     /* work counter, and flags */
 } Ials;
 
-/* prior of one side, (rows, ld), or NULL; weights (n) or NULL */
+/* weights (n) or NULL; prior or NULL */
 typedef struct IalsSide
 {
 	DatasetSide data;
 	const float *weight; /* c of each interaction, as data.index */
-	float *prior;
+	float *prior;        /* (rows, ld), or (1, ld) for all rows */
+	bool one_prior;
 } IalsSide;
 
 extern size_t ials_size(const IalsConfig *config, int32_t n_users,

@@ -226,12 +226,23 @@ solve_blocks(IalsRow *row, const int32_t *index, int n, const float *root,
 	return loss;
 }
 
+/* what row r is pulled to, NULL for zero */
+static const float *
+prior_of(const IalsRow *row, int32_t r)
+{
+	const IalsSide *side = row->side;
+
+	if (side->prior == NULL || side->one_prior)
+		return side->prior;
+	return side->prior + (size_t) r * (size_t) row->als->ld;
+}
+
 /* D^-1/2 of row r, and q = lambda D^-1 prior into out (zero without) */
 static void
 scale_of(IalsRow *row, int32_t r, int64_t n, float *out)
 {
 	const IalsConfig *c = &row->als->config;
-	const float *prior = row->side->prior;
+	const float *prior = prior_of(row, r);
 	int ld = row->als->ld;
 	double size = (double) n + (double) c->alpha0 * row->side->data.n_cols;
 	float lambda = (float) (c->lambda * pow(size, c->nu));
@@ -241,9 +252,7 @@ scale_of(IalsRow *row, int32_t r, int64_t n, float *out)
 		float d = c->alpha0 * row->als->spectrum[k] + lambda;
 
 		row->d_inv[k] = 1 / sqrtf(d);
-		out[k] = prior != NULL
-					 ? lambda / d * prior[(size_t) r * (size_t) ld + (size_t) k]
-					 : 0;
+		out[k] = prior != NULL ? lambda / d * prior[k] : 0;
 	}
 }
 
@@ -267,8 +276,7 @@ ials_row_solve(IalsRow *row, int32_t r)
 		 * nothing about it: the prior itself.
 		 */
 		if (row->side->prior != NULL)
-			memcpy(out, row->side->prior + (size_t) r * (size_t) ld,
-				   sizeof(float) * (size_t) ld);
+			memcpy(out, prior_of(row, r), sizeof(float) * (size_t) ld);
 		return 0;
 	}
 	for (int i = 0; i < n; i++)

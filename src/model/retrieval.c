@@ -70,13 +70,17 @@ retrieval_arena_size(const JobConfig *config, const JobInput *input,
 				  arena_need((size_t) input->n_users, sizeof(float)) +
 				  arena_need((size_t) input->n_items, sizeof(float)) +
 				  arena_need(16, sizeof(int32_t));
+	size_t most;
+	size_t other;
 
 	switch (choose(config, input))
 	{
 		case LEARNER_BATCHES:
 			return size + retrieval_tfrs_size(config, input, workers);
 		case LEARNER_TOWERS:
-			return size + retrieval_towers_size(config, input, workers);
+			most = retrieval_towers_size(config, input, workers);
+			other = retrieval_ials_size(config, input);
+			return size + (most > other ? most : other);
 		case LEARNER_HIDDEN:
 			return size + retrieval_hidden_size(config, input);
 		default:
@@ -135,10 +139,9 @@ retrieval_late(const Retrieval *r)
 	return most > 0 && retrieval_seconds(r) > most;
 }
 
-/* metrics of the popularity of the training part */
-static RsStatus
-evaluate_popularity(Retrieval *r, const MetricsSpec *spec,
-					MetricsResult *result)
+RsStatus
+retrieval_popularity(Retrieval *r, const MetricsSpec *spec,
+					 MetricsResult *result)
 {
 	Dataset *ds = r->ds;
 	size_t mark = arena_mark(r->arena);
@@ -211,7 +214,7 @@ retrieval_report(Retrieval *r, bool exclude_seen, const float *u,
 	retrieval_phase(r, "evaluating", 0);
 	st = metrics_run(r->team, r->arena, r->ds, &spec, u, v, dim, &model);
 	if (st == RS_OK)
-		st = evaluate_popularity(r, &spec, &popular);
+		st = retrieval_popularity(r, &spec, &popular);
 	if (st == RS_OK && r->team->rank == 0)
 		put_metrics(&r->job->output, &spec, &model, &popular);
 	return st;
@@ -219,7 +222,7 @@ retrieval_report(Retrieval *r, bool exclude_seen, const float *u,
 
 /* why this learner, behind what it says of itself */
 static void
-give_reason(JobShared *job)
+give_reason(JobShared *job, bool below)
 {
 	const JobConfig *config = &job->config;
 	const JobInput *in = &job->input;
@@ -233,6 +236,8 @@ give_reason(JobShared *job)
 		return;
 	if (in->users.n_rows > 0 || in->items.n_rows > 0)
 		why = "it takes features in closed form";
+	else if (below)
+		why = "towers stayed below the most popular items";
 	else if (choose(config, in) == LEARNER_TOWERS)
 		why = "the catalogue is large and sparse";
 	else if (in->n > most_for_towers(config))
@@ -247,6 +252,8 @@ retrieval_run(Team *team, JobShared *job, Arena *arena, Dataset *ds,
 			  double start)
 {
 	Retrieval r = {team, job, arena, ds, start, NULL};
+	bool below = false;
+	size_t mark;
 	RsStatus st;
 
 	r.flags = arena_alloc(arena, 16, sizeof(int32_t));
@@ -258,7 +265,12 @@ retrieval_run(Team *team, JobShared *job, Arena *arena, Dataset *ds,
 			st = retrieval_tfrs(&r);
 			break;
 		case LEARNER_TOWERS:
-			st = retrieval_towers(&r, "");
+			mark = arena_mark(arena);
+			st = retrieval_towers(&r, &below);
+			if (st != RS_OK || !below)
+				break;
+			arena_reset(arena, mark);
+			st = retrieval_ials(&r);
 			break;
 		case LEARNER_HIDDEN:
 			st = retrieval_hidden(&r);
@@ -267,6 +279,6 @@ retrieval_run(Team *team, JobShared *job, Arena *arena, Dataset *ds,
 			st = retrieval_ials(&r);
 	}
 	if (st == RS_OK && team->rank == 0)
-		give_reason(job);
+		give_reason(job, below);
 	return st;
 }

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "model/fold_in.h"
 #include "model/retrieval_ials.h"
 
 #define TUNE_USERS 8000
@@ -115,7 +116,8 @@ retrieval_ials_size(const JobConfig *config, const JobInput *input)
 	c.dim *= count_starts(config, input);
 	size += retrieval_prior_size(&input->users, ld, c.dim) +
 			retrieval_prior_size(&input->items, ld, c.dim);
-	return size + arena_need(3, sizeof(float));
+	return size + retrieval_mean_size(ld) +
+		   arena_need((size_t) (FOLD_IN_MEAN + c.dim), sizeof(float));
 }
 
 static void
@@ -212,6 +214,12 @@ epoch(IalsRun *run, IalsSide *users, IalsSide *items)
 	RsStatus st =
 		retrieval_prior_fit(run->r, &run->user_prior, als, users, als->w);
 
+	if (st == RS_OK && run->user_prior.fp.n_rows == 0 && !run->to_zero)
+	{
+		st = retrieval_mean_fit(run->r, &run->user_mean, als, users, als->w);
+		users->prior = run->user_mean.mean;
+		users->one_prior = true;
+	}
 	if (st == RS_OK)
 		st = ials_half(team, als, users, als->w, als->h);
 	if (st == RS_OK)
@@ -269,6 +277,17 @@ finish(IalsRun *run, bool all, int k)
 	RsStatus st;
 
 	sides(run, all, &users, &items);
+	st = retrieval_mean_fit(run->r, &run->user_mean, als, &users, als->w);
+	if (st != RS_OK)
+		return st;
+	if (run->r->team->rank == 0)
+	{
+		size_t d = (size_t) als->config.dim;
+		float *mean = run->fold_in + FOLD_IN_MEAN + (size_t) k * d;
+
+		for (size_t j = 0; j < d; j++)
+			mean[j] = run->to_zero ? 0 : run->user_mean.mean[j];
+	}
 	st = retrieval_prior_finish(run->r, &run->user_prior, als, &users, als->w,
 								1.0f / (float) run->starts, k, run->starts,
 								run->u);
@@ -328,12 +347,16 @@ say(const IalsRun *run, const IalsConfig *c, int epochs)
 				 run->n_trials, (long long) r->ds->n_held);
 	snprintf(out->choice, sizeof(out->choice),
 			 "implicit ALS, %d%s dimensions, regularization %.3g, alpha0 "
-			 "%.3g%s%s",
+			 "%.3g%s%s%s",
 			 c->dim, run->starts > 1 ? " x 2" : "", c->lambda, c->alpha0,
+			 run->to_zero ? "" : ", around the mean user",
 			 run->slope != 0 ? ", weighted by rating" : "", how);
 }
 
-/* what serving needs to solve for somebody new, from item vectors alone */
+/*
+ * What serving needs to solve for somebody new, besides the items' vectors:
+ * lambda, alpha0, the number of models side by side, the mean user (width).
+ */
 static void
 put_fold_in(const IalsRun *run, const IalsConfig *c)
 {
@@ -350,7 +373,7 @@ put_fold_in(const IalsRun *run, const IalsConfig *c)
 	memset(p, 0, sizeof(*p));
 	strcpy(p->name, "ials");
 	p->ndim = 1;
-	p->shape[0] = 3;
+	p->shape[0] = FOLD_IN_MEAN + c->dim * run->starts;
 	p->data = job_offset(job, run->fold_in);
 }
 
@@ -377,9 +400,11 @@ prepare(IalsRun *run, const IalsConfig *base)
 		run->v =
 			arena_alloc(r->arena, (size_t) r->ds->n_items * d, sizeof(float));
 	}
-	run->fold_in = arena_alloc(r->arena, 3, sizeof(float));
+	run->fold_in = arena_alloc(r->arena, FOLD_IN_MEAN + d, sizeof(float));
 	if (run->u == NULL || run->v == NULL || run->fold_in == NULL)
 		return RS_NO_MEMORY;
+	if (st == RS_OK)
+		st = retrieval_mean_init(r, round_dim(base->dim), &run->user_mean);
 	if (st == RS_OK)
 		st = retrieval_prior_init(r, &in->users, round_dim(base->dim), (int) d,
 								  &run->user_prior);

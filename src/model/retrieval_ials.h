@@ -14,6 +14,7 @@ typedef struct IalsTrial
 {
 	int lambda; /* in steps of sqrt 3 from the start */
 	int alpha0;
+	bool to_zero;
 	double value;
 } IalsTrial;
 
@@ -32,12 +33,14 @@ typedef struct IalsRun
 	float *v;   /* (n_items, starts * dim) */
 	RetrievalPrior user_prior;
 	RetrievalPrior item_prior;
-	float slope;        /* of the weights, 0: none */
-	float *user_weight; /* (n), NULL without ratings */
+	RetrievalMean user_mean; /* prior of users where they have no features */
+	bool to_zero;            /* no prior after all */
+	float slope;             /* of the weights, 0: none */
+	float *user_weight;      /* (n), NULL without ratings */
 	float *item_weight;
 	double rating_mean;
 	double rating_std;
-	float *fold_in; /* lambda, alpha0, starts: the parameter "ials" */
+	float *fold_in; /* the parameter "ials", see put_fold_in */
 } IalsRun;
 
 /* functions in retrieval_ials.c */

@@ -24,6 +24,9 @@ typedef struct Retrieval
 extern void retrieval_phase(Retrieval *r, const char *phase, int epochs);
 /* what rank 0 says counts for all: barrier, and the same value for everybody */
 extern RsStatus retrieval_agree(Retrieval *r, int32_t *value);
+/* metrics on held-out interactions of the popularity in the training part */
+extern RsStatus retrieval_popularity(Retrieval *r, const MetricsSpec *spec,
+									 MetricsResult *result);
 /* validation metrics beside the popularity's, into the output */
 extern RsStatus retrieval_report(Retrieval *r, bool exclude_seen,
 								 const float *u, const float *v, int dim);
@@ -36,10 +39,13 @@ extern size_t retrieval_tfrs_size(const JobConfig *config,
 								  const JobInput *input, int workers);
 extern RsStatus retrieval_tfrs(Retrieval *r);
 
-/* functions in retrieval_towers.c; why ends the sentence of the choice */
+/*
+ * functions in retrieval_towers.c; below: they were given up, since they
+ * stayed below the popularity
+ */
 extern size_t retrieval_towers_size(const JobConfig *config,
 									const JobInput *input, int workers);
-extern RsStatus retrieval_towers(Retrieval *r, const char *why);
+extern RsStatus retrieval_towers(Retrieval *r, bool *below);
 
 /* functions in retrieval_hidden.c */
 extern size_t retrieval_hidden_size(const JobConfig *config,

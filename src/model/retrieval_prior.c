@@ -10,6 +10,9 @@
 #include "model/retrieval_prior.h"
 
 #include <math.h>
+#include <string.h>
+
+#define MEAN_PARTS 32
 
 size_t
 retrieval_prior_size(const JobFeatures *f, int ld, int width)
@@ -32,11 +35,86 @@ retrieval_prior_init(Retrieval *r, const JobFeatures *f, int ld, int width,
 						  : feature_prior_init(r->arena, r->job, f, ld, &p->fp);
 }
 
+/* what a row counts in a prior: as much as its regularisation */
+static double
+weight_of(const Ials *als, const DatasetSide *data, int64_t row)
+{
+	return pow((double) (data->end[row] - data->ptr[row]) +
+				   (double) als->config.alpha0 * data->n_cols,
+			   als->config.nu);
+}
+
+size_t
+retrieval_mean_size(int ld)
+{
+	return arena_need(MEAN_PARTS * ((size_t) ld + 1), sizeof(double)) +
+		   arena_need((size_t) ld, sizeof(float));
+}
+
+RsStatus
+retrieval_mean_init(Retrieval *r, int ld, RetrievalMean *m)
+{
+	m->part =
+		arena_alloc(r->arena, MEAN_PARTS * ((size_t) ld + 1), sizeof(double));
+	m->mean = arena_alloc(r->arena, (size_t) ld, sizeof(float));
+	return m->part == NULL || m->mean == NULL ? RS_NO_MEMORY : RS_OK;
+}
+
+/* rows without interactions say nothing */
+static void
+mean_part(const Ials *als, const DatasetSide *data, const float *factors,
+		  int part, double *sum)
+{
+	int ld = als->ld;
+	int64_t from = (int64_t) data->n_rows * part / MEAN_PARTS;
+	int64_t to = (int64_t) data->n_rows * (part + 1) / MEAN_PARTS;
+
+	memset(sum, 0, sizeof(double) * ((size_t) ld + 1));
+	for (int64_t row = from; row < to; row++)
+	{
+		const float *f = factors + (size_t) row * (size_t) ld;
+		double weight = weight_of(als, data, row);
+
+		if (data->end[row] == data->ptr[row])
+			continue;
+		for (int k = 0; k < ld; k++)
+			sum[k] += weight * f[k];
+		sum[ld] += weight;
+	}
+}
+
+RsStatus
+retrieval_mean_fit(Retrieval *r, RetrievalMean *m, const Ials *als,
+				   const IalsSide *side, const float *factors)
+{
+	Team *team = r->team;
+	size_t width = (size_t) als->ld + 1;
+	RsStatus st;
+
+	for (int p = team->rank; p < MEAN_PARTS; p += team->size)
+		mean_part(als, &side->data, factors, p, m->part + (size_t) p * width);
+	if ((st = team_barrier(team)) != RS_OK)
+		return st;
+	if (team->rank == 0)
+		for (size_t k = 0; k + 1 < width; k++)
+		{
+			double sum = 0;
+			double weight = 0;
+
+			for (size_t p = 0; p < MEAN_PARTS; p++)
+			{
+				sum += m->part[p * width + k];
+				weight += m->part[p * width + width - 1];
+			}
+			m->mean[k] = weight > 0 ? (float) (sum / weight) : 0;
+		}
+	return team_barrier(team);
+}
+
 RsStatus
 retrieval_prior_fit(Retrieval *r, RetrievalPrior *p, const Ials *als,
 					IalsSide *side, const float *factors)
 {
-	const IalsConfig *c = &als->config;
 	const DatasetSide *data = &side->data;
 	int64_t from;
 	int64_t to;
@@ -44,12 +122,9 @@ retrieval_prior_fit(Retrieval *r, RetrievalPrior *p, const Ials *als,
 
 	if (p->fp.n_rows == 0)
 		return RS_OK;
-	/* a row counts as much as its regularisation */
 	team_range(r->team, p->fp.n_rows, &from, &to);
 	for (int64_t k = from; k < to; k++)
-		p->fp.weight[k] = (float) pow((double) (data->end[k] - data->ptr[k]) +
-										  (double) c->alpha0 * data->n_cols,
-									  c->nu);
+		p->fp.weight[k] = (float) weight_of(als, data, k);
 	if ((st = team_barrier(r->team)) != RS_OK)
 		return st;
 	st = feature_prior_fit(r->team, &p->fp, als->ld, factors);

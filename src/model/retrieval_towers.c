@@ -41,6 +41,8 @@ typedef struct Towers
 	int waited;
 	int best_epoch;
 	double best;
+	double floor;  /* what must be reached by half of the epochs */
+	bool below;    /* it was not */
 	float *u;      /* (n_users, dim) as trained */
 	float *v;      /* (n_items, dim) */
 	float *unit_u; /* unit rows, of the epoch being judged */
@@ -173,6 +175,25 @@ copy_part(const Towers *t, float *dst, const float *src, int64_t n)
 		   sizeof(float) * (size_t) (to - from) * d);
 }
 
+/*
+ * Data with too few interactions for these many parameters: there towers may
+ * stay below the list of the most popular items, which another learner does
+ * not.
+ */
+static RsStatus
+find_floor(Towers *t)
+{
+	MetricsSpec spec = {true, 1, {20}, VALID_USERS};
+	MetricsResult popular;
+	RsStatus st;
+
+	if (t->r->job->config.loss != LOSS_AUTO || t->r->ds->n_held == 0)
+		return RS_OK;
+	st = retrieval_popularity(t->r, &spec, &popular);
+	t->floor = st == RS_OK ? popular.ndcg[0] : 0;
+	return st;
+}
+
 /* unit rows of what is trained now */
 static RsStatus
 copy_units(Towers *t, float *u, float *v)
@@ -255,7 +276,9 @@ epoch_done(void *arg, Team *team, int epoch, double loss, bool *stop)
 	}
 	late = retrieval_late(t->r);
 	st = retrieval_agree(t->r, &late);
-	*stop = late || (judged && t->patience > 0 && t->waited >= t->patience);
+	t->below = judged && 2 * epoch >= t->config.epochs && t->best < t->floor;
+	*stop = late || t->below ||
+			(judged && t->patience > 0 && t->waited >= t->patience);
 	return st;
 }
 
@@ -398,7 +421,7 @@ wants_refit(Retrieval *r, int32_t *wanted)
 }
 
 static void
-say(const Towers *t, const char *why)
+say(const Towers *t)
 {
 	JobOutput *out = &t->r->job->output;
 
@@ -408,15 +431,14 @@ say(const Towers *t, const char *why)
 	out->item_vector = job_offset(t->r->job, t->best_v);
 	snprintf(out->choice, sizeof(out->choice),
 			 "cosine towers by softmax, %d dimensions, %d shared negatives, "
-			 "temperature %.3g, Adam %.3g, best of %d epochs%s%s",
+			 "temperature %.3g, Adam %.3g, best of %d epochs%s",
 			 t->config.dim, t->config.negatives, t->config.temperature,
 			 t->config.learning_rate, t->best_epoch,
-			 t->config.teacher_share > 0 ? ", taught by 256 dimensions" : "",
-			 why);
+			 t->config.teacher_share > 0 ? ", taught by 256 dimensions" : "");
 }
 
 RsStatus
-retrieval_towers(Retrieval *r, const char *why)
+retrieval_towers(Retrieval *r, bool *below)
 {
 	const JobConfig *config = &r->job->config;
 	Towers t = {.r = r, .log = true, .best = -1};
@@ -430,11 +452,16 @@ retrieval_towers(Retrieval *r, const char *why)
 	t.patience = config->patience > 0 ? config->patience : 6;
 	if (!alloc_vectors(&t))
 		return RS_NO_MEMORY;
-	st = train_teacher(&t, false);
+	st = find_floor(&t);
+	if (st == RS_OK)
+		st = train_teacher(&t, false);
 	retrieval_phase(r, "retrieval", t.config.epochs);
 	if (st == RS_OK)
 		st = train(&t, false, false);
-	if (st == RS_OK && t.best_epoch == 0)
+	*below = t.below;
+	if (st != RS_OK || t.below)
+		return st;
+	if (t.best_epoch == 0)
 	{
 		t.best_epoch = t.config.epochs;
 		st = copy_units(&t, t.best_u, t.best_v);
@@ -447,6 +474,6 @@ retrieval_towers(Retrieval *r, const char *why)
 		st = refit(&t);
 	t.config = c;
 	if (st == RS_OK && r->team->rank == 0)
-		say(&t, why);
+		say(&t);
 	return st == RS_OK ? team_barrier(r->team) : st;
 }

@@ -19,6 +19,7 @@
 #include "utils/array.h"
 #include "utils/memutils.h"
 
+#include "math/vec_text.h"
 #include "model/fold_in.h"
 #include "pg/pg_hooks.h"
 #include "serve/serve.h"
@@ -33,11 +34,12 @@ typedef struct History
 static bool
 usable(const PredictParam *p, int dim)
 {
-	return p->ndim == 1 && p->shape[0] == 3 && p->data[0] > 0 &&
-		   isfinite(p->data[0]) && p->data[1] >= 0 && isfinite(p->data[1]) &&
-		   p->data[2] >= 1 && p->data[2] <= dim &&
+	return p->ndim == 1 && p->shape[0] == FOLD_IN_MEAN + dim &&
+		   p->data[0] > 0 && isfinite(p->data[0]) && p->data[1] >= 0 &&
+		   isfinite(p->data[1]) && p->data[2] >= 1 && p->data[2] <= dim &&
 		   dim % (int) p->data[2] == 0 &&
-		   dim / (int) p->data[2] <= FOLD_IN_MAX_DIM;
+		   dim / (int) p->data[2] <= FOLD_IN_MAX_DIM &&
+		   vec_check_finite(p->data + FOLD_IN_MEAN, dim) == VEC_PARSE_OK;
 }
 
 /* false: the learner was another one, or left nothing of use */
@@ -59,6 +61,9 @@ read_fold_in(const StoreModel *model, FoldIn *fold)
 			fold->lambda = p->data[0];
 			fold->alpha0 = p->data[1];
 			fold->blocks = (int) p->data[2];
+			/* the cache may let go of its own */
+			memcpy(fold->mean, p->data + FOLD_IN_MEAN,
+				   sizeof(float) * model->dim);
 			return true;
 		}
 	}
@@ -143,7 +148,7 @@ recommend(ServeTable *table, const StoreModel *model, const History *h, int64 k,
 		  ServeRows *rows)
 {
 	Vector *user = vector_new(table->dim);
-	FoldIn fold;
+	FoldIn fold = {.mean = palloc(sizeof(float) * table->dim)};
 	bool solve = read_fold_in(model, &fold);
 	ServePack *pack;
 

@@ -13,6 +13,7 @@
 #define DIM 24
 
 static float items[N * DIM];
+static float mean[DIM];
 
 /* the residual of the equations of one block, relative to its right side */
 static double
@@ -44,6 +45,7 @@ residual(const FoldIn *f, const float *history, int m, const float *user,
 		}
 		for (int i = 0; i < m; i++)
 			right += history[i * DIM + block * d + a];
+		right += ridge * mean[block * d + a];
 		worst = fmax(worst, fabs(left - right));
 		scale = fmax(scale, fabs(right));
 	}
@@ -53,7 +55,7 @@ residual(const FoldIn *f, const float *history, int m, const float *user,
 static void
 check_case(double lambda, double alpha0, int blocks, int m)
 {
-	FoldIn f = {lambda, alpha0, blocks};
+	FoldIn f = {lambda, alpha0, blocks, mean};
 	double gram[DIM * DIM];
 	float user[DIM];
 
@@ -67,14 +69,16 @@ int
 main(void)
 {
 	Rng rng;
-	FoldIn singular = {1e-300, 0, 1};
 	double gram[DIM * DIM] = {0};
 	float zero[DIM] = {0};
+	FoldIn singular = {1e-300, 0, 1, zero};
 	float user[DIM];
 
 	rng_init(&rng, 7, 0);
 	for (int i = 0; i < N * DIM; i++)
 		items[i] = (float) rng_normal(&rng);
+	for (int k = 0; k < DIM; k++)
+		mean[k] = (float) rng_normal(&rng);
 	for (int m = 1; m <= 200; m += 40)
 	{
 		check_case(0.01, 0.3, 1, m);
@@ -82,11 +86,11 @@ main(void)
 		check_case(0.1, 0, 3, m);
 		check_case(3, 1, 24, m);
 	}
-	/* an empty history is the zero vector */
-	CHECK(fold_in_user(&(FoldIn){0.1, 0.3, 1}, gram, N, items, 0, DIM, user) ==
-		  RS_OK);
+	/* an empty history among items that say nothing is the mean */
+	CHECK(fold_in_user(&(FoldIn){0.1, 0.3, 1, mean}, gram, N, items, 0, DIM,
+					   user) == RS_OK);
 	for (int k = 0; k < DIM; k++)
-		CHECK(user[k] == 0);
+		CHECK(fabsf(user[k] - mean[k]) < 1e-6f);
 	/* no ridge to speak of and nothing else: refused, not NaN */
 	CHECK(fold_in_user(&singular, gram, 0, zero, 0, DIM, user) == RS_DIVERGED);
 	return check_summary();

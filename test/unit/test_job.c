@@ -442,10 +442,42 @@ test_refit(void)
 	free_data(&d);
 }
 
+/* where nothing but popularity can be learnt, the default has it */
+static void
+test_noise(void)
+{
+	Data d = make_data(40000, 6000, 8, 1, 1);
+	JobConfig c = default_config();
+	JobShared *job;
+	double ndcg[2] = {0, 0};
+
+	c.dim = 16;
+	c.epochs = 2;
+	c.refit = 0;
+	c.valid_fraction = 0.1f;
+	c.regularization = 0.02f;
+	c.alpha0 = 0.2f;
+	job = make_job(&d, &c, 2);
+	CHECK(run(job, 2, -1, NULL) == RS_OK);
+	CHECK(strstr(job->output.choice, "towers stayed below") != NULL);
+	for (int m = 0; m < job->output.n_metrics; m++)
+		if (strcmp(job->output.metrics[m].name, "ndcg") == 0 &&
+			job->output.metrics[m].k == 20)
+		{
+			ndcg[0] = job->output.metrics[m].value;
+			ndcg[1] = job->output.metrics[m].baseline;
+		}
+	printf("noise: ndcg@20 %.4f, most popular %.4f\n", ndcg[0], ndcg[1]);
+	CHECK(ndcg[1] > 0 && ndcg[0] >= 0.97 * ndcg[1]);
+	free(job);
+	free_data(&d);
+}
+
 int
 main(void)
 {
 	test_time();
+	test_noise();
 	test_refit();
 	test_learners();
 	test_bytes();
