@@ -32,7 +32,7 @@
 #define STEP 0.35        /* of it, to the path's next point */
 #define STEPS 7
 #define SHARE_PART 0.25 /* of the missed, those by `share` */
-#define UNKNOWN 0.5 /* of the misses allowed, when it is not known who asks */
+#define UNKNOWN 0.15 /* of the misses allowed, when it is not known who asks */
 #define CONFIDENCE 1.645 /* standard errors: 95 % of samples */
 /* rows that the searches with factors 1 may look at: so many, or times those
  * of the index */
