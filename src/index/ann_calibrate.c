@@ -359,7 +359,7 @@ find_needs(Calibration *c)
 void
 ann_calibrate(AnnBuild *build)
 {
-	MemoryContext old = MemoryContextSwitchTo(build->context);
+	MemoryContext old;
 	Calibration c = {.build = build, .kinds = build->query ? 1 : KINDS};
 
 	for (int g = 0; g < ANN_GOALS; g++)
@@ -367,14 +367,17 @@ ann_calibrate(AnnBuild *build)
 			build->meta.z[g][i] = build->meta.share[g][i] = 1;
 	if (build->rows < LEAST_ROWS || build->cells < 2)
 		return;
+	old = MemoryContextSwitchTo(build->context);
 	c.query = palloc(sizeof(Asked) * QUERIES);
 	c.search.index = build->index;
 	c.search.meta = build->meta;
 	c.search.context = AllocSetContextCreate(build->context, "ann calibration",
 											 ALLOCSET_DEFAULT_SIZES);
 	find_needs(&c);
+	/* nothing to find but rows without bounds: all of them are looked at */
 	for (int g = 0; g < ANN_GOALS; g++)
-		choose_factors(&c, g);
+		if (c.pairs[g] > 0)
+			choose_factors(&c, g);
 	MemoryContextDelete(c.search.context);
 	MemoryContextSwitchTo(old);
 }
