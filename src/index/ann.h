@@ -82,6 +82,7 @@ typedef struct AnnOpaque
 #define ANN_PHASE_ENCODE 4
 #define ANN_PHASE_SORT 5
 #define ANN_PHASE_WRITE 6
+#define ANN_PHASE_CALIBRATE 7
 
 /* recall levels, and numbers of rows wanted, for which a scan's factors are
  * calibrated */

@@ -245,6 +245,7 @@ write_index(AnnBuild *build)
 
 	ann_write_meta(build, MAIN_FORKNUM);
 	ann_write_all(build, false);
+	phase(ANN_PHASE_CALIBRATE);
 	ann_calibrate(build);
 	ann_write_meta(build, MAIN_FORKNUM);
 	if (RelationNeedsWAL(index))

@@ -4,11 +4,14 @@
  *		of the finished index.
  *
  * Sample queries are searched for with factors 1, which gives their true best
- * rows, and for each of those the factors that a search needs to find it. Two
- * quantiles of what is needed, z and share, make a path from loose to strict;
- * the searches are then made again with points of the path, and for each
- * recall level the loosest one is taken by which they reach it with a margin
- * for the number of queries.
+ * rows, and for each of those the factors that a search needs to find it.
+ * After a few queries it is known how far from 1 what is needed stays; then
+ * factors half way are enough to find the truth, at a part of the cost.
+ *
+ * Two quantiles of what is needed, z and share, make a path from loose to
+ * strict. What a search with a point of the path would find follows from the
+ * bounds of the best rows (would_find); for each recall level the loosest point
+ * is taken by which the sample reaches it with a margin for its size.
  *
  * Scores are those of the full codes here, whose error is far below the
  * distances between neighbours that matter; nothing is read from the heap.
@@ -24,30 +27,43 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-#define QUERIES 512      /* sample queries, as far as the work allows */
-#define KINDS 2          /* of queries, when it is not known who asks */
-#define LEAST_ROWS 2000  /* of an index; smaller ones are looked at whole */
-#define MOST 100         /* the last of ann_goals */
+#define QUERIES 512     /* sample queries, as far as the work allows */
+#define PROVEN 16       /* of them, those searched for with factors 1 */
+#define KINDS 2         /* of queries, when it is not known who asks */
+#define LEAST_ROWS 2000 /* of an index; smaller ones are looked at whole */
+#define MOST 100        /* the last of ann_goals */
+#define KEPT(want) (2 * (want) + 32) /* best rows of a query that are kept */
 #define FIRST_MISSED 0.7 /* share of the rows wanted, at the path's start */
-#define STEP 0.35        /* of it, to the path's next point */
-#define STEPS 7
+#define STEP 0.6         /* of it, to the path's next point */
+#define STEPS 16
 #define SHARE_PART 0.25 /* of the missed, those by `share` */
 #define UNKNOWN 0.15 /* of the misses allowed, when it is not known who asks */
 #define CONFIDENCE 1.645 /* standard errors: 95 % of samples */
-/* rows that the searches with factors 1 may look at: so many, or times those
- * of the index */
+/* rows that the searches may look at: so many, or times those of the index */
 #define WORK_LEAST 6e7
-#define WORK_TIMES 60.0
+#define WORK_TIMES 120.0
 #define CODE_WORK 8 /* reading a full code, in looks at a row */
+
+/* one of the best rows of a query, and all that decides whether it is found */
+typedef struct Near
+{
+	float score;  /* of the full code */
+	float low;    /* lower bound of the score */
+	float level1; /* bound of level 1 but for the tail */
+	float tail;   /* the tail's term in it, times share 1 */
+	float dot;    /* q . centroid of its cell */
+	int32 cell;
+} Near;
 
 typedef struct Asked
 {
-	const float *q; /* (dim) rotated; of length 1 but for L2 */
-	double norm;
-	double self;            /* score of a row with itself, NAN: not a row */
-	float least[ANN_GOALS]; /* score of the last row wanted */
-	int want[ANN_GOALS];    /* how many are: the goal, and the row itself */
-	int itself[ANN_GOALS];  /* 1: it is among them */
+	double norm; /* of the query; 1 but for L2 */
+	double self; /* score of a row with itself, NAN: not a row */
+	Near *near;  /* (nears) best first */
+	int nears;
+	int want[ANN_GOALS];   /* rows: the goal, and the row itself */
+	int itself[ANN_GOALS]; /* 1: it is among them */
+	int self_at;           /* its place in near, -1: none */
 } Asked;
 
 typedef struct Factors
@@ -66,7 +82,9 @@ typedef struct Calibration
 	float *z[ANN_GOALS]; /* (pairs) needed, rising */
 	float *share[ANN_GOALS];
 	int pairs[ANN_GOALS];
-	double looked; /* work so far */
+	double truth_z, truth_share; /* by which the truth is found */
+	double most_z, most_share;   /* needed so far */
+	double looked;               /* work so far */
 } Calibration;
 
 static const float *
@@ -130,82 +148,122 @@ begin_query(Calibration *c, int i, float *q)
 					   dim, build->scratch);
 		memcpy(q, build->scratch, sizeof(float) * dim);
 	}
-	query->q = q;
 	query->norm = norm * (1 + 1e-6);
 }
 
 /* one round of a search for the best `goal` rows */
 static void
-search(Calibration *c, const Asked *query, int goal, double z, double share)
+search(Calibration *c, const Asked *query, const float *q, int goal)
 {
 	AnnSearch *s = &c->search;
 
 	CHECK_FOR_INTERRUPTS();
 	MemoryContextReset(s->context);
 	s->first_goal = goal;
-	s->z = z;
-	s->share = share;
+	s->z = c->truth_z;
+	s->share = c->truth_share;
 	s->q_norm = query->norm;
-	ann_search_begin(s, query->q, true);
+	ann_search_begin(s, q, true);
 	ann_search_round(s);
+	c->looked += s->bounds + (double) CODE_WORK * s->candidates;
 }
 
-static float
-middle(const AnnCandidate *c)
+/* the best of a search's candidates into the query */
+static void
+keep_near(Calibration *c, Asked *query, int most)
 {
-	return (float) (c->key + c->low) / 2;
-}
+	const AnnSearch *s = &c->search;
+	const AnnCache *cache = s->index->rd_amcache;
+	TopKItem items[KEPT(MOST + 1)];
+	TopK top;
 
-/* the best of a search's candidates; returns the place of the query itself
- * among them, -1: it is not */
-static int
-best_candidates(const AnnSearch *s, const Asked *query, TopK *top)
-{
+	topk_init(&top, items, most);
 	for (Size i = 0; i < s->candidates; i++)
-		if (s->candidate[i].key < INFINITY)
-			topk_push(top, middle(s->candidate + i), (int32) i);
-	topk_sort(top);
-	for (int i = 0; i < top->n; i++)
 	{
-		const AnnCandidate *a = s->candidate + top->items[i].index;
+		const AnnCandidate *a = s->candidate + i;
 
-		if (a->low <= query->self && query->self <= a->key)
-			return i;
+		if (a->key < INFINITY)
+			topk_push(&top, (float) ((a->key + a->low) / 2), (int32) i);
 	}
-	return -1;
+	topk_sort(&top);
+	query->nears = top.n;
+	query->near = palloc(sizeof(Near) * Max(top.n, 1));
+	query->self_at = -1;
+	for (int i = 0; i < top.n; i++)
+	{
+		const AnnCandidate *a = s->candidate + items[i].index;
+		Near *near = query->near + i;
+
+		near->score = items[i].score;
+		near->low = a->low;
+		near->tail = a->level1.tail / s->share;
+		near->level1 = a->level1.bound - a->level1.tail;
+		near->cell = a->cell;
+		near->dot = a->cell < cache->cells ? s->dot[a->cell] : 0;
+		if (query->self_at < 0 && a->low <= query->self &&
+			query->self <= a->key)
+			query->self_at = i;
+	}
+}
+
+/*
+ * The least factors by which a search that wants scores down to `least` finds
+ * a row.
+ */
+static void
+find_need(const Calibration *c, const Asked *query, const Near *near,
+		  float least, float *z, float *share)
+{
+	float spare = near->level1 + near->tail - least;
+	float low = 0, high = 1;
+
+	*share = near->tail > spare ? 1 - spare / near->tail : 0;
+	if (ann_cells_bound(&c->search, near->cell, near->dot, query->norm, 0) >=
+		least)
+		high = 0;
+	for (int i = 0; i < 12 && high > 0; i++)
+	{
+		float middle = (low + high) / 2;
+
+		if (ann_cells_bound(&c->search, near->cell, near->dot, query->norm,
+							middle) >= least)
+			high = middle;
+		else
+			low = middle;
+	}
+	*z = high;
 }
 
 /* the true best rows of a query, and what factors they need */
 static void
-find_truth(Calibration *c, Asked *query, int goals)
+find_truth(Calibration *c, Asked *query, const float *q, int goals)
 {
-	const AnnSearch *s = &c->search;
-	TopKItem items[MOST + 1];
-	TopK top;
 	int most = ann_goals[goals - 1] + 1, self;
 
-	search(c, query, most, 1, 1);
-	c->looked += s->bounds + (double) CODE_WORK * s->candidates;
-	topk_init(&top, items, most);
-	self = best_candidates(s, query, &top);
+	search(c, query, q, most);
+	keep_near(c, query, KEPT(most));
+	self = query->self_at;
 	memset(query->want, 0, sizeof(query->want));
 	for (int g = 0; g < goals; g++)
 	{
 		bool with = self >= 0 && self <= ann_goals[g];
-		int want = Min(ann_goals[g] + with, top.n);
+		int want = Min(ann_goals[g] + with, query->nears);
 
 		query->want[g] = want;
 		query->itself[g] = with;
-		if (want > 0)
-			query->least[g] = items[want - 1].score;
 		for (int i = 0; i < want; i++)
-			if (i != self)
-			{
-				ann_cells_needed(s, s->candidate + items[i].index,
-								 query->least[g], c->z[g] + c->pairs[g],
-								 c->share[g] + c->pairs[g]);
-				c->pairs[g]++;
-			}
+		{
+			float *z = c->z[g] + c->pairs[g];
+			float *share = c->share[g] + c->pairs[g];
+
+			if (i == self)
+				continue;
+			find_need(c, query, query->near + i, query->near[want - 1].score, z,
+					  share);
+			c->most_z = Max(c->most_z, *z);
+			c->most_share = Max(c->most_share, *share);
+			c->pairs[g]++;
+		}
 	}
 }
 
@@ -224,24 +282,36 @@ quantile(const float *sorted, int n, double share)
 	return sorted[Max(Min(n - 1, (int) ceil(share * n) - 1), 0)];
 }
 
-/* share of a query's true best rows that a search with the factors finds */
+/*
+ * Share of a query's true best rows that a search with the factors would find.
+ * A row is found when neither its cell's bound nor its own of level 1 is below
+ * tau, which rises to the least score of the rows wanted as far as they are
+ * found: the last of the best minima of bounds and score.
+ */
 static double
-found(Calibration *c, const Asked *query, int g, double z, double share)
+would_find(const Calibration *c, const Asked *query, int g, double z,
+		   double share)
 {
-	const AnnSearch *s = &c->search;
-	int hits = 0;
+	float bound[KEPT(MOST + 1)];
+	TopKItem items[MOST + 1];
+	TopK top;
+	int hits = 0, want = query->want[g];
+	float tau;
 
-	search(c, query, query->want[g], z, share);
-	for (Size i = 0; i < s->candidates; i++)
+	topk_init(&top, items, want);
+	for (int i = 0; i < query->nears; i++)
 	{
-		const AnnCandidate *a = s->candidate + i;
+		const Near *near = query->near + i;
+		float cell =
+			ann_cells_bound(&c->search, near->cell, near->dot, query->norm, z);
 
-		/* float sums differ a little from those of the truth */
-		hits += a->key < INFINITY &&
-				middle(a) + .01 * (a->key - a->low) >= query->least[g];
+		bound[i] = Min(cell, near->level1 + (float) share * near->tail);
+		topk_push(&top, Min(bound[i], near->low), i);
 	}
-	hits = Min(hits, query->want[g]) - query->itself[g];
-	return hits / Max((double) query->want[g] - query->itself[g], 1);
+	tau = topk_threshold(&top);
+	for (int i = 0; i < want; i++)
+		hits += i != query->self_at && bound[i] >= tau;
+	return hits / Max((double) want - query->itself[g], 1);
 }
 
 /*
@@ -258,10 +328,11 @@ sure_recall(Calibration *c, int g, double z, double share)
 		double sum = 0, squares = 0, mean;
 		int n = 0;
 
+		CHECK_FOR_INTERRUPTS();
 		for (int i = kind; i < c->queries; i += c->kinds)
 			if (c->query[i].want[g] > 0)
 			{
-				double r = found(c, c->query + i, g, z, share);
+				double r = would_find(c, c->query + i, g, z, share);
 
 				sum += r;
 				squares += r * r;
@@ -279,13 +350,15 @@ sure_recall(Calibration *c, int g, double z, double share)
 	return worst;
 }
 
-/* point of the path at which so many would be missed if none was found for
- * other reasons */
+/* point i of the path: the last misses none of the sample, then comes proof */
 static Factors
-path_point(Calibration *c, int g, double missed)
+path_point(Calibration *c, int g, int i)
 {
-	Factors f;
+	double missed = i < STEPS ? FIRST_MISSED * pow(STEP, i) : 0;
+	Factors f = {1, 1, 1};
 
+	if (i > STEPS)
+		return f;
 	f.z = quantile(c->z[g], c->pairs[g], 1 - missed * (1 - SHARE_PART));
 	f.share = quantile(c->share[g], c->pairs[g], 1 - missed * SHARE_PART);
 	f.recall = sure_recall(c, g, f.z, f.share);
@@ -306,15 +379,14 @@ static void
 choose_factors(Calibration *c, int g)
 {
 	AnnMeta *meta = &c->build->meta;
-	double missed = FIRST_MISSED;
 	Factors before = {0, 0, 0};
 	int level = 0;
 
 	qsort(c->z[g], c->pairs[g], sizeof(float), compare_float);
 	qsort(c->share[g], c->pairs[g], sizeof(float), compare_float);
-	for (int i = 0; i <= STEPS && level < ANN_RECALLS; i++)
+	for (int i = 0; i <= STEPS + 1 && level < ANN_RECALLS; i++)
 	{
-		Factors f = path_point(c, g, i < STEPS ? missed : 0);
+		Factors f = path_point(c, g, i);
 
 		for (; level < ANN_RECALLS && wanted(c, level) <= f.recall; level++)
 		{
@@ -327,7 +399,6 @@ choose_factors(Calibration *c, int g)
 		}
 		if (i == 0 || f.recall > before.recall)
 			before = f;
-		missed *= STEP;
 	}
 }
 
@@ -337,7 +408,7 @@ find_needs(Calibration *c)
 	AnnBuild *build = c->build;
 	double work = Max(WORK_LEAST, WORK_TIMES * build->rows);
 	int room = build->query ? Min(build->queries, QUERIES) : QUERIES;
-	float *q = palloc(sizeof(float) * QUERIES * build->dim);
+	float *q = palloc(sizeof(float) * build->dim);
 
 	/* the time of a look grows with the dimension */
 	work *= Min(64.0 / build->dim, 1);
@@ -348,11 +419,17 @@ find_needs(Calibration *c)
 		c->z[g] = palloc(sizeof(float) * most);
 		c->share[g] = palloc(sizeof(float) * most);
 	}
+	c->truth_z = c->truth_share = 1;
 	for (int i = 0; i < room && c->looked < work; i++)
 	{
-		begin_query(c, i, q + (Size) i * build->dim);
-		find_truth(c, c->query + i, i / KINDS % 2 == 0 ? ANN_GOALS : 1);
+		begin_query(c, i, q);
+		find_truth(c, c->query + i, q, i / KINDS % 2 == 0 ? ANN_GOALS : 1);
 		c->queries++;
+		if (c->queries >= PROVEN)
+		{
+			c->truth_z = (1 + c->most_z) / 2;
+			c->truth_share = (1 + c->most_share) / 2;
+		}
 	}
 }
 

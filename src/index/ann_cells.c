@@ -38,15 +38,6 @@ slack_of(const AnnSearch *s, double length, double d, double radius)
 					  length, d, radius);
 }
 
-/* upper bounds of the scores in n cells from one on, widths taken z times */
-static void
-bounds_of(const AnnSearch *s, const AnnCache *cache, int from, int n, double z,
-		  float *out)
-{
-	cell_bounds(cache->cell + from, n, s->meta.metric == ANN_L2, s->meta.dim,
-				s->dot + from, s->q_norm, s->tiny, z, out);
-}
-
 void
 ann_cells_list(AnnSearch *s, const AnnCache *cache)
 {
@@ -57,7 +48,8 @@ ann_cells_list(AnnSearch *s, const AnnCache *cache)
 	heap = palloc(sizeof(AnnOpened) * (Size) (cache->cells + 1));
 	code_pack_dots(s->q, cache->centroid, cache->blocks, cache->dim, s->dot);
 	if (!s->unbounded)
-		bounds_of(s, cache, 0, cache->cells, s->z, bound);
+		cell_bounds(cache->cell, cache->cells, s->meta.metric == ANN_L2,
+					s->meta.dim, s->dot, s->q_norm, s->tiny, s->z, bound);
 	for (int c = 0; c < cache->cells; c++)
 	{
 		if (cache->cell[c].first == InvalidBlockNumber)
@@ -120,28 +112,15 @@ ann_cell_terms(AnnSearch *s, const AnnCache *cache, int cell)
 	return t;
 }
 
-void
-ann_cells_needed(const AnnSearch *s, const AnnCandidate *c, float least,
-				 float *z, float *share)
+float
+ann_cells_bound(const AnnSearch *s, int cell, float dot, double q_norm,
+				double z)
 {
 	const AnnCache *cache = s->index->rd_amcache;
-	float low = 0, high = 1, spare = c->level1.bound - least;
 	float bound = INFINITY;
 
-	*share = c->level1.tail > spare ? 1 - spare / c->level1.tail : 0;
-	if (c->cell < cache->cells)
-		bounds_of(s, cache, c->cell, 1, 0, &bound);
-	if (bound >= least)
-		high = 0;
-	for (int i = 0; i < 12 && high > 0; i++)
-	{
-		float middle = (low + high) / 2;
-
-		bounds_of(s, cache, c->cell, 1, middle, &bound);
-		if (bound >= least)
-			high = middle;
-		else
-			low = middle;
-	}
-	*z = high;
+	if (cell < cache->cells)
+		cell_bounds(cache->cell + cell, 1, s->meta.metric == ANN_L2,
+					s->meta.dim, &dot, q_norm, s->tiny, z, &bound);
+	return bound;
 }

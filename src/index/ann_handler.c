@@ -41,6 +41,8 @@ annbuildphasename(int64 phase)
 			return "sorting rows";
 		case ANN_PHASE_WRITE:
 			return "writing pages";
+		case ANN_PHASE_CALIBRATE:
+			return "calibrating";
 		default:
 			return NULL;
 	}

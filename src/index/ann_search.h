@@ -111,11 +111,10 @@ extern int ann_cells_pop(AnnSearch *search); /* the best one's number */
 extern AnnCellTerms ann_cell_terms(AnnSearch *search, const AnnCache *cache,
 								   int cell);
 /*
- * The least factors by which a search that wants scores down to `least` finds
- * a row, the candidate of a search with factors 1.
+ * Upper bound of the scores in a cell with q . centroid = dot, its width taken
+ * z times; of a query of length q_norm. The index's cache is there.
  */
-extern void ann_cells_needed(const AnnSearch *search,
-							 const AnnCandidate *candidate, float least,
-							 float *z, float *share);
+extern float ann_cells_bound(const AnnSearch *search, int cell, float dot,
+							 double q_norm, double z);
 
 #endif
