@@ -29,7 +29,7 @@
 #include "pg/pg_compat.h"
 
 #define ANN_MAGIC 0x414e4e31 /* "ANN1" */
-#define ANN_VERSION 2
+#define ANN_VERSION 3
 #define ANN_META_BLOCK 0
 /*
  * Heavyweight locks, taken with LockPage: writers hold the structure for
@@ -138,13 +138,23 @@ typedef struct AnnHead
 	BlockNumber tail[FLEXIBLE_ARRAY_MEMBER]; /* as many as are in use */
 } AnnHead;
 
-/* start of a tail page's contents; arrays over its slots follow */
+/* start of a tail page's contents; its slots follow */
 typedef struct AnnTail
 {
 	uint32 cell;
 	BlockNumber head;
 	uint32 index; /* which of the head's tails */
 } AnnTail;
+
+/* a slot of a tail page: all that a search reads of a row lies together */
+typedef struct pg_attribute_packed() pg_attribute_aligned(2) AnnTailRow
+{
+	float scale; /* of the level-2 codes */
+	float error;
+	ItemPointerData tid; /* invalid: no row */
+	uint8 code[FLEXIBLE_ARRAY_MEMBER];
+}
+AnnTailRow;
 
 /* where things lie in the pages of one index: follows from dim and head */
 typedef struct AnnLayout
@@ -155,11 +165,8 @@ typedef struct AnnLayout
 	int tail_rows;   /* slots of a tail page */
 	int head_offset; /* of the first block, from the page's start */
 	int block_size;
-	int tail_size;    /* bytes of level 2 a row */
-	int scale_offset; /* float[tail_rows], from the page's start */
-	int error_offset; /* float[tail_rows] */
-	int tid_offset;   /* ItemPointerData[tail_rows] */
-	int code_offset;  /* uint8[tail_rows][tail_size] */
+	int tail_size; /* bytes of level 2 a row */
+	int slot_size; /* of an AnnTailRow */
 } AnnLayout;
 
 /*
@@ -231,7 +238,15 @@ extern void ann_put_head(Page page, const AnnLayout *layout, int slot,
 						 const CodeRow *row);
 extern void ann_put_tail(Page page, const AnnLayout *layout, int slot,
 						 const AnnRow *row);
-extern ItemPointer ann_tids_of(Page page, const AnnLayout *layout);
+
+#define ANN_TAIL_START (MAXALIGN(SizeOfPageHeaderData) + sizeof(AnnTail))
+
+static inline AnnTailRow *
+ann_tail_row(Page tail, const AnnLayout *layout, int slot)
+{
+	return (AnnTailRow *) ((char *) tail + ANN_TAIL_START +
+						   slot * layout->slot_size);
+}
 
 /* ann_cache.c */
 extern AnnCache *ann_cache(Relation index, const AnnMeta *meta);

@@ -204,7 +204,8 @@ check_row(AnnWalk *w, Page head, Page tail, BlockNumber block, uint32 cell,
 {
 	Check *c = (Check *) w;
 	const AnnLayout *layout = &w->cache->layout;
-	ItemPointer tid = ann_tids_of(tail, layout) + at;
+	AnnTailRow *row = ann_tail_row(tail, layout, at);
+	ItemPointer tid = &row->tid;
 	const uint8 *codes = (uint8 *) head + layout->head_offset +
 						 slot / CODE_LANES * layout->block_size;
 	CodeRow *code = &c->row.code;
@@ -219,10 +220,9 @@ check_row(AnnWalk *w, Page head, Page tail, BlockNumber block, uint32 cell,
 		bloom_add_element(c->present, (unsigned char *) tid,
 						  sizeof(ItemPointerData));
 	code_block_get(&layout->shape, codes, slot % CODE_LANES, code);
-	code->tail_scale = ((float *) ((char *) tail + layout->scale_offset))[at];
-	code->error = ((float *) ((char *) tail + layout->error_offset))[at];
-	memcpy(code->codes + code_head_padded(&layout->shape),
-		   (char *) tail + layout->code_offset + at * layout->tail_size,
+	code->tail_scale = row->scale;
+	code->error = row->error;
+	memcpy(code->codes + code_head_padded(&layout->shape), row->code,
 		   layout->tail_size);
 	if (ItemPointerGetOffsetNumberNoCheck(tid) > MaxHeapTuplesPerPage * 8 ||
 		!row_is_sound(c, cell))

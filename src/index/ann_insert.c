@@ -163,14 +163,13 @@ dead_slot(Inserter *in, Buffer head_buffer)
 	{
 		Buffer buffer = ann_read_stored(in->index, head->tail[t]);
 		int first = t * layout->tail_rows;
-		ItemPointer tids;
+		Page page = BufferGetPage(buffer);
 
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		ann_tail_of(in->index, buffer, in->meta.generation,
 					BufferGetBlockNumber(head_buffer));
-		tids = ann_tids_of(BufferGetPage(buffer), layout);
 		for (int i = 0; i < layout->tail_rows && first + i < head->used; i++)
-			if (!ItemPointerIsValid(tids + i))
+			if (!ItemPointerIsValid(&ann_tail_row(page, layout, i)->tid))
 			{
 				found = first + i;
 				break;

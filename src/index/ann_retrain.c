@@ -127,21 +127,21 @@ fresh_of_tail(Retrain *r, Listed *listed, BlockNumber block, BlockNumber head,
 			  int first, int used, int n)
 {
 	Buffer buffer = ann_read_stored(r->build.index, block);
-	ItemPointer tids;
+	Page page = BufferGetPage(buffer);
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	ann_tail_of(r->build.index, buffer, r->old.generation, head);
-	tids = ann_tids_of(BufferGetPage(buffer), &r->build.layout);
 	for (int i = 0; i < used; i++)
 	{
 		uint8 *bits = listed->slot + (first + i) / 8;
 		uint8 bit = 1 << (first + i) % 8;
+		ItemPointer tid = &ann_tail_row(page, &r->build.layout, i)->tid;
 
-		if (!ItemPointerIsValid(tids + i) || (*bits & bit))
+		if (!ItemPointerIsValid(tid) || (*bits & bit))
 			continue;
-		check_pointer(r, tids + i, block);
+		check_pointer(r, tid, block);
 		*bits |= bit;
-		r->fresh[n++] = tids[i];
+		r->fresh[n++] = *tid;
 	}
 	UnlockReleaseBuffer(buffer);
 	return n;

@@ -182,7 +182,8 @@ tau(const AnnSearch *s)
 
 /* the next candidate but for its bounds */
 static AnnCandidate *
-new_candidate(AnnSearch *s, ItemPointer tid, int cell, AnnLevel1 level1)
+new_candidate(AnnSearch *s, const ItemPointerData *tid, int cell,
+			  AnnLevel1 level1)
 {
 	AnnCandidate *c = s->candidate + s->candidates++;
 
@@ -193,23 +194,18 @@ new_candidate(AnnSearch *s, ItemPointer tid, int cell, AnnLevel1 level1)
 	return c;
 }
 
-/*
- * The full code of the row at slot of a tail page; est is its level-1
- * score. Rows without a TID are dead.
- */
+/* the full code of a row; est is its level-1 score. Without a TID it is dead */
 static void
-refine_row(AnnSearch *s, const AnnLayout *layout, Page tail, int slot, int cell,
-		   AnnLevel1 level1, float est, float slack)
+refine_row(AnnSearch *s, const AnnTailRow *row, int cell, AnnLevel1 level1,
+		   float est, float slack)
 {
-	char *page = (char *) tail;
-	float error = ((float *) (page + layout->error_offset))[slot];
-	ItemPointer tid = ann_tids_of(tail, layout) + slot;
+	float error = row->error;
 	AnnCandidate *c;
 	float wide;
 
-	if (!ItemPointerIsValid(tid))
+	if (!ItemPointerIsValid(&row->tid))
 		return;
-	c = new_candidate(s, tid, cell, level1);
+	c = new_candidate(s, &row->tid, cell, level1);
 	if (s->unbounded || !(error < FLT_MAX))
 	{
 		c->key = INFINITY;
@@ -217,11 +213,9 @@ refine_row(AnnSearch *s, const AnnLayout *layout, Page tail, int slot, int cell,
 		push_low(s, c->low);
 		return;
 	}
-	if (layout->tail_size > 0)
-		est += s->query.tail_unit *
-			   ((float *) (page + layout->scale_offset))[slot] *
-			   code_tail_dot(&s->query, (uint8 *) page + layout->code_offset +
-											slot * layout->tail_size);
+	if (s->query.tail > 0)
+		est += s->query.tail_unit * row->scale *
+			   code_tail_dot(&s->query, row->code);
 	wide = s->query.norm * error + slack;
 	c->key = (double) est + wide;
 	c->low = est - wide;
@@ -273,7 +267,9 @@ refine_leaf(AnnSearch *s, const AnnCache *cache, Buffer buffer, AnnHead *head,
 			floats = level1_floats(s, layout, BufferGetPage(buffer), i);
 			level1.bound = bound[i];
 			level1.tail = floats[CODE_LANES] * s->query.tail_norm;
-			refine_row(s, layout, BufferGetPage(tail), i % layout->tail_rows,
+			refine_row(s,
+					   ann_tail_row(BufferGetPage(tail), layout,
+									i % layout->tail_rows),
 					   leaf->cell, level1,
 					   bound[i] - terms->slack -
 						   floats[0] * s->query.head_error - level1.tail,
@@ -438,9 +434,7 @@ ann_search_round(AnnSearch *s)
 		push_low(s, s->candidate[i].low);
 	revisit_leaves(s, cache);
 	while (s->cells > 0 && s->cell[0].bound >= tau(s))
-	{
 		open_cell(s, cache, ann_cells_pop(s));
-	}
 	s->frontier = tau(s);
 	if (s->lows < s->goal)
 	{

@@ -45,7 +45,8 @@ count_row(AnnWalk *w, Page head, Page tail, BlockNumber block, uint32 cell,
 {
 	Stats *s = (Stats *) w;
 	const AnnLayout *layout = &w->cache->layout;
-	ItemPointer tid = ann_tids_of(tail, layout) + at;
+	AnnTailRow *row = ann_tail_row(tail, layout, at);
+	ItemPointer tid = &row->tid;
 	const uint8 *codes = (uint8 *) head + layout->head_offset +
 						 slot / CODE_LANES * layout->block_size;
 	int dim = w->cache->dim;
@@ -60,12 +61,11 @@ count_row(AnnWalk *w, Page head, Page tail, BlockNumber block, uint32 cell,
 	w->rows++;
 	s->cell_rows++;
 	code_block_get(&layout->shape, codes, slot % CODE_LANES, &s->code);
-	s->code.tail_scale = ((float *) ((char *) tail + layout->scale_offset))[at];
-	s->code.error = ((float *) ((char *) tail + layout->error_offset))[at];
+	s->code.tail_scale = row->scale;
+	s->code.error = row->error;
 	if (isinf(s->code.error))
 		return;
-	memcpy(s->code.codes + code_head_padded(&layout->shape),
-		   (char *) tail + layout->code_offset + at * layout->tail_size,
+	memcpy(s->code.codes + code_head_padded(&layout->shape), row->code,
 		   layout->tail_size);
 	/* the last place of query[] is scratch */
 	r = s->query + (Size) QUERIES * dim;

@@ -36,17 +36,20 @@ typedef struct Vacuum
 static int
 find_dead(Vacuum *v, Buffer buffer, int used, uint16 *gone)
 {
-	ItemPointer tids = ann_tids_of(BufferGetPage(buffer), &v->layout);
+	Page page = BufferGetPage(buffer);
 	int n = 0;
 
 	for (int i = 0; i < used; i++)
-		if (ItemPointerIsValid(tids + i))
-		{
-			if (v->callback(tids + i, v->state))
-				gone[n++] = (uint16) i;
-			else
-				v->stats->num_index_tuples++;
-		}
+	{
+		ItemPointer tid = &ann_tail_row(page, &v->layout, i)->tid;
+
+		if (!ItemPointerIsValid(tid))
+			continue;
+		if (v->callback(tid, v->state))
+			gone[n++] = (uint16) i;
+		else
+			v->stats->num_index_tuples++;
+	}
 	return n;
 }
 
@@ -57,7 +60,7 @@ clean_tail(Vacuum *v, Buffer head_buffer, int t, uint16 *gone)
 	int used = Min(head->used - t * v->layout.tail_rows, v->layout.tail_rows);
 	Buffer buffer = ann_read_stored(v->index, head->tail[t]);
 	GenericXLogState *state;
-	ItemPointer tids;
+	Page page;
 	int n;
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
@@ -69,10 +72,10 @@ clean_tail(Vacuum *v, Buffer head_buffer, int t, uint16 *gone)
 		state = GenericXLogStart(v->index);
 		head = (AnnHead *) PageGetContents(
 			GenericXLogRegisterBuffer(state, head_buffer, 0));
-		tids = ann_tids_of(GenericXLogRegisterBuffer(state, buffer, 0),
-						   &v->layout);
+		page = GenericXLogRegisterBuffer(state, buffer, 0);
 		for (int i = 0; i < n; i++)
-			ItemPointerSetInvalid(tids + gone[i]);
+			ItemPointerSetInvalid(
+				&ann_tail_row(page, &v->layout, gone[i])->tid);
 		head->dead += n;
 		GenericXLogFinish(state);
 		v->stats->tuples_removed += n;
