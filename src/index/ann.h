@@ -19,6 +19,7 @@
 #include "fmgr.h"
 #include "math/cells.h"
 #include "math/codes.h"
+#include "math/rotation.h"
 #include "nodes/execnodes.h"
 #include "pg/pg_compat.h"
 #include "storage/bufmgr.h"
@@ -187,14 +188,14 @@ typedef struct AnnCache
 	BlockNumber static_block;
 	int dim;
 	int cells;
-	int blocks;     /* of packed centroids */
-	int rot_blocks; /* of packed rotation, 0: not rotated */
+	int blocks; /* of packed centroids */
+	bool rotated;
 	AnnMetricKind metric;
 	Size last_taken; /* rows that the session's last scan returned, and a
 					  * few for those that it could not see */
 	AnnRecent recent;
 	AnnCell *cell;   /* (cells) */
-	float *rotation; /* packed */
+	float *rotation; /* see math/rotation.h */
 	float *centroid; /* packed, rotated */
 	float *half;     /* (blocks, 16) half of |centroid|^2; INFINITY: no leaf,
 					  * so no row may be inserted */

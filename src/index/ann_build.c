@@ -176,8 +176,8 @@ ann_build_row(AnnBuild *build, ItemPointer tid, Datum value)
 	{
 		c = partition_assign(&build->part, x);
 		if (build->rotation != NULL)
-			code_pack_dots(x, build->rotation,
-						   (dim + CODE_LANES - 1) / CODE_LANES, dim, turned);
+			rotation_apply(build->rotation, dim, build->layout.shape.head, x,
+						   turned);
 		else
 			memcpy(turned, x, sizeof(float) * dim);
 		v = build->centroid + (Size) c * dim;

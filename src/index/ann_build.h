@@ -43,7 +43,7 @@ typedef struct AnnBuild
 	/* what training gives */
 	Partition part;
 	int cells;
-	float *rotation;    /* packed, or NULL */
+	float *rotation;    /* see math/rotation.h, or NULL */
 	float *centroid;    /* (cells, dim), rotated */
 	AnnCell *cell;      /* (cells) */
 	const float *query; /* (queries, dim) sample queries, or NULL */

@@ -33,8 +33,9 @@ part_packed(int rows, int dim)
 Size
 ann_static_size(int dim, int cells, bool rotated)
 {
-	return part_cells(cells) + (rotated ? part_packed(dim, dim) : 0) +
-		   part_packed(cells, dim);
+	Size turn = rotated ? rotation_size(dim, ann_choose_head(dim)) : 0;
+
+	return part_cells(cells) + turn + part_packed(cells, dim);
 }
 
 static void
@@ -111,7 +112,7 @@ ann_cache_make(Relation index, const AnnMeta *meta, MemoryContext context)
 	cache->cells = meta->cells;
 	cache->metric = meta->metric;
 	cache->blocks = (meta->cells + CODE_LANES - 1) / CODE_LANES;
-	cache->rot_blocks = rotated ? (meta->dim + CODE_LANES - 1) / CODE_LANES : 0;
+	cache->rotated = rotated;
 	ann_layout(&cache->layout, meta->dim, meta->head, meta->metric == ANN_L2);
 	cache->recent.blocks = blocks;
 	cache->half = (float *) (at + size);
@@ -121,7 +122,7 @@ ann_cache_make(Relation index, const AnnMeta *meta, MemoryContext context)
 	cache->rotation = (float *) (at + part_cells(meta->cells));
 	cache->centroid =
 		(float *) ((char *) cache->rotation +
-				   (rotated ? part_packed(meta->dim, meta->dim) : 0));
+				   (rotated ? rotation_size(meta->dim, meta->head) : 0));
 	PG_TRY();
 	{
 		read_static(index, meta, at, size);
@@ -186,8 +187,9 @@ ann_cell_centroid(const AnnCache *cache, int cell, float *out)
 void
 ann_rotate(const AnnCache *cache, const float *x, float *out)
 {
-	if (cache->rot_blocks > 0)
-		code_pack_dots(x, cache->rotation, cache->rot_blocks, cache->dim, out);
+	if (cache->rotated)
+		rotation_apply(cache->rotation, cache->dim, cache->layout.shape.head, x,
+					   out);
 	else
 		memcpy(out, x, sizeof(float) * cache->dim);
 }

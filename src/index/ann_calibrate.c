@@ -144,8 +144,8 @@ begin_query(Calibration *c, int i, float *q)
 	}
 	if (build->rotation != NULL)
 	{
-		code_pack_dots(q, build->rotation, (dim + CODE_LANES - 1) / CODE_LANES,
-					   dim, build->scratch);
+		rotation_apply(build->rotation, dim, build->layout.shape.head, q,
+					   build->scratch);
 		memcpy(q, build->scratch, sizeof(float) * dim);
 	}
 	query->norm = norm * (1 + 1e-6);

@@ -7,7 +7,7 @@
 #include <math.h>
 
 #include "index/ann_build.h"
-#include "math/eigen_sym.h"
+#include "math/rotation.h"
 #include "math/vec.h"
 #include "miscadmin.h"
 #include "pg/pg_hooks.h"
@@ -15,9 +15,7 @@
 
 #define SAMPLE_MAX 200000
 #define SAMPLE_MIN 256
-#define ROTATE_MAX_DIM 512
-#define MOMENT_ROWS 20000 /* rows whose residuals make the rotation */
-#define MIN_SAMPLE 12     /* sampled rows that make a cell */
+#define MIN_SAMPLE 12 /* sampled rows that make a cell */
 
 void
 ann_train_begin(AnnBuild *build)
@@ -76,11 +74,9 @@ ann_centroids_size(const AnnBuild *build)
 Size
 ann_rotation_size(const AnnBuild *build)
 {
-	int blocks = (build->dim + CODE_LANES - 1) / CODE_LANES;
-
 	return build->rotation == NULL
 			   ? 0
-			   : sizeof(float) * CODE_LANES * (Size) build->dim * blocks;
+			   : rotation_size(build->dim, build->layout.shape.head);
 }
 
 /* centroids as means of the sample's rows; owner (sampled): their cells */
@@ -112,70 +108,33 @@ find_centroids(AnnBuild *build, int32 *owner)
 	pfree(count);
 }
 
-/* the second moment of residuals over a part of the sample */
-static void
-residual_moment(AnnBuild *build, const int32 *owner, double *moment)
-{
-	int dim = build->dim;
-	int used = Min(build->sampled, MOMENT_ROWS);
-	float *r = palloc(sizeof(float) * dim);
-
-	memset(moment, 0, sizeof(double) * dim * dim);
-	for (int u = 0; u < used; u++)
-	{
-		int i = (int) ((int64) build->sampled * u / used);
-		const float *x = build->sample + (Size) i * dim;
-		const float *c = build->centroid + (Size) owner[i] * dim;
-
-		if (u % 256 == 0)
-			CHECK_FOR_INTERRUPTS();
-		for (int j = 0; j < dim; j++)
-			r[j] = x[j] - c[j];
-		for (int j = 0; j < dim; j++)
-			for (int k = 0; k <= j; k++)
-				moment[(Size) j * dim + k] += (double) r[j] * r[k];
-	}
-	for (int j = 0; j < dim; j++)
-		for (int k = 0; k < j; k++)
-			moment[(Size) k * dim + j] = moment[(Size) j * dim + k];
-	pfree(r);
-}
-
 /*
  * The rotation that puts the residuals' energy into the first coordinates.
- * No rotation where it would not pay or not fit; the codes are as right
- * without.
+ * None where it would not pay or not fit; the codes are as right without.
  */
 static void
 find_rotation(AnnBuild *build, const int32 *owner)
 {
-	int dim = build->dim;
-	Size bytes = sizeof(double) * dim * dim;
-	double *moment, *w;
-	float *rows;
+	int dim = build->dim, head = build->layout.shape.head;
+	RotationRows rows = {build->sample, build->centroid, owner, build->sampled,
+						 dim};
+	RsStatus status;
+	bool found;
 
 	build->rotation = NULL;
-	if (build->layout.tail_size == 0 || dim > ROTATE_MAX_DIM ||
-		build->sampled < 2 || 3 * bytes > Max(build->memory / 2, 512 * 1024))
+	if (build->layout.tail_size == 0 ||
+		rotation_scratch(dim, head) > Max(build->memory / 2, 512 * 1024))
 		return;
-	moment = palloc(bytes);
-	w = palloc(sizeof(double) * dim * 3);
-	residual_moment(build, owner, moment);
-	if (eigen_sym(moment, dim, w, w + dim))
+	build->rotation =
+		MemoryContextAlloc(build->context, rotation_size(dim, head));
+	status = rotation_find(&rows, head, build->rotation, &found);
+	if (status != RS_OK)
+		pg_throw_status(status, "could not find a rotation", NULL);
+	if (!found)
 	{
-		int blocks = (dim + CODE_LANES - 1) / CODE_LANES;
-
-		rows = palloc(sizeof(float) * dim * dim);
-		for (int i = 0; i < dim; i++)
-			for (int j = 0; j < dim; j++)
-				rows[(Size) i * dim + j] = (float) moment[(Size) j * dim + i];
-		build->rotation = MemoryContextAllocZero(
-			build->context, sizeof(float) * blocks * CODE_LANES * dim);
-		code_pack(rows, dim, dim, build->rotation);
-		pfree(rows);
+		pfree(build->rotation);
+		build->rotation = NULL;
 	}
-	pfree(moment);
-	pfree(w);
 }
 
 /* n vectors in place, into rotated coordinates */
@@ -183,14 +142,13 @@ static void
 rotate_all(AnnBuild *build, float *v, int n)
 {
 	int dim = build->dim;
-	int blocks = (dim + CODE_LANES - 1) / CODE_LANES;
 
 	for (int i = 0; build->rotation != NULL && i < n; i++)
 	{
 		if (i % 1024 == 0)
 			CHECK_FOR_INTERRUPTS();
-		code_pack_dots(v + (Size) i * dim, build->rotation, blocks, dim,
-					   build->scratch);
+		rotation_apply(build->rotation, dim, build->layout.shape.head,
+					   v + (Size) i * dim, build->scratch);
 		memcpy(v + (Size) i * dim, build->scratch, sizeof(float) * dim);
 	}
 }

@@ -268,7 +268,7 @@ static char *
 make_static(AnnBuild *build, Size *size)
 {
 	bool rotated = build->rotation != NULL;
-	int dim = build->dim, blocks = (dim + CODE_LANES - 1) / CODE_LANES;
+	int dim = build->dim;
 	char *data, *at;
 
 	*size = ann_static_size(dim, build->cells, rotated);
@@ -278,10 +278,8 @@ make_static(AnnBuild *build, Size *size)
 	at = data + TYPEALIGN(64, sizeof(AnnCell) * (Size) build->cells);
 	if (rotated)
 	{
-		Size n = sizeof(float) * CODE_LANES * (Size) dim * blocks;
-
-		memcpy(at, build->rotation, n);
-		at += TYPEALIGN(64, n);
+		memcpy(at, build->rotation, ann_rotation_size(build));
+		at += ann_rotation_size(build);
 	}
 	code_pack(build->centroid, build->cells, dim, (float *) at);
 	return data;
