@@ -54,7 +54,7 @@ plan_make(MlpPlan *plan, const JobConfig *config, const JobInput *input)
 			 is_binary(config));
 	plan->batch = config->batch_size > 0 ? config->batch_size
 				  : tfrs                 ? 8192
-										 : 2048;
+										 : 1024;
 	if (plan->batch > input->n)
 		plan->batch = (int) input->n;
 	plan->tile = (plan->batch + 15) / 16;
@@ -63,8 +63,10 @@ plan_make(MlpPlan *plan, const JobConfig *config, const JobInput *input)
 	plan->n_tiles = (plan->batch + plan->tile - 1) / plan->tile;
 	plan->epochs = config->epochs > 0 ? config->epochs : tfrs ? 3 : 50;
 	plan->patience = config->patience >= 0 ? config->patience : tfrs ? 0 : 5;
-	plan->optimizer = config->optimizer == OPTIMIZER_AUTO ? OPTIMIZER_ADAGRAD
-														  : config->optimizer;
+	/* by the mean over a batch Adagrad's steps are too short to get far */
+	plan->optimizer = config->optimizer != OPTIMIZER_AUTO ? config->optimizer
+					  : tfrs                              ? OPTIMIZER_ADAGRAD
+														  : OPTIMIZER_ADAM;
 	plan->rate = isfinite(config->learning_rate)     ? config->learning_rate
 				 : plan->optimizer == OPTIMIZER_ADAM ? 0.001f
 													 : 0.1f;
