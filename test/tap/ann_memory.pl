@@ -95,8 +95,8 @@ sub build
 	return ($peak{backend}, $peak{worker}, scalar keys %worker);
 }
 
-make_table('many', 100000, 64, 60);
-make_table('wide', 3000, 1536, 60);
+make_table('many', 100000, 64, 30);
+make_table('wide', 2500, 1536, 30);
 for my $table (qw(many wide))
 {
 	for my $o ([ ip => '<#>' ], [ cosine => '<=>' ])
@@ -127,8 +127,8 @@ for my $table (qw(many wide))
 			cmp_ok($usual, '>=', .97, "$name: recall");
 			is($exact, 1, "$name: exact answers");
 			# of them 16 are shared buffers
-			cmp_ok($backend, '<=', 80, "$name: memory of the backend");
-			cmp_ok($worker, '<=', 60, "$name: memory of a worker");
+			cmp_ok($backend, '<=', 64, "$name: memory of the backend");
+			cmp_ok($worker, '<=', 48, "$name: memory of a worker");
 			$node->safe_psql('postgres', 'DROP INDEX built');
 		}
 	}
