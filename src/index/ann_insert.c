@@ -23,11 +23,20 @@
 
 /*
  * An insert makes a new structure only while that takes well under a second;
- * beyond, VACUUM does.
+ * beyond, VACUUM does, or a command that has inserted as many rows as the
+ * structure was made of: beside those the time is little.
  */
 #define RETRAIN_ROWS 50000
+#define OWN_LEAST 2000
 #define LONG_CHAIN 8 /* leaves: the cell has outgrown its size at build */
 #define GROWN_BLOCKS 64
+
+/* what a command remembers from row to row */
+typedef struct Command
+{
+	uint32 generation; /* that it last met */
+	uint64 rows;       /* which it has put into that */
+} Command;
 
 typedef struct Inserter
 {
@@ -388,12 +397,31 @@ ann_insert_late(Relation index, AnnMeta *future, ItemPointer tid,
 	MemoryContextDelete(context);
 }
 
+/* rows that the command of this insert has put into the present structure */
+static double
+own_rows(const Inserter *in, IndexInfo *info)
+{
+	Command *command = info->ii_AmCache;
+
+	if (command == NULL)
+		info->ii_AmCache = command =
+			MemoryContextAllocZero(info->ii_Context, sizeof(Command));
+	if (command->generation != in->meta.generation)
+	{
+		command->generation = in->meta.generation;
+		command->rows = 0;
+	}
+	return (double) ++command->rows;
+}
+
 /* is it this insert's turn to make a new structure? */
 static bool
-retrain_due(const Inserter *in)
+retrain_due(const Inserter *in, double own)
 {
 	const AnnMeta *meta = &in->meta;
 
+	if (own >= Max((double) meta->built_rows, OWN_LEAST))
+		return true;
 	if (meta->built_rows > RETRAIN_ROWS)
 		return false;
 	if (ann_log_outgrown(meta, &in->cache->layout))
@@ -424,7 +452,7 @@ anninsert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
 	LockPage(index, ANN_STRUCTURE_LOCK, ShareLock);
 	ann_read_meta(index, &in.meta);
 	insert_row(&in, &values[0]);
-	due = retrain_due(&in);
+	due = retrain_due(&in, own_rows(&in, info));
 	UnlockPage(index, ANN_STRUCTURE_LOCK, ShareLock);
 	if (due)
 		ann_retrain(index, heap, in.meta.generation, false);

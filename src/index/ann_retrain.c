@@ -48,7 +48,7 @@
 
 #define LOG_ROWS 1024  /* rows of the log that are always fine */
 #define LOG_SHARE 0.25 /* of the rows: VACUUM acts; an insert waits longer */
-#define GROWTH 4       /* so many times the rows at build */
+#define GROWTH 1.5     /* so many times the rows at build */
 #define GROWTH_LEAST 2000
 #define LATE_ROWS 1000 /* so few that inserts may wait for them */
 #define LATE_WALKS 8   /* to get that few */

@@ -208,11 +208,25 @@ recycle(Relation index, const AnnMeta *meta, Relation heap)
 		IndexFreeSpaceMapVacuum(index);
 }
 
+static void
+recycle_locked(Relation index, Relation heap)
+{
+	AnnMeta meta;
+
+	/* a retrain by an insert takes pages from the free space map */
+	LockPage(index, ANN_RETRAIN_LOCK, ShareLock);
+	ann_read_meta(index, &meta);
+	if (meta.generation > 1)
+		recycle(index, &meta, heap);
+	UnlockPage(index, ANN_RETRAIN_LOCK, ShareLock);
+}
+
 IndexBulkDeleteResult *
 annvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 {
 	AnnMeta meta;
 	AnnLayout layout;
+	Relation heap;
 
 	if (info->analyze_only)
 		return stats;
@@ -222,27 +236,17 @@ annvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 		stats->num_index_tuples = info->num_heap_tuples;
 		stats->estimated_count = true;
 	}
+	heap = table_open(info->index->rd_index->indrelid, NoLock);
 	ann_read_meta(info->index, &meta);
 	ann_layout(&layout, meta.dim, meta.head, meta.metric == ANN_L2);
 	if (ann_outgrown(&meta, &layout, stats->num_index_tuples))
 	{
-		Relation heap = table_open(info->index->rd_index->indrelid, NoLock);
-
+		/* the new structure goes where older ones were */
+		recycle_locked(info->index, heap);
 		ann_retrain(info->index, heap, meta.generation, true);
-		ann_read_meta(info->index, &meta);
-		table_close(heap, NoLock);
 	}
-	if (meta.generation > 1)
-	{
-		Relation heap = table_open(info->index->rd_index->indrelid, NoLock);
-
-		/* a retrain by an insert takes pages from the free space map */
-		LockPage(info->index, ANN_RETRAIN_LOCK, ShareLock);
-		ann_read_meta(info->index, &meta);
-		recycle(info->index, &meta, heap);
-		UnlockPage(info->index, ANN_RETRAIN_LOCK, ShareLock);
-		table_close(heap, NoLock);
-	}
+	recycle_locked(info->index, heap);
+	table_close(heap, NoLock);
 	stats->num_pages = RelationGetNumberOfBlocks(info->index);
 	return stats;
 }

@@ -92,5 +92,20 @@ my ($cells, $log, $cells_again) = split /\|/, number(q{
 		recsys_index_stats('grown_again') b});
 cmp_ok($cells, '>=', $cells_again / 4, "as many cells: $cells, $cells_again");
 cmp_ok($log, '<=', 1500, "few rows in the log: $log");
+
+# one command that inserts far more rows than an insert makes structures of
+$node->safe_psql('postgres', q{
+	CREATE TABLE bulk (id int, e vector(4)) WITH (autovacuum_enabled = off);
+	CREATE INDEX bulk_l2 ON bulk USING ann (e vector_l2_ops);
+	INSERT INTO bulk SELECT i, ARRAY[sin(i), cos(i * 1.7), sin(i * 2.3),
+		cos(i * 0.9)]::vector FROM generate_series(1, 200000) i;
+	CREATE INDEX bulk_again ON bulk USING ann (e vector_l2_ops)});
+($cells, $log, $cells_again) = split /\|/, number(q{
+	SELECT a.cells, a.log_rows, b.cells FROM recsys_index_stats('bulk_l2') a,
+		recsys_index_stats('bulk_again') b});
+cmp_ok($cells, '>=', $cells_again / 2, "as many cells: $cells, $cells_again");
+cmp_ok($log, '<=', 10000, "few rows in the log: $log");
+is($node->psql('postgres', q{SELECT recsys_index_check('bulk_l2', true)}), 0,
+	'and every row');
 $node->stop;
 done_testing();
