@@ -20,6 +20,9 @@ typedef struct Retrieval
 	int32_t *flags; /* (16) shared: what rank 0 decided */
 } Retrieval;
 
+/* users whose held-out items judge what is being trained */
+#define RETRIEVAL_VALID_USERS 8000
+
 /* functions in retrieval.c */
 extern void retrieval_phase(Retrieval *r, const char *phase, int epochs);
 /* what rank 0 says counts for all: barrier, and the same value for everybody */
