@@ -23,7 +23,8 @@
 #define WEIGHT_MOST 5000000 /* interactions: weights cost 8 bytes each */
 #define STARTS_MOST 300000  /* interactions: average over two starts */
 #define EPOCHS 8
-#define MOST_EXACT 128 /* dimensions; above, long rows by blocks */
+#define EPOCH_DOUBT 1.01 /* what fewer epochs must gain: noise */
+#define MOST_EXACT 128   /* dimensions; above, long rows by blocks */
 #define BLOCK 64
 
 static int
@@ -281,7 +282,15 @@ ials_train(IalsRun *run, int epochs, bool all, bool log)
 		if (!log || st != RS_OK)
 			continue;
 		if (!all && r->ds->n_held > 0)
+		{
 			st = ials_validate(run, &value, &ndcg);
+			run->last_value = value;
+			if (e == 1 || value > run->best_value)
+			{
+				run->best_value = value;
+				run->best_epoch = e;
+			}
+		}
 		if (st == RS_OK && r->team->rank == 0)
 		{
 			r->job->progress.loss = run->als.loss;
@@ -325,10 +334,28 @@ finish(IalsRun *run, bool all, int k)
 			   : st;
 }
 
+/*
+ * With weak regularization many dimensions overfit within few epochs: where
+ * that is clear, the training ends with the best one.
+ */
+static RsStatus
+shorten(IalsRun *run, const IalsConfig *c)
+{
+	RsStatus st;
+
+	if (run->r->job->config.epochs > 0 || run->best_epoch >= run->epochs ||
+		run->best_value <= run->last_value * EPOCH_DOUBT)
+		return RS_OK;
+	run->epochs = run->best_epoch;
+	st = ials_restart(run->r->team, &run->als, c);
+	return st == RS_OK ? ials_train(run, run->epochs, false, false) : st;
+}
+
 /* models from all starts, side by side in u and v */
 static RsStatus
-train_starts(IalsRun *run, const IalsConfig *config, int epochs, bool all)
+train_starts(IalsRun *run, bool all)
 {
+	const IalsConfig *config = &run->chosen;
 	Retrieval *r = run->r;
 	RsStatus st = RS_OK;
 
@@ -339,7 +366,9 @@ train_starts(IalsRun *run, const IalsConfig *config, int epochs, bool all)
 		c.seed += (uint64_t) k;
 		st = ials_restart(r->team, &run->als, &c);
 		if (st == RS_OK)
-			st = ials_train(run, epochs, all, k == 0);
+			st = ials_train(run, run->epochs, all, k == 0);
+		if (st == RS_OK && k == 0 && !all)
+			st = shorten(run, &c);
 		if (st != RS_OK)
 			break;
 		if (run->u != run->als.w)
@@ -484,8 +513,7 @@ ials_first(IalsRun *run)
 	if (st == RS_OK)
 		st = ials_tune(run, &run->chosen);
 	retrieval_phase(run->r, "retrieval", run->epochs);
-	return st == RS_OK ? train_starts(run, &run->chosen, run->epochs, false)
-					   : st;
+	return st == RS_OK ? train_starts(run, false) : st;
 }
 
 RsStatus
@@ -498,7 +526,7 @@ ials_finish(IalsRun *run)
 	if (st == RS_OK && r->ds->n_held > 0 && r->job->config.refit != 0)
 	{
 		retrieval_phase(r, "refit", run->epochs);
-		st = train_starts(run, &run->chosen, run->epochs, true);
+		st = train_starts(run, true);
 	}
 	if (st == RS_OK && r->team->rank == 0)
 	{

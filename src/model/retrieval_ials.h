@@ -27,6 +27,9 @@ typedef struct IalsRun
 	IalsConfig base;   /* start of the search */
 	IalsConfig chosen; /* its end */
 	int epochs;
+	int best_epoch; /* of the logged training, by the held-out interactions */
+	double best_value;
+	double last_value;
 	IalsTrial trial[IALS_MAX_TRIALS];
 	int n_trials;
 	int n_known; /* of them, done before the search */

@@ -12,9 +12,21 @@
 #define TUNE_FULL 500000    /* up to so many interactions use all dimensions */
 #define WEIGHT_SLOPE 0.12f  /* of a rating's standard score */
 #define WEIGHT_DOUBT 0.998f /* ratings nearly always help a little */
+#define LONG_WALK 20        /* trials */
 #define ACTIVITY 0.75f      /* exponent of a user's interactions */
 #define ACTIVITY_DOUBT 0.995f /* and it does as often */
 #define DOUBT 1.01            /* what a step must gain: trials are noisy */
+
+/* how many trainings the search may cost */
+static int
+most_trials(int64_t n)
+{
+	if (n <= 500000)
+		return 24;
+	if (n <= 3000000)
+		return 14;
+	return n <= 10000000 ? 6 : 1;
+}
 
 static IalsConfig
 config_at(const IalsRun *run, int lambda, int alpha0)
@@ -146,7 +158,8 @@ try_activity(IalsRun *run, IalsTrial *best)
 
 /*
  * Where a walk begins: at the usual values, or far from them, where noisy
- * data has its optimum; in between there may be a valley.
+ * data has its optimum; in between there may be a valley. A walk of few steps
+ * is better off near the usual values.
  */
 static RsStatus
 begin(IalsRun *run, IalsTrial *at)
@@ -154,7 +167,7 @@ begin(IalsRun *run, IalsTrial *at)
 	IalsTrial far = {2, -4, at->to_zero, -1, 0};
 	RsStatus st = try_point(run, 0, 0, &at->value);
 
-	if (st == RS_OK)
+	if (st == RS_OK && most_trials(run->r->ds->n) >= LONG_WALK)
 		st = try_point(run, far.lambda, far.alpha0, &far.value);
 	if (far.value > at->value * DOUBT)
 		*at = far;
@@ -189,17 +202,6 @@ climb_both(IalsRun *run, IalsTrial *best)
 	if (run->to_zero)
 		*best = zero;
 	return st;
-}
-
-/* how many trainings the search may cost */
-static int
-most_trials(int64_t n)
-{
-	if (n <= 500000)
-		return 24;
-	if (n <= 3000000)
-		return 14;
-	return n <= 10000000 ? 6 : 1;
 }
 
 RsStatus

@@ -473,6 +473,30 @@ test_noise(void)
 	free_data(&d);
 }
 
+/* epochs that only overfit are left out, unless they were asked for */
+static void
+test_overfit(void)
+{
+	Data d = make_data(600, 400, 20, 1, 1);
+
+	for (int asked = 0; asked < 2; asked++)
+	{
+		JobConfig c = default_config();
+		JobShared *job;
+
+		c.loss = LOSS_IALS;
+		c.regularization = 1e-3f;
+		c.alpha0 = 0.1f;
+		c.epochs = asked ? 8 : 0;
+		job = make_job(&d, &c, 2);
+		CHECK(run(job, 2, -1, NULL) == RS_OK);
+		CHECK(finite_vectors(job));
+		CHECK((job->output.epochs < 8) == !asked);
+		free(job);
+	}
+	free_data(&d);
+}
+
 /*
  * Large sparse data where nobody asked for a learner: which of the two is
  * better differs, and the default is never far below the better one.
@@ -525,6 +549,7 @@ test_compared(void)
 int
 main(void)
 {
+	test_overfit();
 	test_compared();
 	test_time();
 	test_noise();
