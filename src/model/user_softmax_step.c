@@ -195,6 +195,7 @@ user_softmax_users(Trainer *t, const Visit *visit, int n,
 	int tile = tiles > 1 ? (n_rows + tiles - 1) / tiles : n_rows;
 	int32_t base = rank * t->config->batch;
 	int32_t p = 0;
+	double loss = 0; /* the members' sums lie in one cache line */
 
 	share_pairs(t);
 	for (int j = 0; j < t->n_neg; j++)
@@ -222,7 +223,7 @@ user_softmax_users(Trainer *t, const Visit *visit, int n,
 				   0, t->score, t->n_neg);
 		if (t->config->teacher_share > 0)
 			ask_teacher(t, first, m);
-		t->loss[rank] += softmax_rows(t, first, m);
+		loss += softmax_rows(t, first, m);
 		blas.sgemm(false, false, m, d, t->n_neg, 1, t->score, t->n_neg,
 				   t->neg_unit, d, 0, t->user_grad, d);
 		blas.sgemm(true, false, t->n_neg, d, m, 1, t->score, t->n_neg, h, d,
@@ -235,7 +236,7 @@ user_softmax_users(Trainer *t, const Visit *visit, int n,
 
 			user_softmax_unit(unit,
 							  t->items + (size_t) pair[p].item * (size_t) d, d);
-			t->loss[rank] -=
+			loss -=
 				inverse *
 				vec_dot(unit, row + (size_t) (pair[p].row - base) * (size_t) d,
 						d);
@@ -252,6 +253,7 @@ user_softmax_users(Trainer *t, const Visit *visit, int n,
 					 rate * t->config->user_rate, root);
 		}
 	}
+	t->loss[rank] += loss;
 	return RS_OK;
 }
 
