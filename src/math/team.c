@@ -2,9 +2,11 @@
  * team.c
  *		Barrier, stop flag and division of work of a team.
  *
- * The barrier spins for a few microseconds and then sleeps in short naps:
- * the phases between barriers last from 0.1 ms to seconds, and there may be
- * fewer cores than members.
+ * The barrier spins for a few microseconds, then yields, which returns at
+ * once on a core that nobody else wants, and then sleeps in short naps: the
+ * phases between barriers last from 0.1 ms to seconds, and there may be fewer
+ * cores than members. A nap of 20 us takes 80 with the timer's slack, so that
+ * equal parts of some ms should not get there.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -17,6 +19,7 @@
 #include "math/hooks.h"
 
 #define SPINS 2000
+#define YIELDS 300
 
 static inline void
 cpu_pause(void)
@@ -29,9 +32,9 @@ cpu_pause(void)
 static void
 nap(int turn)
 {
-	struct timespec t = {0, turn < 100 ? 20000 : 200000};
+	struct timespec t = {0, turn < YIELDS + 80 ? 20000 : 200000};
 
-	if (turn < 20)
+	if (turn < YIELDS)
 		sched_yield();
 	else
 		nanosleep(&t, NULL);

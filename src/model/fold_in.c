@@ -95,9 +95,12 @@ solve_block(const FoldIn *fold, const double *gram, int32_t n,
 			double *x)
 {
 	int d = dim / fold->blocks;
+	double alpha0 = fold->alpha0;
 
+	if (fold->activity > 0)
+		alpha0 *= pow((m > 0 ? m : 1) / fold->usual, fold->activity);
 	for (size_t i = 0; i < (size_t) d * (size_t) d; i++)
-		a[i] = fold->alpha0 * gram[i];
+		a[i] = alpha0 * gram[i];
 	memset(x, 0, sizeof(double) * (size_t) d);
 	for (int j = 0; j < m; j++)
 	{
@@ -109,7 +112,7 @@ solve_block(const FoldIn *fold, const double *gram, int32_t n,
 	}
 	for (int k = 0; k < d; k++)
 	{
-		double pull = fold->lambda * (m + fold->alpha0 * n);
+		double pull = fold->lambda * (m + alpha0 * n);
 
 		a[(size_t) k * (size_t) d + (size_t) k] += pull;
 		x[k] += pull * fold->mean[from + k];

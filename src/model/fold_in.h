@@ -20,6 +20,7 @@
 
 #define FOLD_IN_MAX_DIM 512 /* of one model: the work grows with its cube */
 #define FOLD_IN_MEAN 3      /* place of the mean in the parameter "ials" */
+#define FOLD_IN_ZEROS 2     /* behind it: activity and usual, or nothing */
 
 typedef struct FoldIn
 {
@@ -27,6 +28,9 @@ typedef struct FoldIn
 	double alpha0; /* >= 0 */
 	int blocks;    /* models side by side; divides dim */
 	float *mean;   /* (dim) m, what users are pulled to */
+	/* a0 (|S| / usual)^activity takes the place of a0; 0: it does not */
+	double activity;
+	double usual; /* > 0 */
 } FoldIn;
 
 /*

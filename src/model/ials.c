@@ -91,11 +91,35 @@ ials_init(Team *team, Arena *arena, const IalsConfig *config, int32_t n_users,
 	return ials_restart(team, als, config);
 }
 
-/* part p of the Gram matrix of rows (n, ld): lower triangle */
-static RsStatus
-gram_part(Team *team, const Ials *als, const float *rows, int32_t n, int p,
-		  float *tile)
+/* m rows from `at` on, times the roots of their q, into to */
+static const float *
+weigh_rows(const Ials *als, const IalsSide *side, const float *rows, int64_t at,
+		   int m, float *to)
 {
+	size_t ld = (size_t) als->ld;
+
+	if (side->col_zeros == NULL)
+		return rows + (size_t) at * ld;
+	for (int r = 0; r < m; r++)
+	{
+		float root = sqrtf(side->col_zeros[at + r]);
+
+		for (size_t k = 0; k < ld; k++)
+			to[(size_t) r * ld + k] =
+				root * rows[((size_t) at + (size_t) r) * ld + k];
+	}
+	return to;
+}
+
+/*
+ * Part p of the Gram matrix of rows (n, ld): lower triangle. tile has room
+ * for a product and, behind it, for rows.
+ */
+static RsStatus
+gram_part(Team *team, const Ials *als, const IalsSide *side, const float *rows,
+		  int p, float *tile)
+{
+	int32_t n = side->data.n_cols;
 	int d = als->config.dim;
 	double *sum = als->part + (size_t) p * (size_t) d * (size_t) d;
 	int64_t from = (int64_t) n * p / IALS_PARTS;
@@ -106,8 +130,10 @@ gram_part(Team *team, const Ials *als, const float *rows, int32_t n, int p,
 	{
 		int m = (int) (to - r < GRAM_ROWS ? to - r : GRAM_ROWS);
 
-		blas.ssyrk(true, d, m, 1, rows + (size_t) r * (size_t) als->ld, als->ld,
-				   0, tile, d);
+		blas.ssyrk(
+			true, d, m, 1,
+			weigh_rows(als, side, rows, r, m, tile + (size_t) d * (size_t) d),
+			als->ld, 0, tile, d);
 		for (int i = 0; i < d; i++)
 			for (int j = 0; j <= i; j++)
 				sum[i * d + j] += tile[i * d + j];
@@ -180,12 +206,12 @@ to_axes(Team *team, Ials *als, const IalsSide *side, float *target,
 		float *source)
 {
 	size_t d = (size_t) als->config.dim;
-	size_t rows = GRAM_ROWS > d ? GRAM_ROWS : d;
-	float *tile = math_alloc_array(rows * (size_t) als->ld, sizeof(float));
+	float *tile =
+		math_alloc_array((GRAM_ROWS + d) * (size_t) als->ld, sizeof(float));
 	RsStatus st = tile == NULL ? RS_NO_MEMORY : RS_OK;
 
 	for (int p = team->rank; p < IALS_PARTS && st == RS_OK; p += team->size)
-		st = gram_part(team, als, source, side->data.n_cols, p, tile);
+		st = gram_part(team, als, side, source, p, tile);
 	if (st != RS_OK)
 		team_stop(team, st);
 	st = team_barrier(team);

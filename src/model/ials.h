@@ -9,7 +9,9 @@
  *		+ lambda (sum_u n_u^nu |w_u|^2 + sum_i n_i^nu |h_i|^2),
  *	n_u = |S_u| + a0 |I|, n_i = |S_i| + a0 |U|
  *
- * optionally with |w_u - prior_u|^2 in place of |w_u|^2 (features). One half
+ * optionally with |w_u - prior_u|^2 in place of |w_u|^2 (features), and with
+ * a0 q_u in place of a0, q_u with mean 1: what somebody active has not chosen
+ * says more than what somebody has not who hardly came by. One half
  * of an epoch solves all rows of one side exactly. Before it the other side
  * is rotated to the axes of its Gram matrix, which changes no score, but
  * makes the part that all rows share diagonal: D_u = a0 diag(G) + lambda_u I.
@@ -70,6 +72,8 @@ typedef struct IalsSide
 	const float *weight; /* c of each interaction, as data.index */
 	float *prior;        /* (rows, ld), or (1, ld) for all rows */
 	bool one_prior;
+	const float *row_zeros; /* q of the rows, NULL: 1 */
+	const float *col_zeros; /* q of the columns; at most one of the two */
 } IalsSide;
 
 extern size_t ials_size(const IalsConfig *config, int32_t n_users,

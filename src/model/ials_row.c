@@ -244,12 +244,15 @@ scale_of(IalsRow *row, int32_t r, int64_t n, float *out)
 	const IalsConfig *c = &row->als->config;
 	const float *prior = prior_of(row, r);
 	int ld = row->als->ld;
-	double size = (double) n + (double) c->alpha0 * row->side->data.n_cols;
+	float alpha0 = row->side->row_zeros != NULL
+					   ? c->alpha0 * row->side->row_zeros[r]
+					   : c->alpha0;
+	double size = (double) n + (double) alpha0 * row->side->data.n_cols;
 	float lambda = (float) (c->lambda * pow(size, c->nu));
 
 	for (int k = 0; k < ld; k++)
 	{
-		float d = c->alpha0 * row->als->spectrum[k] + lambda;
+		float d = alpha0 * row->als->spectrum[k] + lambda;
 
 		row->d_inv[k] = 1 / sqrtf(d);
 		out[k] = prior != NULL ? lambda / d * prior[k] : 0;

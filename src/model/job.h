@@ -202,8 +202,8 @@ typedef enum JobRanking
  * kinds: "user_mean" and "item_mean", the vectors to take for an unknown user
  * or item. RANKING_MLP with cross layers (x <- x0 * (x W + b) + x) before the
  * others: "cross_kernel_0" (d, d), "cross_bias_0" (d) and so on.
- * Of the retrieval stage: "ials" (3) = lambda, alpha0 and the number of
- * models whose vectors lie side by side, for solving for a new user.
+ * Of the retrieval stage: "ials" = lambda, alpha0, the number of models whose
+ * vectors lie side by side and so on (fold_in.h), for solving for a new user.
  * predict.h evaluates all of this.
  */
 typedef struct JobParam

@@ -19,6 +19,9 @@ typedef enum Learner
 	LEARNER_HIDDEN
 } Learner;
 
+#define FEW 50000   /* interactions; below, implicit ALS alone */
+#define SPARSE 0.02 /* share of all pairs; above, towers never were better */
+
 /* interactions that the towers get through in minutes */
 static int64_t
 most_for_towers(const JobConfig *config)
@@ -27,10 +30,9 @@ most_for_towers(const JobConfig *config)
 }
 
 /*
- * The closed form is best where items have many interactions each, and it
- * is the only one that is quick with tens of millions of them. On large
- * sparse catalogues the towers win clearly (Yelp2018: validation recall@20
- * .120 against .102).
+ * The closed form is best where there are few interactions or items have
+ * many each, and it is the only one that is quick with tens of millions of
+ * them. In between towers may win clearly, or lose (retrieval_compare.c).
  */
 static Learner
 choose(const JobConfig *config, const JobInput *in)
@@ -56,8 +58,7 @@ choose(const JobConfig *config, const JobInput *in)
 	/* only the closed form knows features */
 	if (in->users.n_rows > 0 || in->items.n_rows > 0)
 		return LEARNER_IALS;
-	return in->n >= 300000 && in->n <= most_for_towers(config) &&
-				   density < 0.005
+	return in->n >= FEW && in->n <= most_for_towers(config) && density < SPARSE
 			   ? LEARNER_TOWERS
 			   : LEARNER_IALS;
 }
@@ -70,17 +71,13 @@ retrieval_arena_size(const JobConfig *config, const JobInput *input,
 				  arena_need((size_t) input->n_users, sizeof(float)) +
 				  arena_need((size_t) input->n_items, sizeof(float)) +
 				  arena_need(16, sizeof(int32_t));
-	size_t most;
-	size_t other;
 
 	switch (choose(config, input))
 	{
 		case LEARNER_BATCHES:
 			return size + retrieval_tfrs_size(config, input, workers);
 		case LEARNER_TOWERS:
-			most = retrieval_towers_size(config, input, workers);
-			other = retrieval_ials_size(config, input);
-			return size + (most > other ? most : other);
+			return size + retrieval_towers_size(config, input, workers);
 		case LEARNER_HIDDEN:
 			return size + retrieval_hidden_size(config, input);
 		default:
@@ -93,8 +90,11 @@ retrieval_dataset_options(const JobConfig *config, const JobInput *in,
 						  DatasetOptions *opt)
 {
 	opt->repeats = config->preset == PRESET_TFRS;
+	/* towers may give way to implicit ALS */
 	opt->ratings =
-		choose(config, in) == LEARNER_IALS && retrieval_ials_weighs(in);
+		(choose(config, in) == LEARNER_IALS ||
+		 (choose(config, in) == LEARNER_TOWERS && config->loss == LOSS_AUTO)) &&
+		retrieval_ials_weighs(in);
 	opt->positive_kind = config->positive_kind;
 	opt->positive_value = config->positive_value;
 }
@@ -220,9 +220,39 @@ retrieval_report(Retrieval *r, bool exclude_seen, const float *u,
 	return st;
 }
 
+/* the figures by which towers and implicit ALS were told from each other */
+static void
+say_compared(const Rival *rival, char *why, size_t size)
+{
+	if (rival->epoch > 0 && rival->towers < rival->popular)
+		snprintf(why, size,
+				 "towers stayed below the most popular items: NDCG@20 on "
+				 "held-out interactions %.4f and %.4f after %d of %d epochs, "
+				 "its own %.4f",
+				 rival->towers, rival->popular, rival->epoch, rival->epochs,
+				 rival->full);
+	else if (rival->epoch > 0)
+		snprintf(why, size,
+				 "its NDCG@20 on held-out interactions is %.4f, that of towers "
+				 "after %d of %d epochs %.4f",
+				 rival->full, rival->epoch, rival->epochs, rival->towers);
+	else if (rival->full > 0)
+		snprintf(why, size,
+				 "its NDCG@20 on held-out interactions is %.4f, that of %s "
+				 "%.4f",
+				 rival->lost ? rival->full : rival->towers,
+				 rival->lost ? "towers" : "implicit ALS",
+				 rival->lost ? rival->towers : rival->full);
+	else
+		snprintf(why, size,
+				 "its NDCG@20 on held-out interactions is %.4f, that of short "
+				 "trainings of implicit ALS %.4f",
+				 rival->towers, rival->probe);
+}
+
 /* why this learner, behind what it says of itself */
 static void
-give_reason(JobShared *job, bool below)
+give_reason(JobShared *job, const Rival *rival)
 {
 	const JobConfig *config = &job->config;
 	const JobInput *in = &job->input;
@@ -230,14 +260,18 @@ give_reason(JobShared *job, bool below)
 	size_t used = strlen(choice);
 	double share = 100.0 * (double) in->n / in->n_users / in->n_items;
 	const char *why = "the interactions fill much of the matrix or are few";
+	char compared[256];
 
 	if (config->loss != LOSS_AUTO || config->preset == PRESET_TFRS ||
 		choose(config, in) == LEARNER_HIDDEN)
 		return;
 	if (in->users.n_rows > 0 || in->items.n_rows > 0)
 		why = "it takes features in closed form";
-	else if (below)
-		why = "towers stayed below the most popular items";
+	else if (rival->asked)
+	{
+		say_compared(rival, compared, sizeof(compared));
+		why = compared;
+	}
 	else if (choose(config, in) == LEARNER_TOWERS)
 		why = "the catalogue is large and sparse";
 	else if (in->n > most_for_towers(config))
@@ -251,9 +285,8 @@ RsStatus
 retrieval_run(Team *team, JobShared *job, Arena *arena, Dataset *ds,
 			  double start)
 {
-	Retrieval r = {team, job, arena, ds, start, NULL};
-	bool below = false;
-	size_t mark;
+	Retrieval r = {team, job, arena, ds, start, NULL, NULL};
+	Rival rival = {0};
 	RsStatus st;
 
 	r.flags = arena_alloc(arena, 16, sizeof(int32_t));
@@ -265,12 +298,7 @@ retrieval_run(Team *team, JobShared *job, Arena *arena, Dataset *ds,
 			st = retrieval_tfrs(&r);
 			break;
 		case LEARNER_TOWERS:
-			mark = arena_mark(arena);
-			st = retrieval_towers(&r, &below);
-			if (st != RS_OK || !below)
-				break;
-			arena_reset(arena, mark);
-			st = retrieval_ials(&r);
+			st = retrieval_compare(&r, &rival);
 			break;
 		case LEARNER_HIDDEN:
 			st = retrieval_hidden(&r);
@@ -279,6 +307,6 @@ retrieval_run(Team *team, JobShared *job, Arena *arena, Dataset *ds,
 			st = retrieval_ials(&r);
 	}
 	if (st == RS_OK && team->rank == 0)
-		give_reason(job, below);
+		give_reason(job, &rival);
 	return st;
 }

@@ -18,13 +18,13 @@
 #include "model/fold_in.h"
 #include "model/retrieval_ials.h"
 
-#define TUNE_USERS 8000
 #define SMALL 300000 /* interactions */
 #define LARGE 3000000
 #define WEIGHT_MOST 5000000 /* interactions: weights cost 8 bytes each */
 #define STARTS_MOST 300000  /* interactions: average over two starts */
 #define EPOCHS 8
-#define MOST_EXACT 128 /* dimensions; above, long rows by blocks */
+#define EPOCH_DOUBT 1.01 /* what fewer epochs must gain: noise */
+#define MOST_EXACT 128   /* dimensions; above, long rows by blocks */
 #define BLOCK 64
 
 static int
@@ -111,13 +111,15 @@ retrieval_ials_size(const JobConfig *config, const JobInput *input)
 	if (retrieval_ials_weighs(input))
 		size += 2 * arena_need((size_t) input->n, sizeof(float)) +
 				arena_need((size_t) input->n, sizeof(int64_t));
+	size += arena_need((size_t) input->n_users, sizeof(float));
 	size += copy_size(&c, count_starts(config, input), input);
 	ld = round_dim(c.dim);
 	c.dim *= count_starts(config, input);
 	size += retrieval_prior_size(&input->users, ld, c.dim) +
 			retrieval_prior_size(&input->items, ld, c.dim);
 	return size + retrieval_mean_size(ld) +
-		   arena_need((size_t) (FOLD_IN_MEAN + c.dim), sizeof(float));
+		   arena_need((size_t) (FOLD_IN_MEAN + c.dim + FOLD_IN_ZEROS),
+					  sizeof(float));
 }
 
 static void
@@ -187,15 +189,17 @@ sides(const IalsRun *run, bool all, IalsSide *users, IalsSide *items)
 	bool weighted = run->slope != 0;
 
 	*users = (IalsSide){dataset_users(run->r->ds, all),
-						weighted ? run->user_weight : NULL, NULL};
+						weighted ? run->user_weight : NULL,
+						.row_zeros = run->activity > 0 ? run->zeros : NULL};
 	*items = (IalsSide){dataset_items(run->r->ds, all),
-						weighted ? run->item_weight : NULL, NULL};
+						weighted ? run->item_weight : NULL,
+						.col_zeros = run->activity > 0 ? run->zeros : NULL};
 }
 
 RsStatus
 ials_validate(IalsRun *run, double *value, double *ndcg)
 {
-	MetricsSpec spec = {true, 2, {10, 20}, TUNE_USERS};
+	MetricsSpec spec = {true, 2, {10, 20}, RETRIEVAL_VALID_USERS};
 	MetricsResult result;
 	Retrieval *r = run->r;
 	RsStatus st = metrics_run(r->team, r->arena, r->ds, &spec, run->als.w,
@@ -227,6 +231,30 @@ epoch(IalsRun *run, IalsSide *users, IalsSide *items)
 	return st == RS_OK ? ials_half(team, als, items, als->h, als->w) : st;
 }
 
+/* q of all users by their interactions, of mean 1 */
+static RsStatus
+fill_zeros(IalsRun *run, bool all)
+{
+	DatasetSide users = dataset_users(run->r->ds, all);
+	double p = run->activity;
+	double sum = 0;
+	int32_t some = 0;
+
+	if (run->activity <= 0)
+		return RS_OK;
+	for (int32_t u = 0; u < users.n_rows; u++)
+	{
+		sum += pow((double) (users.end[u] - users.ptr[u]), p);
+		some += users.end[u] > users.ptr[u];
+	}
+	run->usual = (float) pow(sum / some, 1 / p);
+	if (run->r->team->rank == 0)
+		for (int32_t u = 0; u < users.n_rows; u++)
+			run->zeros[u] = (float) pow(
+				(double) (users.end[u] - users.ptr[u]) / run->usual, p);
+	return team_barrier(run->r->team);
+}
+
 RsStatus
 ials_train(IalsRun *run, int epochs, bool all, bool log)
 {
@@ -238,6 +266,7 @@ ials_train(IalsRun *run, int epochs, bool all, bool log)
 	double ndcg = 0;
 	int32_t late;
 
+	st = fill_zeros(run, all);
 	sides(run, all, &users, &items);
 	for (int e = 1; e <= epochs && st == RS_OK; e++)
 	{
@@ -253,7 +282,15 @@ ials_train(IalsRun *run, int epochs, bool all, bool log)
 		if (!log || st != RS_OK)
 			continue;
 		if (!all && r->ds->n_held > 0)
+		{
 			st = ials_validate(run, &value, &ndcg);
+			run->last_value = value;
+			if (e == 1 || value > run->best_value)
+			{
+				run->best_value = value;
+				run->best_epoch = e;
+			}
+		}
 		if (st == RS_OK && r->team->rank == 0)
 		{
 			r->job->progress.loss = run->als.loss;
@@ -297,10 +334,28 @@ finish(IalsRun *run, bool all, int k)
 			   : st;
 }
 
+/*
+ * With weak regularization many dimensions overfit within few epochs: where
+ * that is clear, the training ends with the best one.
+ */
+static RsStatus
+shorten(IalsRun *run, const IalsConfig *c)
+{
+	RsStatus st;
+
+	if (run->r->job->config.epochs > 0 || run->best_epoch >= run->epochs ||
+		run->best_value <= run->last_value * EPOCH_DOUBT)
+		return RS_OK;
+	run->epochs = run->best_epoch;
+	st = ials_restart(run->r->team, &run->als, c);
+	return st == RS_OK ? ials_train(run, run->epochs, false, false) : st;
+}
+
 /* models from all starts, side by side in u and v */
 static RsStatus
-train_starts(IalsRun *run, const IalsConfig *config, int epochs, bool all)
+train_starts(IalsRun *run, bool all)
 {
+	const IalsConfig *config = &run->chosen;
 	Retrieval *r = run->r;
 	RsStatus st = RS_OK;
 
@@ -311,7 +366,9 @@ train_starts(IalsRun *run, const IalsConfig *config, int epochs, bool all)
 		c.seed += (uint64_t) k;
 		st = ials_restart(r->team, &run->als, &c);
 		if (st == RS_OK)
-			st = ials_train(run, epochs, all, k == 0);
+			st = ials_train(run, run->epochs, all, k == 0);
+		if (st == RS_OK && k == 0 && !all)
+			st = shorten(run, &c);
 		if (st != RS_OK)
 			break;
 		if (run->u != run->als.w)
@@ -329,14 +386,15 @@ train_starts(IalsRun *run, const IalsConfig *config, int epochs, bool all)
 }
 
 static void
-say(const IalsRun *run, const IalsConfig *c, int epochs)
+say(const IalsRun *run)
 {
+	const IalsConfig *c = &run->chosen;
 	Retrieval *r = run->r;
 	JobOutput *out = &r->job->output;
 	char how[120] = "";
 
 	out->dim = c->dim * run->starts;
-	out->epochs = epochs;
+	out->epochs = run->epochs;
 	out->user_vector = job_offset(r->job, run->u);
 	out->item_vector = job_offset(r->job, run->v);
 	out->user_map = job_offset(r->job, run->user_prior.map);
@@ -347,19 +405,22 @@ say(const IalsRun *run, const IalsConfig *c, int epochs)
 				 run->n_trials, (long long) r->ds->n_held);
 	snprintf(out->choice, sizeof(out->choice),
 			 "implicit ALS, %d%s dimensions, regularization %.3g, alpha0 "
-			 "%.3g%s%s%s",
+			 "%.3g%s%s%s%s",
 			 c->dim, run->starts > 1 ? " x 2" : "", c->lambda, c->alpha0,
 			 run->to_zero ? "" : ", around the mean user",
+			 run->activity > 0 ? ", unseen items by activity" : "",
 			 run->slope != 0 ? ", weighted by rating" : "", how);
 }
 
 /*
  * What serving needs to solve for somebody new, besides the items' vectors:
- * lambda, alpha0, the number of models side by side, the mean user (width).
+ * lambda, alpha0, the number of models side by side, the mean user (width),
+ * how the zeros of a user count by his activity.
  */
 static void
-put_fold_in(const IalsRun *run, const IalsConfig *c)
+put_fold_in(const IalsRun *run)
 {
+	const IalsConfig *c = &run->chosen;
 	JobShared *job = run->r->job;
 	JobOutput *out = &job->output;
 	JobParam *p;
@@ -367,25 +428,37 @@ put_fold_in(const IalsRun *run, const IalsConfig *c)
 	run->fold_in[0] = c->lambda;
 	run->fold_in[1] = c->alpha0;
 	run->fold_in[2] = (float) run->starts;
+	run->fold_in[FOLD_IN_MEAN + c->dim * run->starts] = run->activity;
+	run->fold_in[FOLD_IN_MEAN + c->dim * run->starts + 1] = run->usual;
 	if (out->n_params >= JOB_MAX_PARAMS)
 		return;
 	p = &out->params[out->n_params++];
 	memset(p, 0, sizeof(*p));
 	strcpy(p->name, "ials");
 	p->ndim = 1;
-	p->shape[0] = FOLD_IN_MEAN + c->dim * run->starts;
+	p->shape[0] = FOLD_IN_MEAN + c->dim * run->starts + FOLD_IN_ZEROS;
 	p->data = job_offset(job, run->fold_in);
 }
 
 static RsStatus
-prepare(IalsRun *run, const IalsConfig *base)
+prepare(IalsRun *run)
 {
 	Retrieval *r = run->r;
+	const JobConfig *config = &r->job->config;
 	const JobInput *in = &r->job->input;
-	IalsConfig most = *base;
-	size_t d = (size_t) base->dim * (size_t) run->starts;
+	IalsConfig most;
+	size_t d;
+	int ld;
 	RsStatus st;
 
+	ials_config(config, in, &run->base);
+	run->chosen = most = run->base;
+	run->epochs = config->epochs > 0 ? config->epochs : EPOCHS;
+	run->starts = count_starts(config, in);
+	run->fix_lambda = config->regularization > 0;
+	run->fix_alpha0 = config->alpha0 > 0;
+	d = (size_t) most.dim * (size_t) run->starts;
+	ld = round_dim(most.dim);
 	/* trials may have more dimensions than the model */
 	if (most.dim < TUNE_DIM)
 		most.dim = TUNE_DIM;
@@ -393,58 +466,81 @@ prepare(IalsRun *run, const IalsConfig *base)
 				   &run->als);
 	run->u = run->als.w;
 	run->v = run->als.h;
-	if (st == RS_OK && needs_copy(base, run->starts))
+	if (st == RS_OK && needs_copy(&run->base, run->starts))
 	{
 		run->u =
 			arena_alloc(r->arena, (size_t) r->ds->n_users * d, sizeof(float));
 		run->v =
 			arena_alloc(r->arena, (size_t) r->ds->n_items * d, sizeof(float));
 	}
-	run->fold_in = arena_alloc(r->arena, FOLD_IN_MEAN + d, sizeof(float));
-	if (run->u == NULL || run->v == NULL || run->fold_in == NULL)
+	run->fold_in =
+		arena_alloc(r->arena, FOLD_IN_MEAN + d + FOLD_IN_ZEROS, sizeof(float));
+	run->zeros = arena_alloc(r->arena, (size_t) r->ds->n_users, sizeof(float));
+	if (run->u == NULL || run->v == NULL || run->fold_in == NULL ||
+		run->zeros == NULL)
 		return RS_NO_MEMORY;
 	if (st == RS_OK)
-		st = retrieval_mean_init(r, round_dim(base->dim), &run->user_mean);
+		st = retrieval_mean_init(r, ld, &run->user_mean);
 	if (st == RS_OK)
-		st = retrieval_prior_init(r, &in->users, round_dim(base->dim), (int) d,
-								  &run->user_prior);
+		st = retrieval_prior_init(r, &in->users, ld, (int) d, &run->user_prior);
 	if (st == RS_OK)
-		st = retrieval_prior_init(r, &in->items, round_dim(base->dim), (int) d,
-								  &run->item_prior);
+		st = retrieval_prior_init(r, &in->items, ld, (int) d, &run->item_prior);
 	return st == RS_OK ? alloc_weights(run) : st;
+}
+
+RsStatus
+ials_probe(IalsRun *run, double *ndcg)
+{
+	Retrieval *r = run->r;
+	size_t mark = arena_mark(r->arena);
+	int64_t *row = r->ds->row;
+	RsStatus st = prepare(run);
+
+	retrieval_phase(r, "tuning", 0);
+	if (st == RS_OK)
+		st = ials_tune_half(run, ndcg);
+	arena_reset(r->arena, mark);
+	/* what the weights needed went with the arena */
+	r->ds->row = row;
+	return st;
+}
+
+RsStatus
+ials_first(IalsRun *run)
+{
+	RsStatus st = prepare(run);
+
+	if (st == RS_OK)
+		st = ials_tune(run, &run->chosen);
+	retrieval_phase(run->r, "retrieval", run->epochs);
+	return st == RS_OK ? train_starts(run, false) : st;
+}
+
+RsStatus
+ials_finish(IalsRun *run)
+{
+	Retrieval *r = run->r;
+	RsStatus st = retrieval_report(r, true, run->u, run->v,
+								   run->chosen.dim * run->starts);
+
+	if (st == RS_OK && r->ds->n_held > 0 && r->job->config.refit != 0)
+	{
+		retrieval_phase(r, "refit", run->epochs);
+		st = train_starts(run, true);
+	}
+	if (st == RS_OK && r->team->rank == 0)
+	{
+		say(run);
+		put_fold_in(run);
+	}
+	return st == RS_OK ? team_barrier(r->team) : st;
 }
 
 RsStatus
 retrieval_ials(Retrieval *r)
 {
-	const JobConfig *config = &r->job->config;
 	IalsRun run = {.r = r};
-	IalsConfig c;
-	int epochs = config->epochs > 0 ? config->epochs : EPOCHS;
-	RsStatus st;
+	RsStatus st = ials_first(&run);
 
-	ials_config(config, &r->job->input, &c);
-	run.base = c;
-	run.starts = count_starts(config, &r->job->input);
-	run.fix_lambda = config->regularization > 0;
-	run.fix_alpha0 = config->alpha0 > 0;
-	st = prepare(&run, &c);
-	if (st == RS_OK)
-		st = ials_tune(&run, &c);
-	retrieval_phase(r, "retrieval", epochs);
-	if (st == RS_OK)
-		st = train_starts(&run, &c, epochs, false);
-	if (st == RS_OK)
-		st = retrieval_report(r, true, run.u, run.v, c.dim * run.starts);
-	if (st == RS_OK && r->ds->n_held > 0 && config->refit != 0)
-	{
-		retrieval_phase(r, "refit", epochs);
-		st = train_starts(&run, &c, epochs, true);
-	}
-	if (st == RS_OK && r->team->rank == 0)
-	{
-		say(&run, &c, epochs);
-		put_fold_in(&run, &c);
-	}
-	return st == RS_OK ? team_barrier(r->team) : st;
+	return st == RS_OK ? ials_finish(&run) : st;
 }

@@ -9,22 +9,30 @@
 
 #define TUNE_DIM 32
 #define IALS_MAX_TRIALS 40
+#define IALS_TUNE_EPOCHS 5
 
 typedef struct IalsTrial
 {
 	int lambda; /* in steps of sqrt 3 from the start */
 	int alpha0;
 	bool to_zero;
-	double value;
+	double value; /* what the search goes by */
+	double ndcg;  /* @20 */
 } IalsTrial;
 
 typedef struct IalsRun
 {
 	Retrieval *r;
 	Ials als;
-	IalsConfig base; /* start of the search */
+	IalsConfig base;   /* start of the search */
+	IalsConfig chosen; /* its end */
+	int epochs;
+	int best_epoch; /* of the logged training, by the held-out interactions */
+	double best_value;
+	double last_value;
 	IalsTrial trial[IALS_MAX_TRIALS];
 	int n_trials;
+	int n_known; /* of them, done before the search */
 	int most_trials;
 	bool fix_lambda;
 	bool fix_alpha0;
@@ -36,6 +44,9 @@ typedef struct IalsRun
 	RetrievalMean user_mean; /* prior of users where they have no features */
 	bool to_zero;            /* no prior after all */
 	float slope;             /* of the weights, 0: none */
+	float activity;          /* zeros of a user by n^activity, 0: all alike */
+	float usual;             /* n of a user whose zeros count alpha0 */
+	float *zeros;            /* (n_users), see IalsSide */
 	float *user_weight;      /* (n), NULL without ratings */
 	float *item_weight;
 	double rating_mean;
@@ -43,7 +54,21 @@ typedef struct IalsRun
 	float *fold_in; /* the parameter "ials", see put_fold_in */
 } IalsRun;
 
-/* functions in retrieval_ials.c */
+/*
+ * functions in retrieval_ials.c: a training in two parts, so that something
+ * else can be compared with what the first one has found; run is zero but for
+ * r and trials that were done before
+ */
+/* search and training on the training part, into run->u and run->v */
+extern RsStatus ials_first(IalsRun *run);
+/* the report, the training on all interactions, the result */
+extern RsStatus ials_finish(IalsRun *run);
+/*
+ * Half a search alone; *ndcg: @20 of the best short training.
+ * Keeps nothing in the arena; ials_first knows its trials.
+ */
+extern RsStatus ials_probe(IalsRun *run, double *ndcg);
+
 /* so many epochs; all: on held-out interactions too; log: tell the job */
 extern RsStatus ials_train(IalsRun *run, int epochs, bool all, bool log);
 /* weights of all interactions, by run->slope */
@@ -58,5 +83,7 @@ extern RsStatus ials_validate(IalsRun *run, double *value, double *ndcg);
 /* functions in retrieval_ials_tune.c */
 /* the best config, and run->slope; nothing held out: config stays */
 extern RsStatus ials_tune(IalsRun *run, IalsConfig *config);
+/* from both starts, onwards from the better one; *ndcg of the best trial */
+extern RsStatus ials_tune_half(IalsRun *run, double *ndcg);
 
 #endif

@@ -9,11 +9,24 @@
 
 #include "model/retrieval_ials.h"
 
-#define TUNE_FULL 500000 /* up to so many interactions use all dimensions */
-#define TUNE_EPOCHS 5
+#define TUNE_FULL 500000    /* up to so many interactions use all dimensions */
 #define WEIGHT_SLOPE 0.12f  /* of a rating's standard score */
 #define WEIGHT_DOUBT 0.998f /* ratings nearly always help a little */
-#define DOUBT 1.01          /* what a step must gain: trials are noisy */
+#define LONG_WALK 20        /* trials */
+#define ACTIVITY 0.75f      /* exponent of a user's interactions */
+#define ACTIVITY_DOUBT 0.995f /* and it does as often */
+#define DOUBT 1.01            /* what a step must gain: trials are noisy */
+
+/* how many trainings the search may cost */
+static int
+most_trials(int64_t n)
+{
+	if (n <= 500000)
+		return 24;
+	if (n <= 3000000)
+		return 14;
+	return n <= 10000000 ? 6 : 1;
+}
 
 static IalsConfig
 config_at(const IalsRun *run, int lambda, int alpha0)
@@ -31,7 +44,7 @@ try_point(IalsRun *run, int lambda, int alpha0, double *value)
 {
 	IalsConfig c = config_at(run, lambda, alpha0);
 	IalsTrial *t = &run->trial[run->n_trials];
-	double ndcg;
+	double ndcg = 0;
 	RsStatus st;
 
 	*value = -1;
@@ -49,13 +62,13 @@ try_point(IalsRun *run, int lambda, int alpha0, double *value)
 		c.dim = TUNE_DIM;
 	if ((st = ials_restart(run->r->team, &run->als, &c)) != RS_OK)
 		return st;
-	st = ials_train(run, TUNE_EPOCHS, false, false);
+	st = ials_train(run, IALS_TUNE_EPOCHS, false, false);
 	if (st == RS_OK)
 		st = ials_validate(run, value, &ndcg);
 	/* a point that cannot be solved is only a bad point */
 	if (st == RS_DIVERGED)
 		st = team_barrier(run->r->team);
-	*t = (IalsTrial){lambda, alpha0, run->to_zero, *value};
+	*t = (IalsTrial){lambda, alpha0, run->to_zero, *value, ndcg};
 	run->n_trials++;
 	return st;
 }
@@ -85,7 +98,7 @@ climb(IalsRun *run, int step, IalsTrial *best)
 				return st;
 			if (value > best->value && value > from.value * DOUBT)
 			{
-				*best = (IalsTrial){l, a, run->to_zero, value};
+				*best = (IalsTrial){l, a, run->to_zero, value, 0};
 				better = true;
 			}
 			if (run->r->job->config.max_seconds > 0)
@@ -124,6 +137,43 @@ try_weights(IalsRun *run, IalsTrial *best)
 	return st;
 }
 
+/* whether what active users have not chosen should count for more */
+static RsStatus
+try_activity(IalsRun *run, IalsTrial *best)
+{
+	int n = run->n_trials;
+	double value;
+	RsStatus st;
+
+	run->activity = ACTIVITY;
+	run->n_trials = 0;
+	st = try_point(run, best->lambda, best->alpha0, &value);
+	run->n_trials = n;
+	if (st == RS_OK && value > best->value * ACTIVITY_DOUBT)
+		best->value = value;
+	else
+		run->activity = 0;
+	return st;
+}
+
+/*
+ * Where a walk begins: at the usual values, or far from them, where noisy
+ * data has its optimum; in between there may be a valley. A walk of few steps
+ * is better off near the usual values.
+ */
+static RsStatus
+begin(IalsRun *run, IalsTrial *at)
+{
+	IalsTrial far = {2, -4, at->to_zero, -1, 0};
+	RsStatus st = try_point(run, 0, 0, &at->value);
+
+	if (st == RS_OK && most_trials(run->r->ds->n) >= LONG_WALK)
+		st = try_point(run, far.lambda, far.alpha0, &far.value);
+	if (far.value > at->value * DOUBT)
+		*at = far;
+	return st;
+}
+
 /*
  * The walk once with users pulled to their mean and once to zero. Which is
  * better differs from data to data by several percent either way, and the
@@ -132,7 +182,7 @@ try_weights(IalsRun *run, IalsTrial *best)
 static RsStatus
 climb_both(IalsRun *run, IalsTrial *best)
 {
-	IalsTrial zero = {0, 0, true, -1};
+	IalsTrial zero = {0, 0, true, -1, 0};
 	int most = run->most_trials;
 	bool has_mean = run->user_prior.fp.n_rows == 0;
 	RsStatus st = RS_OK;
@@ -143,8 +193,8 @@ climb_both(IalsRun *run, IalsTrial *best)
 
 		run->to_zero = k == 1;
 		if (has_mean)
-			run->most_trials = most * (k + 1) / 2;
-		st = try_point(run, 0, 0, &at->value);
+			run->most_trials = run->n_known + most * (k + 1) / 2;
+		st = begin(run, at);
 		if (st == RS_OK)
 			st = climb(run, 2, at);
 	}
@@ -154,23 +204,13 @@ climb_both(IalsRun *run, IalsTrial *best)
 	return st;
 }
 
-/* how many trainings the search may cost */
-static int
-most_trials(int64_t n)
-{
-	if (n <= 500000)
-		return 24;
-	if (n <= 3000000)
-		return 14;
-	return n <= 10000000 ? 6 : 1;
-}
-
 RsStatus
 ials_tune(IalsRun *run, IalsConfig *config)
 {
-	IalsTrial best = {0, 0, false, -1};
+	IalsTrial best = {0, 0, false, -1, 0};
 	RsStatus st;
 
+	run->to_zero = false;
 	run->most_trials = most_trials(run->r->ds->n);
 	if (run->r->ds->n_held == 0 || run->most_trials <= 1 ||
 		(run->fix_lambda && run->fix_alpha0))
@@ -182,7 +222,37 @@ ials_tune(IalsRun *run, IalsConfig *config)
 		st = climb(run, 1, &best);
 	run->most_trials = IALS_MAX_TRIALS;
 	if (st == RS_OK)
+		st = try_activity(run, &best);
+	if (st == RS_OK)
 		st = try_weights(run, &best);
 	*config = config_at(run, best.lambda, best.alpha0);
+	return st;
+}
+
+RsStatus
+ials_tune_half(IalsRun *run, double *ndcg)
+{
+	IalsTrial best = {0, 0, false, -1, 0};
+	int most = most_trials(run->r->ds->n) / 2;
+	RsStatus st = RS_OK;
+
+	run->most_trials = most > 2 ? most : 2;
+	for (int k = 0; k < 2 && st == RS_OK; k++)
+	{
+		double value;
+
+		run->to_zero = k == 1;
+		st = try_point(run, 0, 0, &value);
+		if (value > best.value)
+			best = (IalsTrial){0, 0, k == 1, value, 0};
+	}
+	run->to_zero = best.to_zero;
+	if (st == RS_OK)
+		st = climb(run, 2, &best);
+	*ndcg = 0;
+	for (int k = 0; k < run->n_trials; k++)
+		if (run->trial[k].value >= best.value)
+			*ndcg = run->trial[k].ndcg;
+	run->n_known = run->n_trials;
 	return st;
 }

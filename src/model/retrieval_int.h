@@ -17,8 +17,28 @@ typedef struct Retrieval
 	Arena *arena;
 	Dataset *ds;
 	double start;
-	int32_t *flags; /* (16) shared: what rank 0 decided */
+	int32_t *flags;       /* (16) shared: what rank 0 decided */
+	struct IalsRun *ials; /* where towers are compared with it */
 } Retrieval;
+
+/* users whose held-out items judge what is being trained */
+#define RETRIEVAL_VALID_USERS 8000
+
+/*
+ * What towers are compared with while they train, by NDCG@20 of held-out
+ * interactions.
+ */
+typedef struct Rival
+{
+	bool asked;     /* false: towers were asked for, nothing is compared */
+	double popular; /* the list of the most popular items */
+	double probe;   /* the best of some short trainings of implicit ALS */
+	double towers;  /* the best so far */
+	int epoch;      /* towers were given up after it, 0: not */
+	int epochs;
+	double full; /* implicit ALS with its whole search, 0: not trained */
+	bool lost;   /* implicit ALS takes the place of the towers */
+} Rival;
 
 /* functions in retrieval.c */
 extern void retrieval_phase(Retrieval *r, const char *phase, int epochs);
@@ -40,12 +60,25 @@ extern size_t retrieval_tfrs_size(const JobConfig *config,
 extern RsStatus retrieval_tfrs(Retrieval *r);
 
 /*
- * functions in retrieval_towers.c; below: they were given up, since they
- * stayed below the popularity
+ * functions in retrieval_towers.c; asks retrieval_compare.c whether to go on,
+ * and makes no model when rival->lost
  */
 extern size_t retrieval_towers_size(const JobConfig *config,
 									const JobInput *input, int workers);
-extern RsStatus retrieval_towers(Retrieval *r, bool *below);
+extern RsStatus retrieval_towers(Retrieval *r, Rival *rival);
+
+/* functions in retrieval_compare.c */
+/* towers, or implicit ALS where it is better on held-out interactions */
+extern RsStatus retrieval_compare(Retrieval *r, Rival *rival);
+/* after so many epochs of the towers: whether there is no hope for them */
+extern bool retrieval_hopeless(const Rival *rival, int epoch);
+/*
+ * After the last epoch: where it is not clear already, implicit ALS is
+ * trained as it would be alone. When it is better than these towers, it is
+ * finished and the model.
+ */
+extern RsStatus retrieval_contest(Retrieval *r, Rival *rival, const float *u,
+								  const float *v, int dim);
 
 /* functions in retrieval_hidden.c */
 extern size_t retrieval_hidden_size(const JobConfig *config,

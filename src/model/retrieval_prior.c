@@ -37,10 +37,13 @@ retrieval_prior_init(Retrieval *r, const JobFeatures *f, int ld, int width,
 
 /* what a row counts in a prior: as much as its regularisation */
 static double
-weight_of(const Ials *als, const DatasetSide *data, int64_t row)
+weight_of(const Ials *als, const IalsSide *side, int64_t row)
 {
+	const DatasetSide *data = &side->data;
+	double zeros = side->row_zeros != NULL ? side->row_zeros[row] : 1;
+
 	return pow((double) (data->end[row] - data->ptr[row]) +
-				   (double) als->config.alpha0 * data->n_cols,
+				   zeros * als->config.alpha0 * data->n_cols,
 			   als->config.nu);
 }
 
@@ -62,9 +65,10 @@ retrieval_mean_init(Retrieval *r, int ld, RetrievalMean *m)
 
 /* rows without interactions say nothing */
 static void
-mean_part(const Ials *als, const DatasetSide *data, const float *factors,
-		  int part, double *sum)
+mean_part(const Ials *als, const IalsSide *side, const float *factors, int part,
+		  double *sum)
 {
+	const DatasetSide *data = &side->data;
 	int ld = als->ld;
 	int64_t from = (int64_t) data->n_rows * part / MEAN_PARTS;
 	int64_t to = (int64_t) data->n_rows * (part + 1) / MEAN_PARTS;
@@ -73,7 +77,7 @@ mean_part(const Ials *als, const DatasetSide *data, const float *factors,
 	for (int64_t row = from; row < to; row++)
 	{
 		const float *f = factors + (size_t) row * (size_t) ld;
-		double weight = weight_of(als, data, row);
+		double weight = weight_of(als, side, row);
 
 		if (data->end[row] == data->ptr[row])
 			continue;
@@ -92,7 +96,7 @@ retrieval_mean_fit(Retrieval *r, RetrievalMean *m, const Ials *als,
 	RsStatus st;
 
 	for (int p = team->rank; p < MEAN_PARTS; p += team->size)
-		mean_part(als, &side->data, factors, p, m->part + (size_t) p * width);
+		mean_part(als, side, factors, p, m->part + (size_t) p * width);
 	if ((st = team_barrier(team)) != RS_OK)
 		return st;
 	if (team->rank == 0)
@@ -115,7 +119,6 @@ RsStatus
 retrieval_prior_fit(Retrieval *r, RetrievalPrior *p, const Ials *als,
 					IalsSide *side, const float *factors)
 {
-	const DatasetSide *data = &side->data;
 	int64_t from;
 	int64_t to;
 	RsStatus st;
@@ -124,7 +127,7 @@ retrieval_prior_fit(Retrieval *r, RetrievalPrior *p, const Ials *als,
 		return RS_OK;
 	team_range(r->team, p->fp.n_rows, &from, &to);
 	for (int64_t k = from; k < to; k++)
-		p->fp.weight[k] = (float) weight_of(als, data, k);
+		p->fp.weight[k] = (float) weight_of(als, side, k);
 	if ((st = team_barrier(r->team)) != RS_OK)
 		return st;
 	st = feature_prior_fit(r->team, &p->fp, als->ld, factors);

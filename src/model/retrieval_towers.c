@@ -21,7 +21,6 @@
 #include "model/spectral.h"
 #include "model/user_softmax.h"
 
-#define VALID_USERS 6000
 #define TEACHER_DIM 256
 #define TEACHER_EPOCHS 24
 #define TEACHER_NEGATIVES 1024
@@ -41,8 +40,7 @@ typedef struct Towers
 	int waited;
 	int best_epoch;
 	double best;
-	double floor;  /* what must be reached by half of the epochs */
-	bool below;    /* it was not */
+	Rival *rival;  /* NULL: nothing can take their place any more */
 	float *u;      /* (n_users, dim) as trained */
 	float *v;      /* (n_items, dim) */
 	float *unit_u; /* unit rows, of the epoch being judged */
@@ -159,6 +157,13 @@ retrieval_towers_size(const JobConfig *config, const JobInput *input,
 		if (most < training_size(&teacher, input, workers))
 			most = training_size(&teacher, input, workers);
 	}
+	if (config->loss == LOSS_AUTO)
+	{
+		/* it is compared with implicit ALS, beside its vectors */
+		size_t other = retrieval_ials_size(config, input);
+
+		most = most > other ? most : other;
+	}
 	return size + most;
 }
 
@@ -173,25 +178,6 @@ copy_part(const Towers *t, float *dst, const float *src, int64_t n)
 	team_range(t->r->team, n, &from, &to);
 	memcpy(dst + (size_t) from * d, src + (size_t) from * d,
 		   sizeof(float) * (size_t) (to - from) * d);
-}
-
-/*
- * Data with too few interactions for these many parameters: there towers may
- * stay below the list of the most popular items, which another learner does
- * not.
- */
-static RsStatus
-find_floor(Towers *t)
-{
-	MetricsSpec spec = {true, 1, {20}, VALID_USERS};
-	MetricsResult popular;
-	RsStatus st;
-
-	if (t->r->job->config.loss != LOSS_AUTO || t->r->ds->n_held == 0)
-		return RS_OK;
-	st = retrieval_popularity(t->r, &spec, &popular);
-	t->floor = st == RS_OK ? popular.ndcg[0] : 0;
-	return st;
 }
 
 /* unit rows of what is trained now */
@@ -229,7 +215,7 @@ keep_best(Towers *t)
 static RsStatus
 judge(Towers *t, int epoch, double *value)
 {
-	MetricsSpec spec = {true, 1, {20}, VALID_USERS};
+	MetricsSpec spec = {true, 1, {20}, RETRIEVAL_VALID_USERS};
 	MetricsResult result;
 	Retrieval *r = t->r;
 	RsStatus st = copy_units(t, t->unit_u, t->unit_v);
@@ -249,6 +235,19 @@ judge(Towers *t, int epoch, double *value)
 	return keep_best(t);
 }
 
+static bool
+give_up(Towers *t, int epoch)
+{
+	Rival *rival = t->rival;
+
+	rival->towers = t->best;
+	rival->epochs = t->config.epochs;
+	if (!rival->asked || !retrieval_hopeless(rival, epoch))
+		return false;
+	rival->epoch = epoch;
+	return rival->lost = true;
+}
+
 /* after each epoch, by every member */
 static RsStatus
 epoch_done(void *arg, Team *team, int epoch, double loss, bool *stop)
@@ -257,6 +256,7 @@ epoch_done(void *arg, Team *team, int epoch, double loss, bool *stop)
 	JobShared *job = t->r->job;
 	bool judged = t->every > 0 && t->r->ds->n_held > 0 &&
 				  (epoch % t->every == 0 || epoch == t->config.epochs);
+	bool hopeless = false;
 	double value = 0;
 	int32_t late;
 	RsStatus st = RS_OK;
@@ -276,8 +276,9 @@ epoch_done(void *arg, Team *team, int epoch, double loss, bool *stop)
 	}
 	late = retrieval_late(t->r);
 	st = retrieval_agree(t->r, &late);
-	t->below = judged && 2 * epoch >= t->config.epochs && t->best < t->floor;
-	*stop = late || t->below ||
+	if (judged && t->rival != NULL)
+		hopeless = give_up(t, epoch);
+	*stop = late || hopeless ||
 			(judged && t->patience > 0 && t->waited >= t->patience);
 	return st;
 }
@@ -364,6 +365,7 @@ train_teacher(Towers *t, bool all)
 	if (t->config.teacher_share == 0)
 		return RS_OK;
 	teacher_config(&t->config, &big.config);
+	big.rival = NULL;
 	big.u = t->teacher_u;
 	big.v = t->teacher_v;
 	big.every = 0;
@@ -438,10 +440,10 @@ say(const Towers *t)
 }
 
 RsStatus
-retrieval_towers(Retrieval *r, bool *below)
+retrieval_towers(Retrieval *r, Rival *rival)
 {
 	const JobConfig *config = &r->job->config;
-	Towers t = {.r = r, .log = true, .best = -1};
+	Towers t = {.r = r, .log = true, .best = -1, .rival = rival};
 	UserSoftmaxConfig c;
 	int32_t again = 0;
 	RsStatus st;
@@ -452,22 +454,23 @@ retrieval_towers(Retrieval *r, bool *below)
 	t.patience = config->patience > 0 ? config->patience : 6;
 	if (!alloc_vectors(&t))
 		return RS_NO_MEMORY;
-	st = find_floor(&t);
-	if (st == RS_OK)
-		st = train_teacher(&t, false);
+	st = train_teacher(&t, false);
 	retrieval_phase(r, "retrieval", t.config.epochs);
 	if (st == RS_OK)
 		st = train(&t, false, false);
-	*below = t.below;
-	if (st != RS_OK || t.below)
+	if (st != RS_OK || rival->lost)
 		return st;
+	t.rival = NULL;
 	if (t.best_epoch == 0)
 	{
 		t.best_epoch = t.config.epochs;
 		st = copy_units(&t, t.best_u, t.best_v);
 	}
 	if (st == RS_OK)
-		st = retrieval_report(r, true, t.best_u, t.best_v, t.config.dim);
+		st = retrieval_contest(r, rival, t.best_u, t.best_v, t.config.dim);
+	if (st != RS_OK || rival->lost)
+		return st;
+	st = retrieval_report(r, true, t.best_u, t.best_v, t.config.dim);
 	if (st == RS_OK)
 		st = wants_refit(r, &again);
 	if (st == RS_OK && again)

@@ -16,6 +16,7 @@
 #define OVERSAMPLE 16
 #define PASSES 5
 #define BLOCK 4096 /* rows of one Gram product */
+#define PIECE 256  /* rows of a sparse product at a time */
 
 typedef struct Spectral
 {
@@ -99,29 +100,29 @@ multiply(const Spectral *s, const DatasetSide *side, const float *row_inv,
 		 const float *col_inv, const float *in, float *out)
 {
 	int k = s->k;
-	int64_t from;
-	int64_t to;
+	int64_t n = side->n_rows;
+	int64_t piece;
 
-	team_range(s->team, side->n_rows, &from, &to);
-	for (int64_t r = from; r < to; r++)
+	/* in pieces: rows differ in length, and not evenly over their numbers */
+	while ((piece = team_take(s->team, (n + PIECE - 1) / PIECE)) >= 0)
 	{
-		float *o = out + r * k;
+		RsStatus st = team_stopped(s->team);
 
-		memset(o, 0, (size_t) k * 4);
-		for (int64_t p = side->ptr[r]; p < side->end[r]; p++)
+		if (st != RS_OK)
+			return st;
+		for (int64_t r = piece * PIECE; r < n && r < (piece + 1) * PIECE; r++)
 		{
-			int32_t c = side->index[p];
+			float *o = out + r * k;
 
-			vec_axpy(col_inv[c], in + (int64_t) c * k, o, k);
-		}
-		for (int c = 0; c < k; c++)
-			o[c] *= row_inv[r];
-		if (r % 256 == 0)
-		{
-			RsStatus st = team_stopped(s->team);
+			memset(o, 0, (size_t) k * 4);
+			for (int64_t p = side->ptr[r]; p < side->end[r]; p++)
+			{
+				int32_t c = side->index[p];
 
-			if (st != RS_OK)
-				return st;
+				vec_axpy(col_inv[c], in + (int64_t) c * k, o, k);
+			}
+			for (int c = 0; c < k; c++)
+				o[c] *= row_inv[r];
 		}
 	}
 	return team_barrier(s->team);

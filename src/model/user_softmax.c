@@ -4,8 +4,8 @@
  *
  * A step of the team, for one batch of visits:
  *
- *	users phase	Each member takes the visits of its own users (user modulo
- *				team size), merges two visits of one user, computes scores
+ *	users phase	Each member takes an equal part of the visits, which are in
+ *				order of users, merges two visits of one user, computes scores
  *				against the shared negatives, updates its users, and leaves
  *				in shared memory: the unit user rows, the gradient of the
  *				negatives from its users, and its (item, user row) pairs.
@@ -19,9 +19,12 @@
  */
 #include "model/user_softmax_int.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "math/rng.h"
+
+#define USERS_PIECE 256 /* whose positives are shuffled at a time */
 
 static int
 negatives_of(const UserSoftmaxConfig *config, int64_t n_items)
@@ -59,15 +62,17 @@ user_softmax_arena_size(const UserSoftmaxConfig *config, int64_t n_users,
 		arena_need((size_t) n_interactions / (size_t) config->positives + u + 1,
 				   sizeof(Visit));
 	size += arena_need(w * b * d, 4) + arena_need(w * neg * d, 4);
-	size += arena_need(w * pairs, sizeof(Pair)) + 2 * arena_need(w, 8);
+	size += arena_need(w * pairs, sizeof(Pair)) + arena_need(w * w, 4) +
+			arena_need(w, 8);
 	size += w * (arena_need(neg * d, 4) + arena_need(neg, 4) +
-				 arena_need(USER_SOFTMAX_TILE * neg, 4) +
-				 arena_need(USER_SOFTMAX_TILE * d, 4) + arena_need(b, 4) * 4 +
-				 arena_need(i, 4) * 2 + arena_need((neg + w * pairs) * d, 4) +
+				 arena_need(USER_SOFTMAX_MOST * neg, 4) +
+				 arena_need(USER_SOFTMAX_MOST * d, 4) + arena_need(b, 4) * 3 +
+				 arena_need(pairs, sizeof(Pair)) + arena_need(i, 4) * 2 +
+				 arena_need((neg + w * pairs) * d, 4) +
 				 arena_need(neg + w * pairs, 4));
 	if (config->teacher_share > 0)
-		size += w * (arena_need(USER_SOFTMAX_TILE * neg, 4) +
-					 arena_need((USER_SOFTMAX_TILE + neg) *
+		size += w * (arena_need(USER_SOFTMAX_MOST * neg, 4) +
+					 arena_need((USER_SOFTMAX_MOST + neg) *
 									(size_t) config->teacher_dim,
 								4) +
 					 64);
@@ -97,7 +102,7 @@ allocate(Trainer *t, Arena *arena)
 	t->row = arena_alloc(arena, w * b * d, 4);
 	t->neg_grad = arena_alloc(arena, w * neg * d, 4);
 	t->pair = arena_alloc(arena, w * pairs, sizeof(Pair));
-	t->n_pairs = arena_alloc(arena, w, 4);
+	t->pair_end = arena_alloc(arena, w * w, 4);
 	t->loss = arena_alloc(arena, w, 8);
 	for (size_t m = 0; m < w; m++)
 	{
@@ -106,21 +111,21 @@ allocate(Trainer *t, Arena *arena)
 
 		p.neg_unit = arena_alloc(arena, neg * d, 4);
 		p.neg_length = arena_alloc(arena, neg, 4);
-		p.score = arena_alloc(arena, USER_SOFTMAX_TILE * neg, 4);
+		p.score = arena_alloc(arena, USER_SOFTMAX_MOST * neg, 4);
 		if (t->config->teacher_share > 0)
 		{
 			size_t td = (size_t) t->config->teacher_dim;
 
-			p.teacher_score = arena_alloc(arena, USER_SOFTMAX_TILE * neg, 4);
+			p.teacher_score = arena_alloc(arena, USER_SOFTMAX_MOST * neg, 4);
 			p.teacher_row =
-				arena_alloc(arena, (USER_SOFTMAX_TILE + neg) * td, 4);
-			p.teacher_neg = p.teacher_row + USER_SOFTMAX_TILE * td;
+				arena_alloc(arena, (USER_SOFTMAX_MOST + neg) * td, 4);
+			p.teacher_neg = p.teacher_row + USER_SOFTMAX_MOST * td;
 		}
-		p.user_grad = arena_alloc(arena, USER_SOFTMAX_TILE * d, 4);
+		p.user_grad = arena_alloc(arena, USER_SOFTMAX_MOST * d, 4);
 		p.user_length = arena_alloc(arena, b, 4);
 		p.batch_user = arena_alloc(arena, b, 4);
 		p.weight = arena_alloc(arena, b, 4);
-		p.mine = arena_alloc(arena, b, 4);
+		p.of_user = arena_alloc(arena, pairs, sizeof(Pair));
 		p.acc = arena_alloc(arena, (neg + w * pairs) * d, 4);
 		p.acc_item = arena_alloc(arena, neg + w * pairs, 4);
 		p.acc_of = arena_alloc(arena, i, 4);
@@ -183,19 +188,14 @@ prepare(Trainer *t, bool warm)
 	return team_barrier(t->team);
 }
 
-/* shuffle this member's users' positives, and let rank 0 order the visits */
-static RsStatus
-begin_epoch(Trainer *t, int epoch)
+/* shuffle the positives of some users */
+static void
+shuffle_positives(Trainer *t, int32_t from, int32_t to, uint64_t stream)
 {
 	const DatasetSide *d = t->data;
-	uint64_t stream = ((uint64_t) epoch + 1) << 42;
-	int p = t->config->positives;
-	int64_t from;
-	int64_t to;
 	Rng rng;
 
-	team_range(t->team, d->n_rows, &from, &to);
-	for (int64_t u = from; u < to; u++)
+	for (int32_t u = from; u < to; u++)
 	{
 		int64_t at = d->ptr[u];
 		int64_t n = d->end[u] - at;
@@ -209,29 +209,77 @@ begin_epoch(Trainer *t, int epoch)
 			t->positive[at + j] = d->index[at + k];
 		}
 	}
-	if (t->team->rank == 0)
-	{
-		int64_t n = 0;
+}
 
-		rng_init(&rng, t->config->seed, stream - 1);
-		for (int32_t u = 0; u < d->n_rows; u++)
-			for (int64_t at = d->ptr[u]; at < d->end[u]; at += p)
-			{
-				int64_t left = d->end[u] - at;
-				int64_t j = (int64_t) rng_below(&rng, (uint64_t) n + 1);
+/* the order of visits and of negatives, by one member */
+static void
+shuffle_visits(Trainer *t, uint64_t stream)
+{
+	const DatasetSide *d = t->data;
+	int p = t->config->positives;
+	int64_t n = 0;
+	Rng rng;
 
-				t->visit[n] = t->visit[j];
-				t->visit[j] = (Visit){u, (int32_t) (left < p ? left : p), at};
-				n++;
-			}
-		for (int32_t i = 0; i < d->n_cols; i++)
+	rng_init(&rng, t->config->seed, stream);
+	for (int32_t u = 0; u < d->n_rows; u++)
+		for (int64_t at = d->ptr[u]; at < d->end[u]; at += p)
 		{
-			int32_t j = (int32_t) rng_below(&rng, (uint64_t) i + 1);
+			int64_t left = d->end[u] - at;
+			int64_t j = (int64_t) rng_below(&rng, (uint64_t) n + 1);
 
-			t->item_order[i] = t->item_order[j];
-			t->item_order[j] = i;
+			t->visit[n] = t->visit[j];
+			t->visit[j] = (Visit){u, (int32_t) (left < p ? left : p), at};
+			n++;
 		}
+	for (int32_t i = 0; i < d->n_cols; i++)
+	{
+		int32_t j = (int32_t) rng_below(&rng, (uint64_t) i + 1);
+
+		t->item_order[i] = t->item_order[j];
+		t->item_order[j] = i;
 	}
+}
+
+static int
+by_user(const void *a, const void *b)
+{
+	const Visit *x = a;
+	const Visit *y = b;
+
+	if (x->user != y->user)
+		return x->user < y->user ? -1 : 1;
+	return x->from < y->from ? -1 : x->from > y->from;
+}
+
+/*
+ * What an epoch consists of. Rank 0 alone orders the visits, while the
+ * others shuffle positives; then all put every batch in order of users.
+ */
+static RsStatus
+begin_epoch(Trainer *t, int epoch)
+{
+	uint64_t stream = ((uint64_t) epoch + 1) << 42;
+	int64_t n_users = t->data->n_rows;
+	int64_t b = t->config->batch;
+	int64_t pieces = (n_users + USERS_PIECE - 1) / USERS_PIECE;
+	int64_t k;
+	RsStatus st;
+
+	if (t->team->rank == 0)
+		shuffle_visits(t, stream - 1);
+	while ((k = team_take(t->team, pieces)) >= 0)
+	{
+		int64_t to = (k + 1) * USERS_PIECE;
+
+		shuffle_positives(t, (int32_t) (k * USERS_PIECE),
+						  (int32_t) (to < n_users ? to : n_users), stream);
+	}
+	if ((st = team_barrier(t->team)) != RS_OK)
+		return st;
+	for (k = t->team->rank * b; k < t->n_visits; k += t->team->size * b)
+		qsort(t->visit + k,
+			  (size_t) (t->n_visits - k < b ? t->n_visits - k : b),
+			  sizeof(Visit), by_user);
 	return team_barrier(t->team);
 }
 

@@ -12,7 +12,8 @@
 
 #define USER_SOFTMAX_BETA1 0.9f
 #define USER_SOFTMAX_BETA2 0.999f
-#define USER_SOFTMAX_TILE 256 /* users of one product */
+#define USER_SOFTMAX_TILE 256 /* users of one product, about */
+#define USER_SOFTMAX_MOST 384 /* users of one product */
 
 /* a (item, user row) pair of the batch */
 typedef struct Pair
@@ -50,8 +51,8 @@ typedef struct Trainer
 	int32_t *item_order; /* (n_items) negatives are taken from it in turn */
 	float *row;          /* (members, batch, dim) unit users of the batch */
 	float *neg_grad;     /* (members, n_neg, dim) */
-	Pair *pair;          /* (members, batch * positives) */
-	int32_t *n_pairs;    /* (members) */
+	Pair *pair;          /* (members, batch * positives) by whose item it is */
+	int32_t *pair_end;   /* (members, members) of those of each member */
 	double *loss;        /* (members) */
 
 	/* of this member alone */
@@ -65,8 +66,9 @@ typedef struct Trainer
 	float *user_length;
 	int32_t *batch_user; /* (batch) users of the merged visits */
 	int32_t *weight;     /* (batch) their positives */
-	int32_t *mine;       /* (batch) visits of this member, by user */
-	float *acc;          /* (capacity, dim) gradients of touched items */
+	Pair *of_user;       /* (batch * positives) this member's, by user */
+	int32_t n_pairs;
+	float *acc; /* (capacity, dim) gradients of touched items */
 	int32_t *acc_item;
 	int32_t n_acc;
 	int32_t *acc_of; /* (n_items) place in acc */

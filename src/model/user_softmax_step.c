@@ -4,12 +4,8 @@
  *
  * See user_softmax.c for the order in which a team calls them.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "model/user_softmax_int.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "math/blas.h"
@@ -39,38 +35,44 @@ adam_row(float *restrict x, float *restrict m, float *restrict v,
 	}
 }
 
-static int
-by_user(const void *a, const void *b, void *arg)
+/*
+ * This member's part of a batch, in which visits are in order of users: its
+ * share by number, moved so that all visits of a user belong to one member.
+ */
+static void
+own_visits(const Trainer *t, const Visit *visit, int n, int *from, int *to)
 {
-	const Visit *v = arg;
-	int32_t x = v[*(const int32_t *) a].user;
-	int32_t y = v[*(const int32_t *) b].user;
+	int end[2];
 
-	if (x != y)
-		return x < y ? -1 : 1;
-	return *(const int32_t *) a - *(const int32_t *) b;
+	for (int k = 0; k < 2; k++)
+	{
+		int at = (int) ((int64_t) n * (t->team->rank + k) / t->team->size);
+
+		while (at > 0 && at < n && visit[at].user == visit[at - 1].user)
+			at++;
+		end[k] = at;
+	}
+	*from = end[0];
+	*to = end[1];
 }
 
 /* this member's visits of the batch as rows, two of one user merged */
 static int
 gather_users(Trainer *t, const Visit *visit, int n)
 {
-	Pair *pair = t->pair + (size_t) t->team->rank * (size_t) t->config->batch *
-							   (size_t) t->config->positives;
+	Pair *pair = t->of_user;
 	float *row = t->row + (size_t) t->team->rank * (size_t) t->config->batch *
 							  (size_t) t->dim;
 	int32_t base = t->team->rank * t->config->batch;
-	int n_mine = 0;
+	int from;
+	int to;
 	int n_rows = 0;
 	int32_t n_pairs = 0;
 
-	for (int k = 0; k < n; k++)
-		if (visit[k].user % t->team->size == t->team->rank)
-			t->mine[n_mine++] = k;
-	qsort_r(t->mine, (size_t) n_mine, sizeof(int32_t), by_user, (void *) visit);
-	for (int k = 0; k < n_mine; k++)
+	own_visits(t, visit, n, &from, &to);
+	for (int k = from; k < to; k++)
 	{
-		const Visit *v = &visit[t->mine[k]];
+		const Visit *v = &visit[k];
 
 		if (n_rows == 0 || t->batch_user[n_rows - 1] != v->user)
 		{
@@ -86,8 +88,36 @@ gather_users(Trainer *t, const Visit *visit, int n)
 			pair[n_pairs++] =
 				(Pair){t->positive[v->from + p], base + n_rows - 1};
 	}
-	t->n_pairs[t->team->rank] = n_pairs;
+	t->n_pairs = n_pairs;
 	return n_rows;
+}
+
+/*
+ * The pairs once more for the items' phase, each member's items together, so
+ * that it need not look at those of all others.
+ */
+static void
+share_pairs(Trainer *t)
+{
+	int w = t->team->size;
+	Pair *shared = t->pair + (size_t) t->team->rank *
+								 (size_t) t->config->batch *
+								 (size_t) t->config->positives;
+	int32_t *end = t->pair_end + (size_t) t->team->rank * (size_t) w;
+	int32_t sum = 0;
+
+	memset(end, 0, sizeof(int32_t) * (size_t) w);
+	for (int32_t p = 0; p < t->n_pairs; p++)
+		end[t->of_user[p].item % w]++;
+	for (int m = 0; m < w; m++)
+	{
+		int32_t n = end[m];
+
+		end[m] = sum;
+		sum += n;
+	}
+	for (int32_t p = 0; p < t->n_pairs; p++)
+		shared[end[t->of_user[p].item % w]++] = t->of_user[p];
 }
 
 /* exp of the teacher's scores of a tile of users, into teacher_score */
@@ -156,14 +186,18 @@ user_softmax_users(Trainer *t, const Visit *visit, int n,
 	float *row = t->row + (size_t) rank * stride;
 	float *neg_grad =
 		t->neg_grad + (size_t) rank * (size_t) t->n_neg * (size_t) d;
-	const Pair *pair = t->pair + (size_t) rank * (size_t) t->config->batch *
-									 (size_t) t->config->positives;
+	const Pair *pair = t->of_user;
 	float inverse = 1 / t->config->temperature;
 	float pull = inverse * (1 - t->config->teacher_share);
 	int n_rows = gather_users(t, visit, n);
+	/* of about equal size: a product with few rows is slow */
+	int tiles = (n_rows + USER_SOFTMAX_TILE / 2) / USER_SOFTMAX_TILE;
+	int tile = tiles > 1 ? (n_rows + tiles - 1) / tiles : n_rows;
 	int32_t base = rank * t->config->batch;
 	int32_t p = 0;
+	double loss = 0; /* the members' sums lie in one cache line */
 
+	share_pairs(t);
 	for (int j = 0; j < t->n_neg; j++)
 		t->neg_length[j] =
 			user_softmax_unit(t->neg_unit + (size_t) j * (size_t) d,
@@ -177,10 +211,9 @@ user_softmax_users(Trainer *t, const Visit *visit, int n,
 	}
 	if (n_rows == 0)
 		memset(neg_grad, 0, (size_t) t->n_neg * (size_t) d * 4);
-	for (int first = 0; first < n_rows; first += USER_SOFTMAX_TILE)
+	for (int first = 0; first < n_rows; first += tile)
 	{
-		int m = n_rows - first < USER_SOFTMAX_TILE ? n_rows - first
-												   : USER_SOFTMAX_TILE;
+		int m = n_rows - first < tile ? n_rows - first : tile;
 		float *h = row + (size_t) first * (size_t) d;
 		RsStatus st = team_stopped(t->team);
 
@@ -190,12 +223,12 @@ user_softmax_users(Trainer *t, const Visit *visit, int n,
 				   0, t->score, t->n_neg);
 		if (t->config->teacher_share > 0)
 			ask_teacher(t, first, m);
-		t->loss[rank] += softmax_rows(t, first, m);
+		loss += softmax_rows(t, first, m);
 		blas.sgemm(false, false, m, d, t->n_neg, 1, t->score, t->n_neg,
 				   t->neg_unit, d, 0, t->user_grad, d);
 		blas.sgemm(true, false, t->n_neg, d, m, 1, t->score, t->n_neg, h, d,
 				   first == 0 ? 0 : 1, neg_grad, d);
-		for (; p < t->n_pairs[rank] && pair[p].row - base < first + m; p++)
+		for (; p < t->n_pairs && pair[p].row - base < first + m; p++)
 		{
 			float unit[1024];
 			float *g = t->user_grad +
@@ -203,7 +236,7 @@ user_softmax_users(Trainer *t, const Visit *visit, int n,
 
 			user_softmax_unit(unit,
 							  t->items + (size_t) pair[p].item * (size_t) d, d);
-			t->loss[rank] -=
+			loss -=
 				inverse *
 				vec_dot(unit, row + (size_t) (pair[p].row - base) * (size_t) d,
 						d);
@@ -220,6 +253,7 @@ user_softmax_users(Trainer *t, const Visit *visit, int n,
 					 rate * t->config->user_rate, root);
 		}
 	}
+	t->loss[rank] += loss;
 	return RS_OK;
 }
 
@@ -271,15 +305,16 @@ user_softmax_items(Trainer *t, const int32_t *negative, float rate, float root)
 	{
 		const Pair *pair = t->pair + (size_t) m * (size_t) t->config->batch *
 										 (size_t) t->config->positives;
+		const int32_t *end = t->pair_end + (size_t) m * (size_t) w;
+		int rank = t->team->rank;
 
-		for (int32_t p = 0; p < t->n_pairs[m]; p++)
-			if (pair[p].item % w == t->team->rank)
-			{
-				float *acc = accumulator(t, pair[p].item);
-				const float *h = t->row + (size_t) pair[p].row * (size_t) d;
+		for (int32_t p = rank > 0 ? end[rank - 1] : 0; p < end[rank]; p++)
+		{
+			float *acc = accumulator(t, pair[p].item);
+			const float *h = t->row + (size_t) pair[p].row * (size_t) d;
 
-				vec_axpy(-pull, h, acc, d);
-			}
+			vec_axpy(-pull, h, acc, d);
+		}
 	}
 	for (int32_t a = 0; a < t->n_acc; a++)
 	{

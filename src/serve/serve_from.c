@@ -34,12 +34,19 @@ typedef struct History
 static bool
 usable(const PredictParam *p, int dim)
 {
-	return p->ndim == 1 && p->shape[0] == FOLD_IN_MEAN + dim &&
-		   p->data[0] > 0 && isfinite(p->data[0]) && p->data[1] >= 0 &&
-		   isfinite(p->data[1]) && p->data[2] >= 1 && p->data[2] <= dim &&
+	int rest = p->ndim == 1 ? p->shape[0] - FOLD_IN_MEAN - dim : -1;
+
+	/* models from before there was an activity end with the mean */
+	return (rest == 0 || rest == FOLD_IN_ZEROS) && p->data[0] > 0 &&
+		   isfinite(p->data[0]) && p->data[1] >= 0 && isfinite(p->data[1]) &&
+		   p->data[2] >= 1 && p->data[2] <= dim &&
 		   dim % (int) p->data[2] == 0 &&
 		   dim / (int) p->data[2] <= FOLD_IN_MAX_DIM &&
-		   vec_check_finite(p->data + FOLD_IN_MEAN, dim) == VEC_PARSE_OK;
+		   vec_check_finite(p->data + FOLD_IN_MEAN, dim + rest) ==
+			   VEC_PARSE_OK &&
+		   (rest == 0 || p->data[FOLD_IN_MEAN + dim] == 0 ||
+			(p->data[FOLD_IN_MEAN + dim] > 0 &&
+			 p->data[FOLD_IN_MEAN + dim + 1] > 0));
 }
 
 /* false: the learner was another one, or left nothing of use */
@@ -61,6 +68,11 @@ read_fold_in(const StoreModel *model, FoldIn *fold)
 			fold->lambda = p->data[0];
 			fold->alpha0 = p->data[1];
 			fold->blocks = (int) p->data[2];
+			if (p->shape[0] > FOLD_IN_MEAN + model->dim)
+			{
+				fold->activity = p->data[FOLD_IN_MEAN + model->dim];
+				fold->usual = p->data[FOLD_IN_MEAN + model->dim + 1];
+			}
 			/* the cache may let go of its own */
 			memcpy(fold->mean, p->data + FOLD_IN_MEAN,
 				   sizeof(float) * model->dim);

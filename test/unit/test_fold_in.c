@@ -28,7 +28,10 @@ residual(const FoldIn *f, const float *history, int m, const float *user,
 	{
 		double left = 0;
 		double right = 0;
-		double ridge = f->lambda * (m + f->alpha0 * N);
+		double alpha0 = f->activity > 0
+							? f->alpha0 * pow(m / f->usual, f->activity)
+							: f->alpha0;
+		double ridge = f->lambda * (m + alpha0 * N);
 
 		for (int b = 0; b < d; b++)
 		{
@@ -36,7 +39,7 @@ residual(const FoldIn *f, const float *history, int m, const float *user,
 			double g = a == b ? ridge : 0;
 
 			for (int i = 0; i < N; i++)
-				g += f->alpha0 * items[i * DIM + block * d + a] *
+				g += alpha0 * items[i * DIM + block * d + a] *
 					 items[i * DIM + block * d + b];
 			for (int i = 0; i < m; i++)
 				g += (double) history[i * DIM + block * d + a] *
@@ -53,9 +56,9 @@ residual(const FoldIn *f, const float *history, int m, const float *user,
 }
 
 static void
-check_case(double lambda, double alpha0, int blocks, int m)
+check_case(double lambda, double alpha0, int blocks, double activity, int m)
 {
-	FoldIn f = {lambda, alpha0, blocks, mean};
+	FoldIn f = {lambda, alpha0, blocks, mean, activity, 30};
 	double gram[DIM * DIM];
 	float user[DIM];
 
@@ -81,10 +84,10 @@ main(void)
 		mean[k] = (float) rng_normal(&rng);
 	for (int m = 1; m <= 200; m += 40)
 	{
-		check_case(0.01, 0.3, 1, m);
-		check_case(0.01, 0.3, 2, m);
-		check_case(0.1, 0, 3, m);
-		check_case(3, 1, 24, m);
+		check_case(0.01, 0.3, 1, 0, m);
+		check_case(0.01, 0.3, 2, 0.5, m);
+		check_case(0.1, 0, 3, 0, m);
+		check_case(3, 1, 24, 0.7, m);
 	}
 	/* an empty history among items that say nothing is the mean */
 	CHECK(fold_in_user(&(FoldIn){0.1, 0.3, 1, mean}, gram, N, items, 0, DIM,

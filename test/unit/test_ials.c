@@ -1,8 +1,8 @@
 /*
  * test_ials.c
  *		Rows of implicit ALS against the normal equations in double, for rows
- *		with fewer and more interactions than dimensions, with weights and
- *		with a prior; equal bytes for teams of every size.
+ *		with fewer and more interactions than dimensions, with weights, with
+ *		a prior and with users whose zeros count for more; equal bytes for teams of every size.
  */
 #include <math.h>
 #include <pthread.h>
@@ -30,6 +30,7 @@ static int32_t item_index[MOST];
 static float user_weight[MOST];
 static float item_weight[MOST];
 static float user_prior[USERS * 64];
+static float zeros[USERS];
 
 static void
 check(int ok, const char *what, double x)
@@ -93,27 +94,49 @@ sides(int weighted, IalsSide *users, IalsSide *items)
 	}
 }
 
-/* largest residual of the normal equations of all users, relative */
-static double
-residual(const Ials *als, const IalsSide *side)
+/* zeros of users by their activity, of mean 1 */
+static void
+by_activity(IalsSide *users, IalsSide *items)
 {
+	double sum = 0;
+
+	for (int u = 0; u < USERS; u++)
+		sum += sqrt((double) (user_ptr[u + 1] - user_ptr[u]));
+	for (int u = 0; u < USERS; u++)
+		zeros[u] = (float) (sqrt((double) (user_ptr[u + 1] - user_ptr[u])) *
+							USERS / sum);
+	users->row_zeros = zeros;
+	items->col_zeros = zeros;
+}
+
+/* largest residual of the normal equations of all rows, relative */
+static double
+residual(const Ials *als, const IalsSide *side, const float *target,
+		 const float *source)
+{
+	const DatasetSide *data = &side->data;
 	int d = als->config.dim;
 	int ld = als->ld;
 	double worst = 0;
 	static double g[64][64];
 
 	memset(g, 0, sizeof(g));
-	for (int i = 0; i < ITEMS; i++)
+	for (int i = 0; i < data->n_cols; i++)
 		for (int a = 0; a < d; a++)
 			for (int b = 0; b < d; b++)
-				g[a][b] += (double) als->h[i * ld + a] * als->h[i * ld + b];
-	for (int u = 0; u < USERS; u++)
+				g[a][b] +=
+					(side->col_zeros != NULL ? (double) side->col_zeros[i]
+											 : 1) *
+					source[i * ld + a] * source[i * ld + b];
+	for (int u = 0; u < data->n_rows; u++)
 	{
-		const float *w = als->w + u * ld;
+		const float *w = target + u * ld;
 		const float *prior = side->prior;
-		double n = (double) (user_ptr[u + 1] - user_ptr[u]);
-		double lambda = als->config.lambda *
-						pow(n + als->config.alpha0 * ITEMS, als->config.nu);
+		double n = (double) (data->end[u] - data->ptr[u]);
+		double alpha0 = als->config.alpha0 *
+						(side->row_zeros != NULL ? side->row_zeros[u] : 1);
+		double lambda =
+			als->config.lambda * pow(n + alpha0 * data->n_cols, als->config.nu);
 
 		if (prior != NULL && !side->one_prior)
 			prior += u * ld;
@@ -129,10 +152,10 @@ residual(const Ials *als, const IalsSide *side)
 			if (prior != NULL)
 				right += lambda * prior[a];
 			for (int b = 0; b < d; b++)
-				left += als->config.alpha0 * g[a][b] * w[b];
-			for (int64_t r = user_ptr[u]; r < user_ptr[u + 1]; r++)
+				left += alpha0 * g[a][b] * w[b];
+			for (int64_t r = data->ptr[u]; r < data->end[u]; r++)
 			{
-				const float *h = als->h + user_index[r] * ld;
+				const float *h = source + data->index[r] * ld;
 				double c = side->weight != NULL ? side->weight[r] : 1;
 				double s = 0;
 
@@ -149,7 +172,7 @@ residual(const Ials *als, const IalsSide *side)
 }
 
 static void
-test_rows(int dim, int weighted, int prior)
+test_rows(int dim, int weighted, int prior, int activity)
 {
 	IalsConfig config = {dim, 0.1f, 0.05f, 1, 3};
 	size_t size = ials_size(&config, USERS, ITEMS);
@@ -166,6 +189,8 @@ test_rows(int dim, int weighted, int prior)
 
 	arena_init(&arena, block, size);
 	sides(weighted, &users, &items);
+	if (activity)
+		by_activity(&users, &items);
 	check(ials_init(&team, &arena, &config, USERS, ITEMS, &als) == RS_OK,
 		  "init", 0);
 	for (int e = 0; e < 4; e++)
@@ -175,6 +200,8 @@ test_rows(int dim, int weighted, int prior)
 		last = als.loss;
 	}
 	check(falls, "objective falls", last);
+	x = residual(&als, &items, als.h, als.w);
+	check(x < 2e-4, "normal equations of items", x);
 	if (prior)
 	{
 		for (int k = 0; k < USERS * als.ld; k++)
@@ -183,7 +210,7 @@ test_rows(int dim, int weighted, int prior)
 		users.one_prior = prior == ONE_PRIOR;
 	}
 	check(ials_half(&team, &als, &users, als.w, als.h) == RS_OK, "half", 0);
-	x = residual(&als, &users);
+	x = residual(&als, &users, als.w, als.h);
 	check(x < 2e-4, "normal equations", x);
 	free(block);
 }
@@ -224,7 +251,7 @@ test_blocks(int dim, int weighted, int prior)
 		users.prior = user_prior;
 	}
 	check(ials_half(&team, &als, &users, als.w, als.h) == RS_OK, "half", 0);
-	x = residual(&als, &users);
+	x = residual(&als, &users, als.w, als.h);
 	check(x > 5e-5, "one half is not the exact solution", x);
 	last = als.loss;
 	for (int e = 0; e < 200; e++)
@@ -234,7 +261,7 @@ test_blocks(int dim, int weighted, int prior)
 		last = als.loss;
 	}
 	check(falls, "objective falls by blocks", last);
-	x = residual(&als, &users);
+	x = residual(&als, &users, als.w, als.h);
 	check(x < 2e-4, "blocks end in the normal equations", x);
 	als.config.block = 0;
 	ials_half(&team, &als, &users, als.w, als.h);
@@ -319,7 +346,10 @@ main(void)
 			continue;
 		for (int kind = 0; kind < 6; kind++)
 			for (int dim = 8; dim <= 64; dim = 2 * dim + (dim == 16))
-				test_rows(dim, kind & 1, kind & 6);
+			{
+				test_rows(dim, kind & 1, kind & 6, 0);
+				test_rows(dim, kind & 1, kind & 6, 1);
+			}
 		for (int kind = 0; kind < 4; kind++)
 		{
 			test_blocks(40, kind & 1, kind & 2);

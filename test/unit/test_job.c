@@ -473,9 +473,84 @@ test_noise(void)
 	free_data(&d);
 }
 
+/* epochs that only overfit are left out, unless they were asked for */
+static void
+test_overfit(void)
+{
+	Data d = make_data(600, 400, 20, 1, 1);
+
+	for (int asked = 0; asked < 2; asked++)
+	{
+		JobConfig c = default_config();
+		JobShared *job;
+
+		c.loss = LOSS_IALS;
+		c.regularization = 1e-3f;
+		c.alpha0 = 0.1f;
+		c.epochs = asked ? 8 : 0;
+		job = make_job(&d, &c, 2);
+		CHECK(run(job, 2, -1, NULL) == RS_OK);
+		CHECK(finite_vectors(job));
+		CHECK((job->output.epochs < 8) == !asked);
+		free(job);
+	}
+	free_data(&d);
+}
+
+/*
+ * Large sparse data where nobody asked for a learner: which of the two is
+ * better differs, and the default is never far below the better one.
+ */
+static void
+test_compared(void)
+{
+	static const struct
+	{
+		int32_t users;
+		int32_t items;
+		int groups;
+	} shape[] = {{4000, 3000, 4}, {6000, 4000, 200}};
+	int towers = 0;
+
+	for (size_t k = 0; k < sizeof(shape) / sizeof(shape[0]); k++)
+	{
+		Data d =
+			make_data(shape[k].users, shape[k].items, 16, shape[k].groups, 1);
+		double ndcg[3];
+
+		for (int loss = LOSS_AUTO; loss <= LOSS_IALS; loss++)
+		{
+			JobConfig c = default_config();
+			JobShared *job;
+
+			c.loss = (JobLoss) loss;
+			c.dim = 16;
+			c.refit = 0;
+			job = make_job(&d, &c, 2);
+			CHECK(run(job, 2, -1, NULL) == RS_OK);
+			CHECK(finite_vectors(job));
+			ndcg[loss] = metric(job, "ndcg", 20, false);
+			if (loss == LOSS_AUTO)
+			{
+				CHECK(strstr(job->output.choice, "NDCG@20 on held-out") !=
+					  NULL);
+				towers += strncmp(job->output.choice, "cosine towers", 13) == 0;
+			}
+			free(job);
+		}
+		printf("ndcg@20: default %.4f, towers %.4f, ALS %.4f\n", ndcg[0],
+			   ndcg[1], ndcg[2]);
+		CHECK(ndcg[0] > 0.97 * ndcg[1] && ndcg[0] > 0.97 * ndcg[2]);
+		free_data(&d);
+	}
+	CHECK(towers == 1);
+}
+
 int
 main(void)
 {
+	test_overfit();
+	test_compared();
 	test_time();
 	test_noise();
 	test_refit();

@@ -323,6 +323,35 @@ test_against_reference(void)
 	release(&run);
 }
 
+/* all visits of a user that meet in a batch count as one, whoever has them */
+static void
+test_merged(void)
+{
+	double loss[4];
+
+	for (int members = 1; members <= 3; members++)
+	{
+		Run run = {.config = usual};
+
+		run.config.epochs = 1;
+		run.config.batch = MOST;
+		run.config.positives = 3;
+		run.config.negatives = ITEMS;
+		CHECK(train(&run, members) == RS_OK);
+		loss[members] = run.last_loss;
+		release(&run);
+		run = (Run){.config = usual};
+		run.config.epochs = 1;
+		run.config.batch = MOST;
+		run.config.positives = ITEMS;
+		run.config.negatives = ITEMS;
+		CHECK(train(&run, members) == RS_OK);
+		CHECK(fabs(run.last_loss - loss[members]) < 1e-5);
+		CHECK(fabs(loss[members] - loss[1]) < 1e-5);
+		release(&run);
+	}
+}
+
 /*
  * With more columns than its rank, A B^T is the normalised matrix itself, but
  * for singular values below 0.06, which the iteration drops as noise.
@@ -381,6 +410,7 @@ main(void)
 	test_gradient();
 	test_training();
 	test_against_reference();
+	test_merged();
 	test_teacher();
 	test_spectral();
 	test_bad_configs();
