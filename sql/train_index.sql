@@ -70,6 +70,18 @@ BEGIN;
 SELECT version FROM recsys_train('idx_r', 'idx', preset => 'tfrs', dim => 12, epochs => 1, test_fraction => 0);
 ROLLBACK;
 SELECT count(*) FROM idx_user;
+-- ratings alone: no vectors, no index of ours, and one of somebody else stays
+DROP INDEX idx_item_ann;
+ALTER TABLE idx_r ADD rating int;
+UPDATE idx_r SET rating = 1 + (user_id + item_id) % 5;
+CREATE INDEX idx_mine_too ON idx_user USING ann (embedding vector_ip_ops);
+SELECT version FROM recsys_train('idx_r', 'idx', stages => '{retrieval}', preset => 'tfrs', dim => 12, epochs => 1, test_fraction => 0);
+SELECT * FROM indexes();
+SELECT version FROM recsys_train('idx_r', 'idx', stages => '{ranking}', options => '{"ranking_loss": "sgd"}', test_fraction => 0);
+SELECT * FROM indexes();
+SELECT count(embedding), count(ranking) > 0 AS ranked FROM idx_item;
+SELECT recsys_rollback('idx');
+SELECT same_answer();
 -- few items need none
 DELETE FROM idx_r WHERE item_id > 100;
 SELECT version FROM recsys_train('idx_r', 'idx', preset => 'tfrs', dim => 12, epochs => 1, test_fraction => 0);

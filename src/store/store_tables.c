@@ -176,11 +176,14 @@ alter_column(Oid relation, const char *column, const char *declaration,
 						   quoted_relation(relation), column, declaration));
 }
 
+/* a stage that the new version has not leaves its column as it is, since an
+ * index needs the dimension */
 static void
 alter_vector(Oid relation, const char *column, int dim)
 {
-	alter_column(relation, column, vector_column(dim), store_vector_type(),
-				 dim > 0 ? dim : -1, InvalidOid);
+	if (dim > 0)
+		alter_column(relation, column, vector_column(dim), store_vector_type(),
+					 dim, InvalidOid);
 }
 
 /* an emptied table gets the types of the new version */
@@ -350,6 +353,8 @@ alter_like(Oid relation, Oid from, const char *column)
 	if (attno == InvalidAttrNumber)
 		return;
 	get_atttypetypmodcoll(from, attno, &type, &typmod, &collation);
+	if (type == store_vector_type() && typmod < 0)
+		return; /* without vectors any dimension will do */
 	alter_column(relation, column,
 				 type == store_vector_type() ? vector_column(typmod)
 											 : key_column(type, collation),
