@@ -118,4 +118,23 @@ SELECT count(*) FROM ann_back;
 SELECT array_agg(id) FROM
 	(SELECT id FROM ann_back ORDER BY e <-> '[5,1]' LIMIT 7) r;
 DROP TABLE ann_back;
+-- an index of a part of the rows has not outgrown its structure because the
+-- table has more: VACUUM without dead rows counts
+SET client_min_messages = warning;
+CREATE TABLE ann_part (id int, e vector(8));
+INSERT INTO ann_part SELECT i, ann_vector(i, 8) FROM generate_series(1, 6000) i;
+INSERT INTO ann_part SELECT i, NULL FROM generate_series(6001, 12000) i;
+CREATE INDEX ann_part_all ON ann_part USING ann (e vector_ip_ops);
+CREATE INDEX ann_part_some ON ann_part USING ann (e vector_l2_ops) WHERE id <= 3000;
+VACUUM ann_part;
+INSERT INTO ann_part SELECT i, NULL FROM generate_series(12001, 12100) i;
+VACUUM (INDEX_CLEANUP ON) ann_part;
+SELECT i.relname, s.rows, s.generation FROM (VALUES ('ann_part_all'), ('ann_part_some')) i(relname),
+	recsys_index_stats(i.relname) s;
+-- but when the index has grown itself
+INSERT INTO ann_part SELECT i, ann_vector(i, 8) FROM generate_series(20001, 24000) i;
+VACUUM ann_part;
+SELECT i.relname, s.rows, s.generation FROM (VALUES ('ann_part_all'), ('ann_part_some')) i(relname),
+	recsys_index_stats(i.relname) s;
+DROP TABLE ann_part;
 DROP FUNCTION ann_vector;

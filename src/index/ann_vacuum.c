@@ -153,6 +153,39 @@ annbulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 }
 
 /*
+ * Rows in the index, when nothing is to be removed: the rows of the table that
+ * VACUUM knows may be many more, where the index is partial or vectors are
+ * NULL.
+ */
+static double
+count_rows(IndexVacuumInfo *info, const AnnMeta *meta, const AnnLayout *layout)
+{
+	Vacuum v = {.index = info->index, .meta = *meta};
+	BlockNumber blocks = RelationGetNumberOfBlocks(info->index);
+	double rows = 0;
+
+	for (BlockNumber block = ANN_META_BLOCK + 1; block < blocks; block++)
+	{
+		Buffer buffer;
+
+		pg_vacuum_delay_point();
+		buffer = ReadBufferExtended(info->index, MAIN_FORKNUM, block,
+									RBM_NORMAL, info->strategy);
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		if (is_head(&v, buffer))
+		{
+			AnnHead *head = (AnnHead *) PageGetContents(BufferGetPage(buffer));
+
+			ann_head_of(info->index, buffer, layout, meta->generation,
+						head->cell);
+			rows += head->used - head->dead;
+		}
+		UnlockReleaseBuffer(buffer);
+	}
+	return rows;
+}
+
+/*
  * Let the metapage say that pages below a generation are free: the free space
  * map may be of before a crash, and is believed only within this.
  */
@@ -239,6 +272,12 @@ annvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	heap = table_open(info->index->rd_index->indrelid, NoLock);
 	ann_read_meta(info->index, &meta);
 	ann_layout(&layout, meta.dim, meta.head, meta.metric == ANN_L2);
+	if (stats->estimated_count &&
+		ann_outgrown(&meta, &layout, stats->num_index_tuples))
+	{
+		stats->num_index_tuples = count_rows(info, &meta, &layout);
+		stats->estimated_count = false;
+	}
 	if (ann_outgrown(&meta, &layout, stats->num_index_tuples))
 	{
 		/* the new structure goes where older ones were */

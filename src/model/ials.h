@@ -10,9 +10,10 @@
  *	n_u = |S_u| + a0 |I|, n_i = |S_i| + a0 |U|
  *
  * optionally with |w_u - prior_u|^2 in place of |w_u|^2 (features), and with
- * a0 q_u in place of a0, q_u with mean 1: what somebody active has not chosen
- * says more than what somebody has not who hardly came by. One half
- * of an epoch solves all rows of one side exactly. Before it the other side
+ * a0 q_u in place of a0, q_u with mean 1 over those who have interactions: what
+ * somebody active has not chosen says more than what somebody has not who
+ * hardly came by. One half of an epoch solves all rows of one side exactly.
+ * Before it the other side
  * is rotated to the axes of its Gram matrix, which changes no score, but
  * makes the part that all rows share diagonal: D_u = a0 diag(G) + lambda_u I.
  * In coordinates scaled by D_u^-1/2 a row with n interactions is then either

@@ -70,10 +70,12 @@ retrieval_contest(Retrieval *r, Rival *rival, const float *u, const float *v,
 	IalsRun *run = r->ials;
 	size_t mark = arena_mark(r->arena);
 	int64_t *row = r->ds->row;
-	RsStatus st;
+	int32_t late = retrieval_late(r);
+	RsStatus st = retrieval_agree(r, &late);
 
-	if (!rival->asked || rival->towers > CLEAR * rival->probe)
-		return RS_OK;
+	if (st != RS_OK || late || !rival->asked ||
+		rival->towers > CLEAR * rival->probe)
+		return st;
 	st = ials_first(run);
 	if (st == RS_OK)
 		st = judge(r, u, v, dim, &rival->towers);

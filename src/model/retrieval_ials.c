@@ -3,9 +3,11 @@
  *		Implicit ALS with its hyperparameters chosen on held-out interactions.
  *
  *	tune	short trainings of few dimensions over a grid of lambda and alpha0
- *			(steps of 3, then of sqrt 3), each judged by NDCG@20 of held-out
- *			interactions; then whether weighting by rating helps
- *	train	on the training part; the best epoch and the report's metrics
+ *			(steps of 3, then of sqrt 3), each judged by recall@20 + NDCG@10 of
+ *			held-out interactions; then whether weighting zeros by activity and
+ *			ones by rating helps
+ *	train	on the training part, to the best epoch or as long as each gains
+ *			much; the report's metrics
  *	refit	so many epochs on all interactions
  *
  * Nothing here looks at the clock unless max_seconds is set, so that the
@@ -23,7 +25,8 @@
 #define WEIGHT_MOST 5000000 /* interactions: weights cost 8 bytes each */
 #define STARTS_MOST 300000  /* interactions: average over two starts */
 #define EPOCHS 8
-#define EPOCH_DOUBT 1.01 /* what fewer epochs must gain: noise */
+#define MOST_EPOCHS 24
+#define EPOCH_DOUBT 1.01 /* what fewer epochs, or one more, must gain: noise */
 #define MOST_EXACT 128   /* dimensions; above, long rows by blocks */
 #define BLOCK 64
 
@@ -264,7 +267,7 @@ ials_train(IalsRun *run, int epochs, bool all, bool log)
 	Retrieval *r = run->r;
 	double value = 0;
 	double ndcg = 0;
-	int32_t late;
+	int32_t late = 0;
 
 	st = fill_zeros(run, all);
 	sides(run, all, &users, &items);
@@ -284,6 +287,11 @@ ials_train(IalsRun *run, int epochs, bool all, bool log)
 		if (!all && r->ds->n_held > 0)
 		{
 			st = ials_validate(run, &value, &ndcg);
+			/* still gaining much: go on */
+			if (st == RS_OK && !late && e == epochs && e == run->epochs &&
+				e < MOST_EPOCHS && r->job->config.epochs <= 0 &&
+				value > run->last_value * EPOCH_DOUBT)
+				epochs = ++run->epochs;
 			run->last_value = value;
 			if (e == 1 || value > run->best_value)
 			{
@@ -341,11 +349,13 @@ finish(IalsRun *run, bool all, int k)
 static RsStatus
 shorten(IalsRun *run, const IalsConfig *c)
 {
-	RsStatus st;
+	int32_t late = retrieval_late(run->r);
+	RsStatus st = retrieval_agree(run->r, &late);
 
-	if (run->r->job->config.epochs > 0 || run->best_epoch >= run->epochs ||
+	if (st != RS_OK || late || run->r->job->config.epochs > 0 ||
+		run->best_epoch >= run->epochs ||
 		run->best_value <= run->last_value * EPOCH_DOUBT)
-		return RS_OK;
+		return st;
 	run->epochs = run->best_epoch;
 	st = ials_restart(run->r->team, &run->als, c);
 	return st == RS_OK ? ials_train(run, run->epochs, false, false) : st;
@@ -520,10 +530,13 @@ RsStatus
 ials_finish(IalsRun *run)
 {
 	Retrieval *r = run->r;
-	RsStatus st = retrieval_report(r, true, run->u, run->v,
-								   run->chosen.dim * run->starts);
+	int32_t late = retrieval_late(r);
+	RsStatus st = retrieval_agree(r, &late);
 
-	if (st == RS_OK && r->ds->n_held > 0 && r->job->config.refit != 0)
+	if (st == RS_OK)
+		st = retrieval_report(r, true, run->u, run->v,
+							  run->chosen.dim * run->starts);
+	if (st == RS_OK && !late && r->ds->n_held > 0 && r->job->config.refit != 0)
 	{
 		retrieval_phase(r, "refit", run->epochs);
 		st = train_starts(run, true);

@@ -81,7 +81,8 @@ extern RsStatus ials_fill_weights(IalsRun *run);
 extern RsStatus ials_validate(IalsRun *run, double *value, double *ndcg);
 
 /* functions in retrieval_ials_tune.c */
-/* the best config, and run->slope; nothing held out: config stays */
+/* the best config, run->to_zero, activity and slope; nothing held out: config
+ * stays */
 extern RsStatus ials_tune(IalsRun *run, IalsConfig *config);
 /* from both starts, onwards from the better one; *ndcg of the best trial */
 extern RsStatus ials_tune_half(IalsRun *run, double *ndcg);

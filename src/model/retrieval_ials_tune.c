@@ -3,7 +3,8 @@
  *		Hyperparameters of implicit ALS by short trainings.
  *
  * A walk over a grid of lambda and alpha0 (steps of 3, then of sqrt 3) in few
- * dimensions, then whether weighting by rating helps.
+ * dimensions, then whether weighting zeros by activity and ones by rating
+ * helps.
  */
 #include <math.h>
 
@@ -62,7 +63,9 @@ try_point(IalsRun *run, int lambda, int alpha0, double *value)
 		c.dim = TUNE_DIM;
 	if ((st = ials_restart(run->r->team, &run->als, &c)) != RS_OK)
 		return st;
-	st = ials_train(run, IALS_TUNE_EPOCHS, false, false);
+	st = ials_train(
+		run, run->epochs < IALS_TUNE_EPOCHS ? run->epochs : IALS_TUNE_EPOCHS,
+		false, false);
 	if (st == RS_OK)
 		st = ials_validate(run, value, &ndcg);
 	/* a point that cannot be solved is only a bad point */
@@ -169,7 +172,7 @@ begin(IalsRun *run, IalsTrial *at)
 
 	if (st == RS_OK && most_trials(run->r->ds->n) >= LONG_WALK)
 		st = try_point(run, far.lambda, far.alpha0, &far.value);
-	if (far.value > at->value * DOUBT)
+	if (far.value > 0 && far.value > at->value * DOUBT)
 		*at = far;
 	return st;
 }
@@ -214,7 +217,13 @@ ials_tune(IalsRun *run, IalsConfig *config)
 	run->most_trials = most_trials(run->r->ds->n);
 	if (run->r->ds->n_held == 0 || run->most_trials <= 1 ||
 		(run->fix_lambda && run->fix_alpha0))
+	{
+		/* a probe has tried to zero after the mean, in this order */
+		run->to_zero = run->n_known > 1 &&
+					   run->trial[1].value > run->trial[0].value * DOUBT;
+		run->n_trials = 0;
 		return RS_OK;
+	}
 	retrieval_phase(run->r, "tuning", 0);
 	st = climb_both(run, &best);
 	/* the usual values are fine already when no large step helps */

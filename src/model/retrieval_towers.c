@@ -242,7 +242,9 @@ give_up(Towers *t, int epoch)
 
 	rival->towers = t->best;
 	rival->epochs = t->config.epochs;
-	if (!rival->asked || !retrieval_hopeless(rival, epoch))
+	/* at the end nothing is saved any more: there the contest decides */
+	if (!rival->asked || epoch == rival->epochs ||
+		!retrieval_hopeless(rival, epoch))
 		return false;
 	rival->epoch = epoch;
 	return rival->lost = true;
