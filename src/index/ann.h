@@ -210,7 +210,7 @@ typedef struct AnnRow
 
 /* ann_page.c */
 extern void ann_layout(AnnLayout *layout, int dim, int head, bool l2);
-extern int ann_choose_head(int dim);
+extern int ann_choose_head(int dim, bool l2);
 extern void ann_page_init(Page page, AnnPageKind kind, uint32 generation);
 pg_noreturn extern void ann_corrupted(Relation index, BlockNumber block,
 									  const char *what);
@@ -255,7 +255,7 @@ extern AnnCache *ann_cache_make(Relation index, const AnnMeta *meta,
 								MemoryContext context);
 /* ReadBuffer by way of where the block was last */
 extern Buffer ann_read(Relation index, AnnRecent *recent, BlockNumber block);
-extern Size ann_static_size(int dim, int cells, bool rotated);
+extern Size ann_static_size(const CodeShape *shape, int cells, bool rotated);
 extern void ann_cell_centroid(const AnnCache *cache, int cell, float *out);
 extern void ann_rotate(const AnnCache *cache, const float *x, float *out);
 

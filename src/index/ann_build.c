@@ -43,7 +43,8 @@ ann_build_init(AnnBuild *build, Relation index)
 	build->metric = ann_metric(index)->kind;
 	build->memory = (Size) maintenance_work_mem * 1024;
 	build->context = CurrentMemoryContext;
-	ann_layout(&build->layout, build->dim, ann_choose_head(build->dim),
+	ann_layout(&build->layout, build->dim,
+			   ann_choose_head(build->dim, build->metric == ANN_L2),
 			   build->metric == ANN_L2);
 	rng_init(&build->rng, 1, 2);
 	wide = (build->dim + CODE_LANES) * 4;

@@ -31,11 +31,11 @@ part_packed(int rows, int dim)
 }
 
 Size
-ann_static_size(int dim, int cells, bool rotated)
+ann_static_size(const CodeShape *shape, int cells, bool rotated)
 {
-	Size turn = rotated ? rotation_size(dim, ann_choose_head(dim)) : 0;
+	Size turn = rotated ? rotation_size(shape->dim, shape->head) : 0;
 
-	return part_cells(cells) + turn + part_packed(cells, dim);
+	return part_cells(cells) + turn + part_packed(cells, shape->dim);
 }
 
 static void
@@ -89,6 +89,7 @@ AnnCache *
 ann_cache_make(Relation index, const AnnMeta *meta, MemoryContext context)
 {
 	bool rotated = meta->rotated != 0;
+	CodeShape shape = {.dim = (int) meta->dim, .head = (int) meta->head};
 	Size head = TYPEALIGN(64, sizeof(AnnCache)), size, half;
 	AnnCache *cache;
 	BlockNumber blocks;
@@ -97,7 +98,7 @@ ann_cache_make(Relation index, const AnnMeta *meta, MemoryContext context)
 	if (meta->cells > MaxAllocSize / sizeof(AnnCell) ||
 		meta->static_pages > RelationGetNumberOfBlocks(index))
 		ann_corrupted(index, ANN_META_BLOCK, "Its counts are impossible.");
-	size = ann_static_size(meta->dim, meta->cells, rotated);
+	size = ann_static_size(&shape, meta->cells, rotated);
 	if (size / BLCKSZ > meta->static_pages)
 		ann_corrupted(index, ANN_META_BLOCK, "Its counts are impossible.");
 	blocks = RelationGetNumberOfBlocks(index) + 1;

@@ -24,20 +24,23 @@ const int ann_goals[ANN_GOALS] = {10, 100};
 /*
  * Coordinates of level 1: so many that its bounds discard most rows, so few that
  * reading them does not take longer than the level-2 codes that they save. By
- * measurement on towers of 64 to 128 dimensions, of unit length and not.
+ * measurement on towers of 64 to 128 dimensions, of unit length and not. Rows of
+ * L2 have one more float in level 1, which takes the place of four codes.
  */
 int
-ann_choose_head(int dim)
+ann_choose_head(int dim, bool l2)
 {
+	int less = l2 ? sizeof(float) : 0;
+
 	if (dim <= 24)
 		return dim;
 	if (dim < 48)
 		return 16;
 	if (dim < 80)
-		return 40;
+		return 40 - less;
 	if (dim < 192)
-		return 48;
-	return 64;
+		return 48 - less;
+	return 64 - less;
 }
 
 static int
@@ -199,9 +202,9 @@ check_meta(Relation index, const AnnMeta *meta)
 			 errmsg("index \"%s\" has format version %u, expected %d",
 					RelationGetRelationName(index), meta->version, ANN_VERSION),
 			 errhint("REINDEX the index.")));
-	if (meta->dim < 1 || meta->dim > ANN_MAX_DIM ||
-		meta->head != (uint32) ann_choose_head(meta->dim) ||
-		meta->metric > ANN_COSINE)
+	if (meta->dim < 1 || meta->dim > ANN_MAX_DIM || meta->metric > ANN_COSINE ||
+		meta->head !=
+			(uint32) ann_choose_head(meta->dim, meta->metric == ANN_L2))
 		ann_corrupted(index, ANN_META_BLOCK, "Its shape is impossible.");
 }
 

@@ -271,7 +271,7 @@ make_static(AnnBuild *build, Size *size)
 	int dim = build->dim;
 	char *data, *at;
 
-	*size = ann_static_size(dim, build->cells, rotated);
+	*size = ann_static_size(&build->layout.shape, build->cells, rotated);
 	data = MemoryContextAllocHuge(build->context, *size + 1);
 	memset(data, 0, *size);
 	memcpy(data, build->cell, sizeof(AnnCell) * (Size) build->cells);
