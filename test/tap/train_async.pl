@@ -147,7 +147,7 @@ for my $case (
 		DROP TABLE IF EXISTS r2; DROP SCHEMA IF EXISTS s2 CASCADE;
 		CREATE SCHEMA s2; CREATE TABLE r2 AS SELECT * FROM ratings;
 		SELECT recsys_train('r2', 's2.$m', preset => 'tfrs', stages => '{retrieval}',
-			epochs => 60, dim => 8, wait => false)});
+			epochs => 800, dim => 8, wait => false)});
 	ok(in_phase($node, 'retrieval|publishing', $m), 'computes');
 	$node->safe_psql('postgres', $sql);
 	wait_until(30, sub { !workers_of($node) });
