@@ -39,6 +39,7 @@ typedef struct Check
 	float *r;              /* a decoded residual */
 	bloom_filter *present; /* TIDs in the index, or NULL */
 	double missing;
+	double longest; /* row of the log, at least */
 } Check;
 
 Relation
@@ -191,8 +192,11 @@ row_is_sound(Check *c, uint32 cell)
 			tail += (double) c->r[i] * c->r[i];
 	}
 	radius = sqrt(sum);
-	most = cell == (uint32) cache->cells ? c->walk.meta.log_length
-										 : cache->cell[cell].r_max;
+	/* the log's length may have risen since the walk began: check_log */
+	most = cell == (uint32) cache->cells ? INFINITY : cache->cell[cell].r_max;
+	if (cell == (uint32) cache->cells)
+		c->longest =
+			Max(c->longest, (radius - 1e-30) / (1 + 1e-5) - code->error);
 	return fabs(sqrt(tail) - code->tail_norm) <=
 			   code->error + 1e-5 * code->tail_norm + 1e-30 &&
 		   radius <= (most + code->error) * (1 + 1e-5) + 1e-30;
@@ -261,6 +265,18 @@ check_heap(Check *c, Relation heap, Snapshot snapshot)
 				 errhint("REINDEX the index.")));
 }
 
+/* no row of the log is longer than the metapage says, which is written first */
+static void
+check_log(const Check *c, Relation index)
+{
+	AnnMeta meta;
+
+	ann_read_meta(index, &meta);
+	if (meta.generation == c->walk.meta.generation &&
+		c->longest > meta.log_length)
+		ann_corrupted(index, meta.log_head, "A row's code is impossible.");
+}
+
 Datum
 recsys_index_check(PG_FUNCTION_ARGS)
 {
@@ -286,6 +302,7 @@ recsys_index_check(PG_FUNCTION_ARGS)
 						 maintenance_work_mem, 0);
 	for (int cell = 0; cell <= c.walk.cache->cells; cell++)
 		ann_walk_chain(&c.walk, cell);
+	check_log(&c, index);
 	if (all)
 	{
 		check_heap(&c, heap, snapshot);
