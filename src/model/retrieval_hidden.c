@@ -138,7 +138,7 @@ train(Hidden *h, bool all)
 		if (st == RS_OK && judged)
 			st = judge(h, e, &value);
 		if (st != RS_OK)
-			return st;
+			break;
 		if (r->team->rank == 0)
 		{
 			job->progress.epoch = e;
@@ -152,6 +152,7 @@ train(Hidden *h, bool all)
 		h->late = late != 0;
 		stop = h->late || (judged && e - h->best_epoch >= h->patience);
 	}
+	tower_train_free(&h->towers);
 	return st;
 }
 

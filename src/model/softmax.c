@@ -67,8 +67,8 @@ softmax_size(const SoftmaxConfig *config, int32_t n_users, int32_t n_items,
 	return size;
 }
 
-static RsStatus
-alloc_scratch(Softmax *sm)
+RsStatus
+softmax_alloc(Softmax *sm)
 {
 	SoftmaxScratch *own = &sm->own;
 	size_t d = (size_t) sm->config.dim;
@@ -230,7 +230,7 @@ softmax_init(Team *team, Arena *arena, const Dataset *ds,
 	sm->tile = sm->tile < 16 ? 16 : sm->tile > 512 ? 512 : sm->tile;
 	if (!alloc_shared(sm, arena, team->size, ds->n))
 		return RS_NO_MEMORY;
-	if (alloc_scratch(sm) != RS_OK)
+	if (softmax_alloc(sm) != RS_OK)
 	{
 		softmax_free(sm);
 		team_stop(team, RS_NO_MEMORY);

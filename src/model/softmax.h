@@ -110,6 +110,9 @@ extern RsStatus softmax_epoch(Team *team, Softmax *sm, int epoch,
 							  JobProgress *progress, double *loss);
 extern void softmax_free(Softmax *sm);
 
+/* the scratch alone, of these sizes; softmax_free, also after a failure */
+extern RsStatus softmax_alloc(Softmax *sm);
+
 /*
  * Functions in softmax_block.c: loss of the batch that own describes, over
  * this member's users. apply gets the gradients own.dq of the n users

@@ -4,7 +4,9 @@
  *
  * A batch: rows gathered (users a row each, items once each) - inputs summed
  * - layers - softmax and its gradients (softmax_block.c) - layers backwards -
- * gradients scattered to the rows they are of - Adam.
+ * gradients scattered to the rows they are of - Adam. The team meets before
+ * the softmax and behind it: what lies between the two belongs to one tower,
+ * and each tower to one member.
  */
 #include "model/tower_train.h"
 
@@ -21,6 +23,7 @@
 #define EPSILON 1e-8f
 #define INIT_STD 0.1
 #define TILE 256 /* rows of tower_vectors */
+#define PIECES 4 /* of a batch's users, whatever the team: sums stay the same */
 
 enum
 {
@@ -64,37 +67,22 @@ work_floats(const TowerConfig *c, const Tower *net)
 	return 2 * b * (3 * d + 2 * net->n_acts) + 2 * b * d + net->n_params + 64;
 }
 
+/* the softmax's rows are those of a batch */
 static void
-layout_softmax(Towers *t, Arena *arena)
+init_softmax(Towers *t)
 {
 	Softmax *sm = &t->sm;
-	SoftmaxScratch *own = &sm->own;
-	size_t b = (size_t) t->config.batch;
-	size_t d = (size_t) t->config.dim;
 
 	memset(sm, 0, sizeof(*sm));
 	sm->config.dim = t->config.dim;
+	sm->config.batch = t->config.batch;
 	sm->config.remove_accidental = true;
 	sm->config.normalize = true;
 	sm->config.temperature = t->config.temperature;
+	sm->n_users = t->config.batch;
+	sm->n_items = t->side[1].n;
 	sm->max_cand = t->config.batch;
 	sm->tile = 128;
-	own->slot = arena_alloc(arena, (size_t) t->side[1].n, sizeof(int32_t));
-	own->cand = arena_alloc(arena, b, sizeof(int32_t));
-	own->fill = arena_alloc(arena, b, sizeof(int32_t));
-	own->weight = arena_alloc(arena, b, sizeof(float));
-	own->logq = arena_alloc(arena, b, sizeof(float));
-	own->users = arena_alloc(arena, b, sizeof(int32_t));
-	own->ptr = arena_alloc(arena, b + 1, sizeof(int32_t));
-	own->pos = arena_alloc(arena, b, sizeof(int32_t));
-	own->q = arena_alloc(arena, 128 * d, sizeof(float));
-	own->dq = arena_alloc(arena, 128 * d, sizeof(float));
-	own->c = arena_alloc(arena, b * d, sizeof(float));
-	own->s = arena_alloc(arena, 128 * b, sizeof(float));
-	own->qn = arena_alloc(arena, 128, sizeof(float));
-	own->cn = arena_alloc(arena, b, sizeof(float));
-	own->row = arena_alloc(arena, b, sizeof(float));
-	sm->dc = arena_alloc(arena, b * d, sizeof(float));
 }
 
 /* every allocation; a dry arena measures */
@@ -126,9 +114,15 @@ layout(Towers *t, Arena *arena, const JobInput *in)
 	t->with_id = arena_alloc(arena, 2 * (size_t) t->config.batch, sizeof(bool));
 	ok = ok && tower_query_layout(&t->query, arena, in, t->config.dim,
 								  t->config.history, t->config.batch);
-	layout_softmax(t, arena);
+	init_softmax(t);
+	t->sm.dc = arena_alloc(arena,
+						   (size_t) PIECES * (size_t) t->config.batch *
+							   (size_t) t->config.dim,
+						   sizeof(float));
+	t->loss = arena_alloc(arena, PIECES, sizeof(double));
 	return ok && t->user != NULL && t->item != NULL && t->log_p != NULL &&
-		   t->work != NULL && t->with_id != NULL && t->sm.dc != NULL;
+		   t->work != NULL && t->with_id != NULL && t->sm.dc != NULL &&
+		   t->loss != NULL;
 }
 
 void
@@ -184,18 +178,29 @@ start_side(Towers *t, int k, const DatasetSide *d)
 	tower_init_params(&t->net, seed + (uint64_t) k, s->layer.x);
 }
 
+static int64_t
+count_interactions(const DatasetSide *users)
+{
+	int64_t n = 0;
+
+	for (int32_t u = 0; u < users->n_rows; u++)
+		n += users->end[u] - users->ptr[u];
+	return n;
+}
+
 static void
 start_interactions(Towers *t, const DatasetSide *users,
 				   const DatasetSide *items)
 {
-	t->n = 0;
+	int64_t at = 0;
+
 	for (int32_t u = 0; u < users->n_rows; u++)
 		for (int64_t e = users->ptr[u]; e < users->end[u]; e++)
 		{
 			if (t->query.place != NULL)
-				t->query.place[t->n] = (uint32_t) e;
-			t->user[t->n] = u;
-			t->item[t->n++] = users->index[e];
+				t->query.place[at] = (uint32_t) e;
+			t->user[at] = u;
+			t->item[at++] = users->index[e];
 		}
 	for (int32_t i = 0; i < items->n_rows; i++)
 	{
@@ -216,8 +221,11 @@ tower_train_init(Team *team, Arena *arena, JobShared *job, const Dataset *ds,
 
 	memset(t, 0, sizeof(*t));
 	t->config = *c;
-	if (!layout(t, arena, in))
+	if (!layout(t, arena, in) || softmax_alloc(&t->sm) != RS_OK)
+	{
+		team_stop(team, RS_NO_MEMORY);
 		return RS_NO_MEMORY;
+	}
 	for (int k = 0; k < 2; k++)
 	{
 		const JobFeatures *f = k == 0 ? &in->users : &in->items;
@@ -235,17 +243,22 @@ tower_train_init(Team *team, Arena *arena, JobShared *job, const Dataset *ds,
 		team_stop(team, st);
 		return st;
 	}
+	t->n = count_interactions(&users);
 	if (team->rank == 0)
 	{
 		start_side(t, 0, &users);
 		start_side(t, 1, &items);
 		start_interactions(t, &users, &items);
-		for (int32_t i = 0; i < t->side[1].n; i++)
-			t->sm.own.slot[i] = -1;
 		if (t->n == 0)
 			team_stop(team, RS_NO_DATA);
 	}
 	return team_barrier(team);
+}
+
+void
+tower_train_free(Towers *t)
+{
+	softmax_free(&t->sm);
 }
 
 /* ---- inputs, and their gradients ---- */
@@ -380,7 +393,6 @@ find_candidates(Towers *t, const int32_t *item, int n)
 	SoftmaxScratch *own = &t->sm.own;
 
 	own->n_cand = 0;
-	own->n_users = n;
 	for (int r = 0; r < n; r++)
 	{
 		int32_t i = item[r];
@@ -393,9 +405,7 @@ find_candidates(Towers *t, const int32_t *item, int n)
 		}
 		own->weight[own->slot[i]] += 1;
 		own->pos[r] = own->slot[i];
-		own->users[r] = own->ptr[r] = r;
 	}
-	own->ptr[n] = n;
 	for (int j = 0; j < own->n_cand; j++)
 	{
 		int32_t i = own->fill[j];
@@ -407,14 +417,39 @@ find_candidates(Towers *t, const int32_t *item, int n)
 	}
 }
 
+/* the softmax is of these users now */
+static void
+take_users(Softmax *sm, int first, int end)
+{
+	SoftmaxScratch *own = &sm->own;
+
+	sm->user_from = first;
+	own->n_users = end - first;
+	for (int k = 0; k <= own->n_users; k++)
+		own->ptr[k] = first + k;
+	for (int k = 0; k < own->n_users; k++)
+		own->users[k] = first + k;
+}
+
 static void
 keep_gradients(Softmax *sm, int first, int n)
 {
 	size_t d = (size_t) sm->config.dim;
 
 	/* u is the users' vectors; behind them there is room for gradients */
-	memcpy(sm->u_state[0] + (size_t) first * d, sm->own.dq,
+	memcpy(sm->u_state[0] + (size_t) (sm->user_from + first) * d, sm->own.dq,
 		   sizeof(float) * (size_t) n * d);
+}
+
+/* the items' gradients of all pieces, into those of the first */
+static void
+sum_gradients(Towers *t)
+{
+	size_t part = (size_t) t->config.batch * (size_t) t->config.dim;
+	int n = t->sm.own.n_cand * t->config.dim;
+
+	for (int p = 1; p < PIECES; p++)
+		vec_axpy(1, t->sm.dc + (size_t) p * part, t->sm.dc, n);
 }
 
 static Batch
@@ -435,49 +470,91 @@ take_batch(const Towers *t, float **at, const int32_t *row, int n,
 	return out;
 }
 
+/* one tower's forward pass, by the member that has it */
+static void
+run_forward(Towers *t, int side, Batch *b, const uint32_t *place)
+{
+	Rng rng;
+
+	rng_init(&rng, t->config.seed, stream(STREAM_DROP, 2 * t->step + side));
+	forward(t, side, b, &rng);
+	if (side == 0 && place != NULL)
+		tower_add_context(&t->query, place, b->n, b->y, &rng);
+}
+
+static void
+run_backward(Towers *t, int side, Batch *b, const uint32_t *place, int rows)
+{
+	float *dy = side == 0 ? t->sm.u_state[0] : t->sm.dc;
+
+	if (side == 1)
+		sum_gradients(t);
+	dense.scale(1 / (float) rows, dy, b->n * t->config.dim);
+	if (side == 0 && place != NULL)
+	{
+		tower_scatter_context(&t->query, place, b->n, b->y, dy,
+							  (int32_t) t->step);
+		adam(t, &t->query.column);
+	}
+	backward(t, side, b, dy);
+	if (side == 0 && t->config.history > 0)
+		adam(t, &t->query.history);
+}
+
+/* this member's pieces of the n users */
 static RsStatus
-run_batch(Team *team, Towers *t, int64_t from, int n, double *loss)
+run_softmax(Team *team, Towers *t, int n)
+{
+	Softmax *sm = &t->sm;
+	size_t part = (size_t) t->config.batch * (size_t) t->config.dim;
+	RsStatus st = RS_OK;
+
+	softmax_candidates(sm);
+	for (int p = team->rank; p < PIECES && st == RS_OK; p += team->size)
+	{
+		take_users(sm, n * p / PIECES, n * (p + 1) / PIECES);
+		st = softmax_block(team, sm, sm->dc + (size_t) p * part, keep_gradients,
+						   &t->loss[p]);
+		if (st == RS_OK && !isfinite(t->loss[p]))
+			st = RS_DIVERGED;
+	}
+	if (st != RS_OK)
+		team_stop(team, st);
+	return st;
+}
+
+static RsStatus
+run_batch(Team *team, Towers *t, int64_t from, int n)
 {
 	Softmax *sm = &t->sm;
 	const uint32_t *place =
 		t->query.place != NULL ? t->query.place + from : NULL;
 	float *at = t->work;
-	Batch users;
-	Batch items;
+	Batch batch[2];
+	int member[2] = {0, team->size - 1};
 	RsStatus st;
-	Rng rng;
 
 	t->step++;
 	find_candidates(t, t->item + from, n);
-	users = take_batch(t, &at, t->user + from, n, t->with_id);
-	users.item = t->item + from;
-	items = take_batch(t, &at, sm->own.fill, sm->own.n_cand,
-					   t->with_id + t->config.batch);
-	rng_init(&rng, t->config.seed, stream(STREAM_DROP, t->step));
-	forward(t, 0, &users, &rng);
-	forward(t, 1, &items, &rng);
-	if (place != NULL)
-		tower_add_context(&t->query, place, n, users.y, &rng);
-	sm->u = users.y;
-	sm->v = items.y;
+	batch[0] = take_batch(t, &at, t->user + from, n, t->with_id);
+	batch[0].item = t->item + from;
+	batch[1] = take_batch(t, &at, sm->own.fill, sm->own.n_cand,
+						  t->with_id + t->config.batch);
+	sm->u = batch[0].y;
+	sm->v = batch[1].y;
 	sm->u_state[0] = at;
-	softmax_candidates(sm);
-	st = softmax_block(team, sm, sm->dc, keep_gradients, loss);
-	if (st != RS_OK)
-		return st;
-	dense.scale(1 / (float) n, sm->u_state[0], n * t->config.dim);
-	dense.scale(1 / (float) n, sm->dc, sm->own.n_cand * t->config.dim);
-	if (place != NULL)
-	{
-		tower_scatter_context(&t->query, place, n, users.y, sm->u_state[0],
-							  (int32_t) t->step);
-		adam(t, &t->query.column);
-	}
-	backward(t, 0, &users, sm->u_state[0]);
-	backward(t, 1, &items, sm->dc);
-	if (t->config.history > 0)
-		adam(t, &t->query.history);
-	return RS_OK;
+	for (int side = 0; side < 2; side++)
+		if (team->rank == member[side])
+			run_forward(t, side, &batch[side], place);
+	st = team_barrier(team);
+	if (st == RS_OK)
+		st = run_softmax(team, t, n);
+	if (st == RS_OK)
+		st = team_barrier(team);
+	for (int side = 0; side < 2 && st == RS_OK; side++)
+		if (team->rank == member[side])
+			run_backward(t, side, &batch[side], place, n);
+	return st;
 }
 
 static void
@@ -511,28 +588,26 @@ tower_train_epoch(Team *team, Towers *t, int epoch, JobProgress *progress,
 				  double *loss)
 {
 	int b = t->config.batch;
-	RsStatus st = RS_OK;
+	RsStatus st;
 
 	*loss = 0;
-	if (team->rank != 0)
-		return team_barrier(team);
-	shuffle(t, epoch);
-	progress->batches = (t->n + b - 1) / b;
+	if (team->rank == 0)
+	{
+		shuffle(t, epoch);
+		progress->batches = (t->n + b - 1) / b;
+	}
+	st = team_barrier(team);
 	for (int64_t from = 0; from < t->n && st == RS_OK; from += b)
 	{
-		double sum;
-
-		progress->batch = from / b;
-		st = run_batch(team, t, from, (int) (t->n - from < b ? t->n - from : b),
-					   &sum);
-		*loss += sum;
-		if (st == RS_OK && !isfinite(sum))
-			st = RS_DIVERGED;
+		if (team->rank == 0)
+			progress->batch = from / b;
+		st =
+			run_batch(team, t, from, (int) (t->n - from < b ? t->n - from : b));
+		for (int p = 0; st == RS_OK && p < PIECES; p++)
+			*loss += t->loss[p];
 	}
 	*loss /= (double) t->n;
-	if (st != RS_OK)
-		team_stop(team, st);
-	return team_barrier(team);
+	return st == RS_OK ? team_barrier(team) : st;
 }
 
 RsStatus
@@ -546,7 +621,10 @@ tower_vectors(Team *team, const Towers *t, int side, float *out)
 	int64_t from;
 	int64_t to;
 
-	team_range(team, s->n, &from, &to);
+	/* whole tiles, so that products have the same shape in any team */
+	team_range(team, (s->n + TILE - 1) / TILE, &from, &to);
+	from *= TILE;
+	to = to * TILE < s->n ? to * TILE : s->n;
 	for (int64_t r = from; r < to && st == RS_OK; r += TILE)
 	{
 		int n = (int) (to - r < TILE ? to - r : TILE);

@@ -47,7 +47,12 @@ typedef struct TowerSide
 	TowerRows layer;   /* (1, n_params) */
 } TowerSide;
 
-/* the parameters are shared by the team; one member trains */
+/*
+ * Everything but the softmax's scratch is shared by the team. Of a batch the
+ * first member computes the users' tower, the last one the items', and all of
+ * them the scores between the two, in pieces that do not depend on the team:
+ * the result is the same for any number of members.
+ */
 typedef struct Towers
 {
 	TowerConfig config;
@@ -61,17 +66,22 @@ typedef struct Towers
 	int64_t step;
 	float *work;   /* memory of a batch */
 	bool *with_id; /* (2, batch) whose ids are not dropped */
+	double *loss;  /* of the pieces of a batch */
 	Softmax sm;    /* its rows are the towers' vectors of the batch */
 } Towers;
 
 /* a batch is no larger than the data */
 extern void tower_limit(TowerConfig *c, const JobInput *in);
 extern size_t tower_train_size(const TowerConfig *c, const JobInput *in);
-/* all: held-out interactions are trained on, too. Whole team */
+/*
+ * all: held-out interactions are trained on, too. Whole team;
+ * tower_train_free, also after a failure.
+ */
 extern RsStatus tower_train_init(Team *team, Arena *arena, JobShared *job,
 								 const Dataset *ds, const TowerConfig *c,
 								 bool all, Towers *t);
-/* one pass by rank 0, a barrier at its end; *loss for rank 0 */
+extern void tower_train_free(Towers *t);
+/* one pass of the whole team, a barrier at its end; *loss for rank 0 */
 extern RsStatus tower_train_epoch(Team *team, Towers *t, int epoch,
 								  JobProgress *progress, double *loss);
 /* unit vectors (n, dim) of a side, for this member's rows */
