@@ -20,6 +20,17 @@
 #include "model/tower.h"
 #include "model/tower_query.h"
 
+/* of a batch's users, whatever the team: so sums stay the same */
+#define TOWER_PIECES 4
+
+/* what random numbers are for */
+enum
+{
+	TOWER_STREAM_INIT = 1,
+	TOWER_STREAM_ORDER,
+	TOWER_STREAM_DROP
+};
+
 typedef struct TowerConfig
 {
 	int dim;
@@ -66,7 +77,7 @@ typedef struct Towers
 	int64_t step;
 	float *work;   /* memory of a batch */
 	bool *with_id; /* (2, batch) whose ids are not dropped */
-	double *loss;  /* of the pieces of a batch */
+	double *loss;  /* (TOWER_PIECES) of a batch */
 	Softmax sm;    /* its rows are the towers' vectors of the batch */
 } Towers;
 
@@ -87,5 +98,19 @@ extern RsStatus tower_train_epoch(Team *team, Towers *t, int epoch,
 /* unit vectors (n, dim) of a side, for this member's rows */
 extern RsStatus tower_vectors(Team *team, const Towers *t, int side,
 							  float *out);
+
+static inline uint64_t
+tower_stream(int what, int64_t number)
+{
+	return ((uint64_t) what << 56) ^ (uint64_t) number;
+}
+
+/*
+ * Functions in tower_step.c: the input x (dim) of a row's tower, without a
+ * user's history; and a step by n training interactions from number `from` on.
+ */
+extern void tower_input(const TowerSide *s, int32_t row, bool with_id,
+						float *x);
+extern RsStatus tower_step(Team *team, Towers *t, int64_t from, int n);
 
 #endif
