@@ -83,7 +83,24 @@ FROM unnest(ARRAY['<#>', '<->', '<=>']) op;
 SELECT op, ann_recall(op, 100, 'from elsewhere', 1)
 FROM unnest(ARRAY['<#>', '<->', '<=>']) op;
 
+-- a scan of everything misses none in its turn, rows far from the others included
+INSERT INTO ann_rows
+SELECT 50000 + i, ann_vector(i, 7, 3, 1) FROM generate_series(1, 600) i;
+CREATE FUNCTION ann_out_of_turn(op text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+	n bigint;
+BEGIN
+	SET LOCAL enable_seqscan = off;
+	SET LOCAL enable_sort = off;
+	EXECUTE format('SELECT count(*) FROM (SELECT d < lag(d) OVER (PARTITION BY n ORDER BY at) AS late
+		FROM (SELECT n.ctid AS n, row_number() OVER () AS at, r.d FROM ann_queries n,
+			  LATERAL (SELECT e %s n.q AS d FROM ann_rows ORDER BY e %s n.q) r) x) y WHERE late', op, op) INTO n;
+	RETURN n;
+END $$;
+SELECT op, ann_out_of_turn(op) FROM unnest(ARRAY['<#>', '<->', '<=>']) op;
+
 DROP TABLE ann_rows, ann_queries;
+DROP FUNCTION ann_out_of_turn;
 DROP FUNCTION ann_recall;
 DROP FUNCTION ann_vector;
 DROP FUNCTION ann_normal;

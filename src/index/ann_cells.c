@@ -68,6 +68,20 @@ ann_cells_list(AnnSearch *s, const AnnCache *cache)
 	s->cell = heap;
 }
 
+void
+ann_cells_bound_again(AnnSearch *s, const AnnCache *cache)
+{
+	AnnOpened *heap = s->cell;
+
+	for (int i = 0; i < s->cells; i++)
+		if (heap[i].cell < cache->cells)
+			cell_bounds(cache->cell + heap[i].cell, 1, s->meta.metric == ANN_L2,
+						s->meta.dim, &s->dot[heap[i].cell], s->q_norm, s->tiny,
+						s->z, &heap[i].bound);
+	for (int i = s->cells / 2 - 1; i >= 0; i--)
+		sift_down(heap, s->cells, i);
+}
+
 int
 ann_cells_pop(AnnSearch *s)
 {

@@ -7,8 +7,12 @@
  * the best `goal`: whose bound is not below tau, the goal-th best lower
  * bound so far. At its end every row that is no candidate scores less than
  * tau, the frontier. When the executor wants rows below the frontier, the
- * next round has a goal eight times as large; it goes on where the last one
+ * next round has a goal ten times as large; it goes on where the last one
  * stopped, from the bounds of level 1 that were kept.
+ *
+ * Factors are known for 10 and 100 rows. A scan that wants more of them mostly
+ * has a filter, and may want just the row that they miss, as far from the
+ * others as it may lie: so they rise with the goal, and reach 1.
  *
  * Locks: a leaf's head is locked for share while its codes are read, and
  * under it one tail page at a time; memory is reserved before.
@@ -28,7 +32,8 @@
 
 #define GOAL_GROWTH 10 /* what people ask for: 10, 100, 1000 */
 #define MOST_FIRST_GOAL 1024
-#define NO_TAU (-3e38f) /* above DONE, below every bound */
+#define PROVEN_GOAL 10000 /* from so many rows on bounds are proven ones */
+#define NO_TAU (-3e38f)   /* above DONE, below every bound */
 #define DONE (-FLT_MAX)
 
 /* room for `more` elements after `used`; contents stay */
@@ -81,32 +86,42 @@ sift_down(AnnCandidate *heap, Size n, Size at)
 	heap[at] = c;
 }
 
-/*
- * The rows that the first round is for, and the factors for the session's
- * target. More rows need smaller ones, so those of the first round do for all.
- */
+/* where x lies between two goals, by their logarithms; 0 to 1 */
+static double
+between(Size x, double from, double to)
+{
+	double at = log(x / from) / log(to / from);
+
+	return Max(0, Min(at, 1));
+}
+
+/* z and share for this goal and the session's target */
+static void
+set_factors(AnnSearch *s, Size goal)
+{
+	const AnnMeta *meta = &s->meta;
+	double at = between(goal, ann_goals[0], ann_goals[1]);
+	double proven = between(goal, ann_goals[1], PROVEN_GOAL);
+	int i = 0;
+
+	s->z = s->share = 1;
+	while (i < ANN_RECALLS && recsys_target_recall > ann_recalls[i])
+		i++;
+	if (recsys_target_recall >= 1 || i == ANN_RECALLS)
+		return;
+	s->z = meta->z[0][i] + at * (meta->z[1][i] - meta->z[0][i]);
+	s->share = meta->share[0][i] + at * (meta->share[1][i] - meta->share[0][i]);
+	s->z += proven * (1 - s->z);
+	s->share += proven * (1 - s->share);
+}
+
 void
 ann_search_target(AnnSearch *s)
 {
 	const AnnCache *cache = s->index->rd_amcache;
-	const AnnMeta *meta = &s->meta;
-	double at;
 
 	s->first_goal = Max(ann_goals[0], cache == NULL ? 0 : cache->last_taken);
-	s->z = s->share = 1;
-	if (recsys_target_recall >= 1)
-		return;
-	at = log((double) s->first_goal / ann_goals[0]) /
-		 log((double) ann_goals[1] / ann_goals[0]);
-	at = Min(at, 1);
-	for (int i = 0; i < ANN_RECALLS; i++)
-		if (recsys_target_recall <= ann_recalls[i])
-		{
-			s->z = meta->z[0][i] + at * (meta->z[1][i] - meta->z[0][i]);
-			s->share = meta->share[0][i] +
-					   at * (meta->share[1][i] - meta->share[0][i]);
-			return;
-		}
+	set_factors(s, s->first_goal);
 }
 
 /* s->index, context, meta, first_goal, z, share, q_norm, tiny and unbounded
@@ -281,6 +296,17 @@ refine_leaf(AnnSearch *s, const AnnCache *cache, Buffer buffer, AnnHead *head,
 		UnlockReleaseBuffer(tail);
 }
 
+/* bounds of level 1 of the CODE_LANES rows of a leaf from `from` on */
+static inline void
+bound_rows(const AnnSearch *s, const AnnLayout *layout, Page head, int from,
+		   const AnnCellTerms *terms, float *bound)
+{
+	code_block_bounds(&layout->shape, &s->query,
+					  (uint8 *) head + layout->head_offset +
+						  from / CODE_LANES * layout->block_size,
+					  terms->base, bound);
+}
+
 /* bounds of level 1 of all rows of a leaf, then refine; returns the next */
 static BlockNumber
 open_leaf(AnnSearch *s, const AnnCache *cache, BlockNumber block, int cell,
@@ -312,18 +338,11 @@ open_leaf(AnnSearch *s, const AnnCache *cache, BlockNumber block, int cell,
 	leaf->at = s->bounds;
 	bound = s->bound + leaf->at;
 	for (int i = 0; i < leaf->rows; i += CODE_LANES)
-	{
-		const uint8 *codes = (uint8 *) BufferGetPage(buffer) +
-							 layout->head_offset +
-							 i / CODE_LANES * layout->block_size;
-
 		if (s->unbounded)
 			for (int l = 0; l < CODE_LANES; l++)
 				bound[i + l] = FLT_MAX;
 		else
-			code_block_bounds(&layout->shape, &s->query, codes, terms->base,
-							  bound + i);
-	}
+			bound_rows(s, layout, BufferGetPage(buffer), i, terms, bound + i);
 	for (int i = head->used; i < leaf->rows; i++)
 		bound[i] = DONE;
 	s->bounds += leaf->rows;
@@ -351,36 +370,56 @@ open_cell(AnnSearch *s, const AnnCache *cache, int cell)
 	}
 }
 
-/* rows of leaves read in earlier rounds whose bounds reach the new tau */
 static void
-revisit_leaves(AnnSearch *s, const AnnCache *cache)
+refine_again(AnnSearch *s, const AnnCache *cache, AnnLeaf *leaf, bool raised)
+{
+	const AnnLayout *layout = &cache->layout;
+	float *bound = s->bound + leaf->at;
+	AnnCellTerms terms = {0, 0};
+	Buffer buffer;
+	AnnHead *head;
+
+	CHECK_FOR_INTERRUPTS();
+	if (!s->unbounded)
+		terms = ann_cell_terms(s, cache, leaf->cell);
+	s->candidate = reserve(s, s->candidate, s->candidates, leaf->rows,
+						   &s->candidate_room, sizeof(AnnCandidate));
+	s->low =
+		reserve(s, s->low, s->lows, leaf->rows, &s->low_room, sizeof(float));
+	buffer = ann_read(s->index, s->recent, leaf->block);
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	head = ann_head_of(s->index, buffer, layout, cache->generation, leaf->cell);
+	for (int i = 0; raised && i < leaf->rows; i += CODE_LANES)
+	{
+		float fresh[CODE_LANES];
+
+		bound_rows(s, layout, BufferGetPage(buffer), i, &terms, fresh);
+		for (int l = 0; l < CODE_LANES; l++)
+			if (bound[i + l] != DONE)
+				bound[i + l] = fresh[l];
+	}
+	refine_leaf(s, cache, buffer, head, leaf, &terms);
+	UnlockReleaseBuffer(buffer);
+}
+
+/*
+ * Rows of leaves read in earlier rounds whose bounds reach the new tau; the
+ * factors may have been raised.
+ */
+static void
+revisit_leaves(AnnSearch *s, const AnnCache *cache, bool raised)
 {
 	for (int i = 0; i < s->leaves; i++)
 	{
 		AnnLeaf *leaf = s->leaf + i;
 		const float *bound = s->bound + leaf->at;
-		float least = tau(s);
-		AnnCellTerms terms = {0, 0};
-		Buffer buffer;
-		AnnHead *head;
+		float least = raised ? NO_TAU : tau(s);
 		int any = 0;
 
 		for (int r = 0; r < leaf->rows; r++)
 			any += bound[r] >= least;
-		if (any == 0)
-			continue;
-		CHECK_FOR_INTERRUPTS();
-		if (!s->unbounded)
-			terms = ann_cell_terms(s, cache, leaf->cell);
-		s->candidate = reserve(s, s->candidate, s->candidates, any,
-							   &s->candidate_room, sizeof(AnnCandidate));
-		s->low = reserve(s, s->low, s->lows, any, &s->low_room, sizeof(float));
-		buffer = ann_read(s->index, s->recent, leaf->block);
-		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		head = ann_head_of(s->index, buffer, &cache->layout, cache->generation,
-						   leaf->cell);
-		refine_leaf(s, cache, buffer, head, leaf, &terms);
-		UnlockReleaseBuffer(buffer);
+		if (any > 0)
+			refine_again(s, cache, leaf, raised);
 	}
 }
 
@@ -417,22 +456,43 @@ ann_search_end(AnnSearch *s, double taken, double skipped)
 		cache->last_taken = (Size) Min(taken + 2 * skipped, MOST_FIRST_GOAL);
 }
 
+/* the factors for a greater goal; false when they stay as they are */
+static bool
+raise_factors(AnnSearch *s, Size goal)
+{
+	const AnnCache *cache = s->index->rd_amcache;
+	double z = s->z, share = s->share;
+
+	set_factors(s, goal);
+	s->z = Max(s->z, z);
+	s->share = Max(s->share, share);
+	if (s->unbounded || (s->z == z && s->share == share))
+		return false;
+	if (s->meta.metric != ANN_L2)
+		code_query_set(&s->query, &cache->layout.shape, s->q, 1, s->share);
+	ann_cells_bound_again(s, cache);
+	return true;
+}
+
 bool
 ann_search_round(AnnSearch *s)
 {
 	AnnCache *cache;
+	bool raised = false;
 
 	if (s->exhausted)
 		return false;
 	cache = ann_cache(s->index, &s->meta);
 	s->recent = &cache->recent;
+	if (s->goal > 0)
+		raised = raise_factors(s, s->goal * GOAL_GROWTH);
 	s->goal = s->goal == 0 ? s->first_goal : s->goal * GOAL_GROWTH;
 	s->low = reserve(s, s->low, 0, Min(s->goal, s->candidates), &s->low_room,
 					 sizeof(float));
 	s->lows = 0;
 	for (Size i = 0; i < s->candidates; i++)
 		push_low(s, s->candidate[i].low);
-	revisit_leaves(s, cache);
+	revisit_leaves(s, cache, raised);
 	while (s->cells > 0 && s->cell[0].bound >= tau(s))
 		open_cell(s, cache, ann_cells_pop(s));
 	s->frontier = tau(s);

@@ -91,7 +91,10 @@ typedef struct AnnSearch
 } AnnSearch;
 
 /* ann_search.c */
-/* first_goal, and z and share for the session's recsys.target_recall */
+/*
+ * The rows that the first round is for, by what the session's last scan took,
+ * and the factors for them and recsys.target_recall.
+ */
 extern void ann_search_target(AnnSearch *search);
 /* q (dim) in the column's or in rotated coordinates */
 extern void ann_search_begin(AnnSearch *search, const float *q, bool rotated);
@@ -106,6 +109,8 @@ extern void ann_search_settle(AnnSearch *search, double score, double value);
 /* ann_cells.c */
 /* all cells into search->cell, the best first */
 extern void ann_cells_list(AnnSearch *search, const AnnCache *cache);
+/* those that are not opened, with the factor z that is set now */
+extern void ann_cells_bound_again(AnnSearch *search, const AnnCache *cache);
 extern int ann_cells_pop(AnnSearch *search); /* the best one's number */
 /* prepare search->query for the rows of a cell */
 extern AnnCellTerms ann_cell_terms(AnnSearch *search, const AnnCache *cache,
