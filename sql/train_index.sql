@@ -53,10 +53,18 @@ SELECT u, packed, cardinality(a), a = first_value(a) OVER (PARTITION BY u ORDER 
 DROP FUNCTION ask(int, int);
 DROP TABLE idx_first;
 SET client_min_messages = warning;
--- again, with other dimensions
+-- again, with other dimensions; an index of one's own and a view go along
+CREATE INDEX idx_own ON idx_item USING ann (embedding vector_ip_ops) WHERE item_id % 2 = 0;
+CREATE VIEW idx_view AS SELECT * FROM idx_item;
 SELECT version FROM recsys_train('idx_r', 'idx', preset => 'tfrs', dim => 12, epochs => 1, test_fraction => 0);
 SELECT * FROM indexes();
 SELECT same_answer();
+SELECT relname, format_type(atttypid, atttypmod) FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
+	WHERE relname ~ '^idx_(item|user|own)' AND attname = 'embedding' ORDER BY relname;
+SELECT recsys_index_check(name::regclass, true) FROM (VALUES ('idx_item_ann'), ('idx_own')) x (name);
+SELECT count(*) > 10000 AS rows, min(vector_dims(embedding)), max(vector_dims(embedding)) FROM idx_view;
+DROP VIEW idx_view;
+DROP INDEX idx_own;
 SELECT version FROM recsys_train('idx_r', 'idx', preset => 'tfrs', dim => 12, epochs => 1, test_fraction => 0, seed => 1);
 SELECT same_answer();
 SELECT recsys_rollback('idx');

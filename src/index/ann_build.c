@@ -22,6 +22,7 @@
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
 #include "pgstat.h"
+#include "type/vector.h"
 #include "utils/backend_progress.h"
 #include "utils/memutils.h"
 #include "utils/sampling.h"
@@ -61,11 +62,32 @@ ann_build_init(AnnBuild *build, Relation index)
 	build->meta.log_head = build->meta.log_tail = InvalidBlockNumber;
 }
 
+/*
+ * A deleted row, which only older snapshots see, of another dimension: a new
+ * version of a model has changed it since. The index leaves the row out, and
+ * must not be used under such a snapshot.
+ */
+static bool
+left_out(AnnBuild *build, Datum value, bool alive)
+{
+	Vector *v;
+	bool other;
+
+	if (likely(alive))
+		return false;
+	v = vector_from_datum(value);
+	other = v->dim != build->dim;
+	if ((Pointer) v != DatumGetPointer(value))
+		pfree(v);
+	build->left_out |= other;
+	return other;
+}
+
 static void
 sample_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 				bool alive, void *state)
 {
-	if (!isnull[0])
+	if (!isnull[0] && !left_out(state, values[0], alive))
 		ann_train_offer(state, values[0]);
 }
 
@@ -197,7 +219,7 @@ static void
 build_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 			   bool alive, void *state)
 {
-	if (!isnull[0])
+	if (!isnull[0] && !left_out(state, values[0], alive))
 		ann_build_row(state, tid, values[0]);
 }
 
@@ -206,8 +228,13 @@ ann_build_rows(AnnBuild *build, Relation heap, IndexInfo *info,
 			   TableScanDesc scan)
 {
 	/* in workers, progress is reported nowhere */
-	return table_index_build_scan(heap, build->index, info, true, true,
-								  build_callback, build, scan);
+	double tuples = table_index_build_scan(heap, build->index, info, true, true,
+										   build_callback, build, scan);
+
+	/* what makes CREATE INDEX keep older snapshots away (indcheckxmin) */
+	if (build->left_out)
+		info->ii_BrokenHotChain = true;
+	return tuples;
 }
 
 void

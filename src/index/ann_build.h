@@ -37,8 +37,9 @@ typedef struct AnnBuild
 	float *sample; /* (sampled, dim) */
 	int sampled;
 	int sample_room;
-	double seen;  /* rows offered to the sample */
-	double total; /* rows estimated */
+	double seen;   /* rows offered to the sample */
+	bool left_out; /* deleted rows of another dimension were there */
+	double total;  /* rows estimated */
 
 	/* what training gives */
 	Partition part;

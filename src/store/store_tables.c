@@ -7,9 +7,14 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
 #include "catalog/index.h"
+#include "catalog/indexing.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
 #include "commands/defrem.h"
@@ -18,6 +23,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "pg/pg_compat.h"
@@ -158,45 +164,6 @@ make_tables(const StorePublish *p)
 	make_trigger(table);
 }
 
-static void
-alter_column(Oid relation, const char *column, const char *declaration,
-			 Oid type, int32 typmod, Oid collation)
-{
-	AttrNumber attno = get_attnum(relation, column);
-	Oid type_now;
-	int32 typmod_now;
-	Oid collation_now;
-
-	if (attno == InvalidAttrNumber)
-		return;
-	get_atttypetypmodcoll(relation, attno, &type_now, &typmod_now,
-						  &collation_now);
-	if (type_now != type || typmod_now != typmod || collation_now != collation)
-		store_run(psprintf("ALTER TABLE %s ALTER COLUMN %s TYPE %s USING NULL",
-						   quoted_relation(relation), column, declaration));
-}
-
-/* a stage that the new version has not leaves its column as it is, since an
- * index needs the dimension */
-static void
-alter_vector(Oid relation, const char *column, int dim)
-{
-	if (dim > 0)
-		alter_column(relation, column, vector_column(dim), store_vector_type(),
-					 dim, InvalidOid);
-}
-
-/* an emptied table gets the types of the new version */
-static void
-adapt_table(const StorePublish *p, Oid relation, const char *key, Oid type,
-			Oid collation, int ranking_dim)
-{
-	alter_column(relation, key, key_column(type, collation), type, -1,
-				 collation);
-	alter_vector(relation, "embedding", p->job->output.dim);
-	alter_vector(relation, "ranking", ranking_dim);
-}
-
 static Oid
 ann_method(void)
 {
@@ -241,6 +208,112 @@ store_own_index(Oid relation)
 		OidIsValid(ann_method()) && IndexGetRelation(index, true) == relation)
 		return index;
 	return InvalidOid;
+}
+
+static void
+set_typmod(Relation attributes, Oid relation, AttrNumber attno, int32 typmod)
+{
+	HeapTuple tuple = SearchSysCacheCopy2(ATTNUM, ObjectIdGetDatum(relation),
+										  Int16GetDatum(attno));
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for attribute %d of relation %u",
+			 attno, relation);
+	((Form_pg_attribute) GETSTRUCT(tuple))->atttypmod = typmod;
+	CatalogTupleUpdate(attributes, &tuple->t_self, tuple);
+	heap_freetuple(tuple);
+}
+
+/*
+ * An index over the column: the dimension of its own column, and, since
+ * entries of ann are of one dimension, new contents. The index that a training
+ * made is about to be dropped.
+ */
+static void
+set_index_dimension(Relation attributes, Oid index, Oid own, AttrNumber attno,
+					int32 dim)
+{
+	Relation rel = index_open(index, AccessShareLock);
+	bool ann = rel->rd_rel->relam == ann_method() && index != own;
+	bool any = false;
+
+	for (int i = 0; i < rel->rd_index->indnatts; i++)
+		if (rel->rd_index->indkey.values[i] == attno &&
+			TupleDescAttr(RelationGetDescr(rel), i)->atttypid ==
+				store_vector_type())
+		{
+			set_typmod(attributes, index, (AttrNumber) (i + 1), dim);
+			any = true;
+		}
+	index_close(rel, NoLock);
+	CommandCounterIncrement();
+	if (any && ann)
+		store_run(psprintf("REINDEX INDEX %s", quoted_relation(index)));
+}
+
+/*
+ * The dimension of a column of vectors whose rows are all deleted, in the
+ * catalog alone. ALTER TABLE would write the table anew, and then readers with
+ * a snapshot of before find it empty; it would lock them out, and refuse when
+ * a view shows the column. No reader asks the catalog for a vector's length.
+ */
+static void
+set_dimension(Oid relation, AttrNumber attno, int32 dim)
+{
+	Relation attributes = table_open(AttributeRelationId, RowExclusiveLock);
+	Relation rel = table_open(relation, ShareUpdateExclusiveLock);
+	Oid own = store_own_index(relation);
+	ListCell *cell;
+
+	set_typmod(attributes, relation, attno, dim);
+	CommandCounterIncrement();
+	foreach (cell, RelationGetIndexList(rel))
+		set_index_dimension(attributes, lfirst_oid(cell), own, attno, dim);
+	table_close(rel, NoLock);
+	table_close(attributes, RowExclusiveLock);
+}
+
+static void
+alter_column(Oid relation, const char *column, const char *declaration,
+			 Oid type, int32 typmod, Oid collation)
+{
+	AttrNumber attno = get_attnum(relation, column);
+	Oid type_now;
+	int32 typmod_now;
+	Oid collation_now;
+
+	if (attno == InvalidAttrNumber)
+		return;
+	get_atttypetypmodcoll(relation, attno, &type_now, &typmod_now,
+						  &collation_now);
+	if (type_now == store_vector_type() && type == type_now &&
+		typmod_now != typmod)
+		set_dimension(relation, attno, typmod);
+	else if (type_now != type || typmod_now != typmod ||
+			 collation_now != collation)
+		store_run(psprintf("ALTER TABLE %s ALTER COLUMN %s TYPE %s USING NULL",
+						   quoted_relation(relation), column, declaration));
+}
+
+/* a stage that the new version has not leaves its column as it is, since an
+ * index needs the dimension */
+static void
+alter_vector(Oid relation, const char *column, int dim)
+{
+	if (dim > 0)
+		alter_column(relation, column, vector_column(dim), store_vector_type(),
+					 dim, InvalidOid);
+}
+
+/* an emptied table gets the types of the new version */
+static void
+adapt_table(const StorePublish *p, Oid relation, const char *key, Oid type,
+			Oid collation, int ranking_dim)
+{
+	alter_column(relation, key, key_column(type, collation), type, -1,
+				 collation);
+	alter_vector(relation, "embedding", p->job->output.dim);
+	alter_vector(relation, "ranking", ranking_dim);
 }
 
 static void

@@ -1,5 +1,5 @@
-# A model is trained again and again while it is read: every statement sees
-# one version of the catalog's row and of all tables, whole.
+# A model is trained again and again, with vectors of another length every time,
+# while it is read: every statement sees one version of the catalog's row and of all tables, whole.
 use strict;
 use warnings;
 
@@ -28,7 +28,7 @@ my $h = start_call($node, q{
 	DO $$ BEGIN
 		FOR i IN 1 .. 50 LOOP
 			PERFORM recsys_train(CASE WHEN i % 2 = 0 THEN 'a' ELSE 'b' END, 'm', preset => 'tfrs',
-				dim => 4, epochs => 1, test_fraction => 0, seed => i);
+				dim => 4 + i % 2 * 3, epochs => 1, test_fraction => 0, seed => i);
 			COMMIT;
 		END LOOP;
 	END $$});
