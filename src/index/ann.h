@@ -224,6 +224,8 @@ extern Buffer ann_free_page(Relation index, uint32 free_below);
 extern void ann_check_page(Relation index, Buffer buffer, AnnPageKind kind,
 						   uint32 generation);
 extern void ann_read_meta(Relation index, AnnMeta *meta);
+/* of this format, not an older or a newer one */
+extern bool ann_is_current(Relation index);
 extern void ann_meta_init(Page page, const AnnMeta *meta);
 extern AnnMeta *ann_meta_of(Page page);
 extern AnnHead *ann_head_of(Relation index, Buffer buffer,
@@ -291,6 +293,12 @@ extern bool ann_log_outgrown(const AnnMeta *meta, const AnnLayout *layout);
 /* a new structure from the rows in the index; false: it was not possible */
 extern bool ann_retrain(Relation index, Relation heap, uint32 generation,
 						bool wait);
+/*
+ * Entries for the rows that this transaction has put into the table without,
+ * in a new structure. Nobody waits for it. Both are locked as for an insert.
+ * false: the index must be made anew, having another format or dimension.
+ */
+extern bool ann_load(Relation index, Relation heap, int dim);
 
 /* ann_insert.c */
 extern bool anninsert(Relation index, Datum *values, bool *isnull,

@@ -208,6 +208,21 @@ check_meta(Relation index, const AnnMeta *meta)
 		ann_corrupted(index, ANN_META_BLOCK, "Its shape is impossible.");
 }
 
+bool
+ann_is_current(Relation index)
+{
+	Buffer buffer = ReadBuffer(index, ANN_META_BLOCK);
+	const AnnMeta *meta;
+	bool current;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	ann_check_page(index, buffer, ANN_PAGE_META, 0);
+	meta = ann_meta_of(BufferGetPage(buffer));
+	current = meta->magic == ANN_MAGIC && meta->version == ANN_VERSION;
+	UnlockReleaseBuffer(buffer);
+	return current;
+}
+
 void
 ann_read_meta(Relation index, AnnMeta *meta)
 {

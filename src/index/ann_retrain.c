@@ -12,6 +12,10 @@
  * one. The retrain lock keeps bulk deletes out all along, so that no slot
  * that was listed may get another row.
  *
+ * A training that has put a model's next version into its table without index
+ * entries has them made so, too (ann_load): nobody is locked out, as by a new
+ * index in place of the old one.
+ *
  * A crash before the change of the metapage leaves pages that nobody refers
  * to; their generation number is never used again, so vacuum can tell them.
  *
@@ -30,8 +34,10 @@
 #include "postgres.h"
 
 #include "access/generic_xlog.h"
+#include "access/sysattr.h"
 #include "access/tableam.h"
 #include "access/transam.h"
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/index.h"
 #include "catalog/pg_operator_d.h"
@@ -69,6 +75,7 @@ typedef struct Retrain
 	BlockNumber *first;     /* (old.cells) first leaves */
 	HTAB *leaf;             /* of Listed */
 	Tuplesortstate *sort;   /* of TIDs, as int64 */
+	bool load;              /* list the table's rows without entries as well */
 	bool late;              /* rows go into the new structure at once */
 	double tids;            /* listed by the present walk */
 	ItemPointerData *fresh; /* (layout.rows) of one leaf */
@@ -308,6 +315,32 @@ list_rows(Retrain *r)
 	return r->tids;
 }
 
+/* rows that this transaction has put into the table without entries */
+static void
+list_table(Retrain *r)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TupleTableSlot *slot = table_slot_create(r->heap, NULL);
+	TableScanDesc scan = table_beginscan(r->heap, snapshot, 0, NULL);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		bool null;
+		Datum xmin =
+			slot_getsysattr(slot, MinTransactionIdAttributeNumber, &null);
+
+		CHECK_FOR_INTERRUPTS();
+		if (!TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin)))
+			continue;
+		tuplesort_putdatum(r->sort, Int64GetDatum(tid_key(&slot->tts_tid)),
+						   false);
+		r->tids++;
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	UnregisterSnapshot(snapshot);
+}
+
 static void
 begin_list(Retrain *r)
 {
@@ -449,10 +482,12 @@ retrain_locked(Retrain *r, uint32 generation)
 	AnnBuild *build = &r->build;
 
 	ann_read_meta(build->index, &r->old);
-	if (r->old.generation != generation)
+	if (!r->load && r->old.generation != generation)
 		return false; /* somebody else was faster */
 	begin_list(r);
 	list_rows(r);
+	if (r->load)
+		list_table(r);
 	PAUSE_POINT("ann_retrain_listed");
 	open_heap(r);
 	train_and_sort(r);
@@ -465,17 +500,14 @@ retrain_locked(Retrain *r, uint32 generation)
 	return true;
 }
 
-bool
-ann_retrain(Relation index, Relation heap, uint32 generation, bool wait)
+/* the retrain lock is held, and let go here */
+static bool
+retrain(Relation index, Relation heap, uint32 generation, bool load)
 {
 	MemoryContext context, old;
 	Retrain *r;
 	bool done;
 
-	if (wait)
-		LockPage(index, ANN_RETRAIN_LOCK, ExclusiveLock);
-	else if (!ConditionalLockPage(index, ANN_RETRAIN_LOCK, ExclusiveLock))
-		return false;
 	context = AllocSetContextCreate(CurrentMemoryContext, "ann retrain",
 									ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
@@ -483,9 +515,34 @@ ann_retrain(Relation index, Relation heap, uint32 generation, bool wait)
 	ann_build_init(&r->build, index);
 	ann_train_begin(&r->build);
 	r->heap = heap;
+	r->load = load;
 	done = retrain_locked(r, generation);
 	UnlockPage(index, ANN_RETRAIN_LOCK, ExclusiveLock);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return done;
+}
+
+bool
+ann_retrain(Relation index, Relation heap, uint32 generation, bool wait)
+{
+	if (wait)
+		LockPage(index, ANN_RETRAIN_LOCK, ExclusiveLock);
+	else if (!ConditionalLockPage(index, ANN_RETRAIN_LOCK, ExclusiveLock))
+		return false;
+	return retrain(index, heap, generation, false);
+}
+
+bool
+ann_load(Relation index, Relation heap, int dim)
+{
+	AnnMeta meta;
+
+	if (!index->rd_index->indisvalid || !ann_is_current(index))
+		return false;
+	ann_read_meta(index, &meta);
+	if ((int) meta.dim != dim || ann_index_dim(index) != dim)
+		return false;
+	LockPage(index, ANN_RETRAIN_LOCK, ExclusiveLock);
+	return retrain(index, heap, 0, true);
 }

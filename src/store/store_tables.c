@@ -26,6 +26,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "index/ann.h"
 #include "pg/pg_compat.h"
 #include "store/store_catalog.h"
 
@@ -325,19 +326,33 @@ create_index(Oid relation, const char *name)
 		quote_identifier(get_namespace_name(store_extension_schema()))));
 }
 
+/* the new rows into the index that is there; false: it must be made anew */
+static bool
+load_index(Oid relation, Oid index, int dim)
+{
+	Relation heap = table_open(relation, RowExclusiveLock);
+	Relation rel = index_open(index, RowExclusiveLock);
+	bool done = ann_load(rel, heap, dim);
+
+	index_close(rel, NoLock);
+	table_close(heap, NoLock);
+	return done;
+}
+
 /*
- * A new index takes the place of the one before, into which no row of this
- * version was inserted: building is faster than inserting. Readers are locked
- * out from the moment of the drop only, which is why it comes last.
+ * No row of this version was inserted into the index yet: building is faster
+ * than inserting. Readers are locked out only if an index must go, because
+ * the dimension has changed or the rows are few now: from the moment of the
+ * drop, which is why it comes last.
  */
 static void
-renew_index(Oid relation, int64 rows)
+renew_index(Oid relation, int64 rows, int dim)
 {
 	Oid schema = get_rel_namespace(relation);
 	Oid before = store_own_index(relation);
 	char *name = index_name(relation);
 	char *next = makeObjectName(get_rel_name(relation), "new", "ann");
-	bool wanted = rows >= INDEX_MIN_ROWS && OidIsValid(ann_method());
+	bool wanted = dim > 0 && rows >= INDEX_MIN_ROWS && OidIsValid(ann_method());
 
 	if (!OidIsValid(before))
 	{
@@ -345,6 +360,8 @@ renew_index(Oid relation, int64 rows)
 			create_index(relation, name);
 		return;
 	}
+	if (wanted && load_index(relation, before, dim))
+		return;
 	if (wanted)
 		create_index(relation, next);
 	store_run(psprintf("DROP INDEX %s", store_quoted(schema, name, "")));
@@ -357,8 +374,8 @@ renew_index(Oid relation, int64 rows)
 void
 store_build_indexes(const StoreModel *model)
 {
-	renew_index(model->item_table, model->dim > 0 ? model->items : 0);
-	renew_index(model->user_table, model->dim > 0 ? model->users : 0);
+	renew_index(model->item_table, model->items, model->dim);
+	renew_index(model->user_table, model->users, model->dim);
 }
 
 static void

@@ -41,6 +41,43 @@ my ($out, $err) = wait_call($h);
 unlike($err, qr/ERROR/, '50 trainings');
 is($node->safe_psql('postgres', q{SELECT version FROM recsys_models WHERE model = 'm'}),
 	'51', 'of one model');
+
+# a large model has an index, which a reader in a transaction of its own keeps
+# using while trainings come and go
+$node->safe_psql('postgres', q{
+	CREATE TABLE c AS SELECT i % 300 AS user_id, i * 11 % 21000 AS item_id FROM generate_series(1, 63000) i;
+	SELECT recsys_train('c', 'big', preset => 'tfrs', dim => 4, epochs => 1, test_fraction => 0)});
+my $reader = $node->background_psql('postgres');
+my $ask = q{SET enable_seqscan = off; SET recsys.target_recall = 1; SELECT string_agg(item_id || ' ' || (embedding <#> user_embedding(7, 'big')), ',')
+	FROM (SELECT * FROM big_item ORDER BY embedding <#> user_embedding(7, 'big') LIMIT 30) x};
+my $before = $reader->query("BEGIN ISOLATION LEVEL REPEATABLE READ; $ask");
+my $train = q{SELECT version FROM recsys_train('c', 'big', preset => 'tfrs', dim => 4, epochs => 1, test_fraction => 0,};
+my $check = q{SELECT count(recsys_index_check('big_item_ann', true)) FROM recsys_models WHERE model = 'big'};
+for my $n (1, 2)
+{
+	is($node->safe_psql('postgres', "SET lock_timeout = '3s'; $train seed => $n)"), $n + 1,
+		"training $n waits for no reader");
+	is($node->safe_psql('postgres', $check), '1', 'every row is in the index');
+	ok($reader->query($ask) eq $before, 'the reader has the answers of its version');
+	isnt($node->safe_psql('postgres', $ask), $before, 'others have new ones');
+}
+$node->safe_psql('postgres', "BEGIN; $train seed => 3); ROLLBACK");
+is($node->safe_psql('postgres', $check), '1', 'also after a training that was undone');
+ok($reader->query($ask) eq $before, 'the reader as before');
+$reader->quit;
+my $now = $node->safe_psql('postgres', $ask);
+$node->safe_psql('postgres', 'VACUUM big_item');
+$node->safe_psql('postgres', 'VACUUM big_item');
+is($node->safe_psql('postgres', $ask), $now, 'VACUUM changes no answer');
+is($node->safe_psql('postgres', $check), '1', 'nor does it lose a row');
+my $size = $node->safe_psql('postgres', q{SELECT pg_relation_size('big_item_ann')});
+for my $n (4 .. 7)
+{
+	$node->safe_psql('postgres', "$train seed => $n)");
+	$node->safe_psql('postgres', 'VACUUM big_item');
+}
+cmp_ok($node->safe_psql('postgres', q{SELECT pg_relation_size('big_item_ann')}), '<=', 1.5 * $size,
+	'the index does not grow from training to training');
 ok(leftovers_gone($node), 'nothing is left');
 $node->stop;
 done_testing();
