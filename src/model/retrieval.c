@@ -258,7 +258,8 @@ give_reason(JobShared *job, const Rival *rival)
 	const JobInput *in = &job->input;
 	char *choice = job->output.choice;
 	size_t used = strlen(choice);
-	double share = 100.0 * (double) in->n / in->n_users / in->n_items;
+	long long n = (long long) (in->n - job->output.n_duplicates);
+	double share = 100.0 * (double) n / in->n_users / in->n_items;
 	const char *why = "the interactions fill much of the matrix or are few";
 	char compared[256];
 
@@ -277,8 +278,8 @@ give_reason(JobShared *job, const Rival *rival)
 	else if (in->n > most_for_towers(config))
 		why = "it is the quickest for so many interactions";
 	snprintf(choice + used, sizeof(job->output.choice) - used,
-			 "; chosen because %s (%lld interactions, %.2g %% of all pairs)",
-			 why, (long long) in->n, share);
+			 "; chosen because %s (%lld interactions, %.3g %% of all pairs)",
+			 why, n, share);
 }
 
 RsStatus

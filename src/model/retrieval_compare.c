@@ -12,6 +12,9 @@
  *	contest	after their last epoch, unless they are far above the probe: all of
  *			implicit ALS on the same interactions, and the better one stays
  *
+ * When max_seconds are over, towers below the probe are up against an implicit
+ * ALS of few epochs.
+ *
  * The whole search knows the trials of the probe, so the contest costs the
  * rest of it and one training.
  */
@@ -73,8 +76,8 @@ retrieval_contest(Retrieval *r, Rival *rival, const float *u, const float *v,
 	int32_t late = retrieval_late(r);
 	RsStatus st = retrieval_agree(r, &late);
 
-	if (st != RS_OK || late || !rival->asked ||
-		rival->towers > CLEAR * rival->probe)
+	if (st != RS_OK || !rival->asked || rival->towers > CLEAR * rival->probe ||
+		(late && rival->towers >= rival->probe))
 		return st;
 	st = ials_first(run);
 	if (st == RS_OK)

@@ -20,7 +20,8 @@
 #include "model/fold_in.h"
 #include "model/retrieval_ials.h"
 
-#define SMALL 300000 /* interactions */
+#define LATE_EPOCHS 3 /* that are trained when max_seconds are over */
+#define SMALL 300000  /* interactions */
 #define LARGE 3000000
 #define WEIGHT_MOST 5000000 /* interactions: weights cost 8 bytes each */
 #define STARTS_MOST 300000  /* interactions: average over two starts */
@@ -278,7 +279,7 @@ ials_train(IalsRun *run, int epochs, bool all, bool log)
 		st = epoch(run, &users, &items);
 		if (st == RS_OK && r->job->config.max_seconds > 0)
 		{
-			late = retrieval_late(r);
+			late = retrieval_late(r) && e >= LATE_EPOCHS;
 			if ((st = retrieval_agree(r, &late)) == RS_OK && late)
 				epochs = e;
 		}

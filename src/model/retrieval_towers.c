@@ -256,14 +256,17 @@ epoch_done(void *arg, Team *team, int epoch, double loss, bool *stop)
 {
 	Towers *t = arg;
 	JobShared *job = t->r->job;
-	bool judged = t->every > 0 && t->r->ds->n_held > 0 &&
-				  (epoch % t->every == 0 || epoch == t->config.epochs);
+	bool judged;
 	bool hopeless = false;
 	double value = 0;
-	int32_t late;
-	RsStatus st = RS_OK;
+	int32_t late = retrieval_late(t->r);
+	RsStatus st = retrieval_agree(t->r, &late);
 
-	if (judged && (st = judge(t, epoch, &value)) != RS_OK)
+	judged = t->every > 0 && t->r->ds->n_held > 0 &&
+			 (epoch % t->every == 0 || epoch == t->config.epochs || late);
+	if (st == RS_OK && judged)
+		st = judge(t, epoch, &value);
+	if (st != RS_OK)
 		return st;
 	if (team->rank == 0)
 	{
@@ -276,8 +279,6 @@ epoch_done(void *arg, Team *team, int epoch, double loss, bool *stop)
 			job_log(job, "retrieval", epoch, loss, judged ? "ndcg@20" : "",
 					value, seconds);
 	}
-	late = retrieval_late(t->r);
-	st = retrieval_agree(t->r, &late);
 	if (judged && t->rival != NULL)
 		hopeless = give_up(t, epoch);
 	*stop = late || hopeless ||

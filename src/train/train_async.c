@@ -92,6 +92,19 @@ refuse_temporary(Oid relation, const char *what)
 						errhint("Use wait => true.")));
 }
 
+/* the leader is a session of its own */
+static void
+warn_of_uncommitted(void)
+{
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		ereport(WARNING,
+				(errmsg("the training does not see what this transaction has "
+						"written"),
+				 errdetail("In the background it reads what is committed, and "
+						   "a ROLLBACK here does not undo it."),
+				 errhint("Commit first, or use wait => true.")));
+}
+
 static void
 fill_request(TrainRequest *request, const TrainArgs *args,
 			 const TrainTune *tune, const char *space)
@@ -180,6 +193,7 @@ train_async_start(const TrainArgs *args, const TrainTune *tune,
 	refuse_temporary(args->ratings, "ratings");
 	refuse_temporary(args->users, "users");
 	refuse_temporary(args->items, "items");
+	warn_of_uncommitted();
 	segment = dsm_create(sizeof(TrainRequest) + strlen(space) + 1, 0);
 	request = dsm_segment_address(segment);
 	fill_request(request, args, tune, space);

@@ -45,6 +45,20 @@ ok(finished('async', 1), 'is there some time later');
 is(digest($node, 'async'), digest($node, 'sync'), 'with the same bytes');
 ok(leftovers_gone($node, 2), 'and no leader remains');
 
+# it is a session of its own
+($rc, $out, $err) = $node->psql('postgres', q{
+	BEGIN;
+	SELECT status FROM recsys_train('ratings', 'async', preset => 'tfrs', dim => 8, wait => false);
+	CREATE TABLE written ();
+	SELECT status FROM recsys_train('ratings', 'async2', preset => 'tfrs', dim => 8, wait => false);
+	ROLLBACK});
+is($out, "training\ntraining", 'starts in a transaction');
+my @warnings = $err =~ /WARNING:  the training does not see what this transaction has written/g;
+is(scalar(@warnings), 1, 'and warns of what is not committed');
+ok(finished('async', 2) && finished('async2', 1), 'ROLLBACK does not undo it');
+$node->safe_psql('postgres', q{SELECT recsys_drop('async2')});
+ok(leftovers_gone($node, 2), 'no leader remains');
+
 # a role that may not log in trains as itself
 $node->safe_psql('postgres', q{
 	CREATE ROLE trainer NOLOGIN;

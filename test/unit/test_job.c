@@ -398,6 +398,29 @@ test_time(void)
 	free_data(&d);
 }
 
+/*
+ * Where nobody chose the learner, the time may end while towers are still bad:
+ * then implicit ALS is what is left.
+ */
+static void
+test_time_of_choice(void)
+{
+	Data d = make_data(6000, 3000, 28, 7, 0);
+	JobConfig c = default_config();
+	JobShared *job;
+
+	c.loss = LOSS_AUTO;
+	c.valid_fraction = 0.1f;
+	c.max_seconds = 0.2;
+	job = make_job(&d, &c, 2);
+	CHECK(run(job, 2, -1, NULL) == RS_OK);
+	printf("%s\n", job->output.choice);
+	CHECK(finite_vectors(job));
+	CHECK(metric(job, "ndcg", 20, false) > metric(job, "ndcg", 20, true));
+	free(job);
+	free_data(&d);
+}
+
 /* mean score that the model gives the interactions it was made from */
 static double
 mean_score(const Data *d, JobShared *job)
@@ -552,6 +575,7 @@ main(void)
 	test_overfit();
 	test_compared();
 	test_time();
+	test_time_of_choice();
 	test_noise();
 	test_refit();
 	test_learners();
