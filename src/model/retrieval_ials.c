@@ -30,6 +30,9 @@
 #define EPOCH_DOUBT 1.01 /* what fewer epochs, or one more, must gain: noise */
 #define MOST_EXACT 128   /* dimensions; above, long rows by blocks */
 #define BLOCK 64
+#define MOST_GROWN 256
+#define GROWN_ROWS 500000 /* up to so many interactions dimensions may grow */
+#define GROWN_ITEMS 4000  /* from so many items on: 64 say most of fewer */
 
 static int
 auto_dim(const JobInput *in)
@@ -41,6 +44,14 @@ auto_dim(const JobInput *in)
 	if (least < 400)
 		return 32;
 	return in->n > 5000000 ? 128 : 64;
+}
+
+/* up to MOST_EXACT rows are solved for exactly, above by blocks */
+void
+ials_set_dim(IalsConfig *c, int dim)
+{
+	c->dim = dim;
+	c->block = dim > MOST_EXACT ? BLOCK : 0;
 }
 
 /* where the search starts: published values for data of such a size */
@@ -56,7 +67,19 @@ ials_config(const JobConfig *config, const JobInput *in, IalsConfig *c)
 		c->lambda = config->regularization;
 	c->nu = 1;
 	c->seed = config->seed;
-	c->block = c->dim > MOST_EXACT ? BLOCK : 0;
+	ials_set_dim(c, c->dim);
+}
+
+/* how many dimensions the search may come to */
+static int
+most_dim(const JobConfig *config, const JobInput *in)
+{
+	int d = config->dim > 0 ? config->dim : auto_dim(in);
+
+	return config->dim == 0 && d == 64 && in->n <= GROWN_ROWS &&
+				   in->n_items >= GROWN_ITEMS
+			   ? MOST_GROWN
+			   : d;
 }
 
 bool
@@ -101,28 +124,25 @@ size_t
 retrieval_ials_size(const JobConfig *config, const JobInput *input)
 {
 	IalsConfig c;
-	IalsConfig tune;
+	int starts = count_starts(config, input);
+	int most = most_dim(config, input);
+	int width;
 	size_t size;
-	size_t other;
-	int ld;
 
 	ials_config(config, input, &c);
-	tune = c;
-	tune.dim = TUNE_DIM;
-	size = ials_size(&c, input->n_users, input->n_items);
-	other = ials_size(&tune, input->n_users, input->n_items);
-	size = size > other ? size : other;
+	size = copy_size(&c, starts, input);
+	width = c.dim * starts > most ? c.dim * starts : most;
+	/* trials may have more dimensions than the model */
+	c.dim = most > TUNE_DIM ? most : TUNE_DIM;
+	size += ials_size(&c, input->n_users, input->n_items);
 	if (retrieval_ials_weighs(input))
 		size += 2 * arena_need((size_t) input->n, sizeof(float)) +
 				arena_need((size_t) input->n, sizeof(int64_t));
 	size += arena_need((size_t) input->n_users, sizeof(float));
-	size += copy_size(&c, count_starts(config, input), input);
-	ld = round_dim(c.dim);
-	c.dim *= count_starts(config, input);
-	size += retrieval_prior_size(&input->users, ld, c.dim) +
-			retrieval_prior_size(&input->items, ld, c.dim);
-	return size + retrieval_mean_size(ld) +
-		   arena_need((size_t) (FOLD_IN_MEAN + c.dim + FOLD_IN_ZEROS),
+	size += retrieval_prior_size(&input->users, round_dim(most), width) +
+			retrieval_prior_size(&input->items, round_dim(most), width);
+	return size + retrieval_mean_size(round_dim(most)) +
+		   arena_need((size_t) (FOLD_IN_MEAN + width + FOLD_IN_ZEROS),
 					  sizeof(float));
 }
 
@@ -413,7 +433,7 @@ say(const IalsRun *run)
 	if (run->n_trials > 0)
 		snprintf(how, sizeof(how),
 				 ", the best of %d trials on %lld held-out interactions",
-				 run->n_trials, (long long) r->ds->n_held);
+				 run->n_trials + run->n_wider, (long long) r->ds->n_held);
 	snprintf(out->choice, sizeof(out->choice),
 			 "implicit ALS, %d%s dimensions, regularization %.3g, alpha0 "
 			 "%.3g%s%s%s%s",
@@ -459,6 +479,7 @@ prepare(IalsRun *run)
 	const JobInput *in = &r->job->input;
 	IalsConfig most;
 	size_t d;
+	size_t widest;
 	int ld;
 	RsStatus st;
 
@@ -469,10 +490,11 @@ prepare(IalsRun *run)
 	run->fix_lambda = config->regularization > 0;
 	run->fix_alpha0 = config->alpha0 > 0;
 	d = (size_t) most.dim * (size_t) run->starts;
-	ld = round_dim(most.dim);
+	run->most_dim = most_dim(config, in);
+	ld = round_dim(run->most_dim);
+	widest = d > (size_t) run->most_dim ? d : (size_t) run->most_dim;
 	/* trials may have more dimensions than the model */
-	if (most.dim < TUNE_DIM)
-		most.dim = TUNE_DIM;
+	most.dim = run->most_dim < TUNE_DIM ? TUNE_DIM : run->most_dim;
 	st = ials_init(r->team, r->arena, &most, r->ds->n_users, r->ds->n_items,
 				   &run->als);
 	run->u = run->als.w;
@@ -484,8 +506,8 @@ prepare(IalsRun *run)
 		run->v =
 			arena_alloc(r->arena, (size_t) r->ds->n_items * d, sizeof(float));
 	}
-	run->fold_in =
-		arena_alloc(r->arena, FOLD_IN_MEAN + d + FOLD_IN_ZEROS, sizeof(float));
+	run->fold_in = arena_alloc(r->arena, FOLD_IN_MEAN + widest + FOLD_IN_ZEROS,
+							   sizeof(float));
 	run->zeros = arena_alloc(r->arena, (size_t) r->ds->n_users, sizeof(float));
 	if (run->u == NULL || run->v == NULL || run->fold_in == NULL ||
 		run->zeros == NULL)
@@ -493,9 +515,11 @@ prepare(IalsRun *run)
 	if (st == RS_OK)
 		st = retrieval_mean_init(r, ld, &run->user_mean);
 	if (st == RS_OK)
-		st = retrieval_prior_init(r, &in->users, ld, (int) d, &run->user_prior);
+		st = retrieval_prior_init(r, &in->users, ld, (int) widest,
+								  &run->user_prior);
 	if (st == RS_OK)
-		st = retrieval_prior_init(r, &in->items, ld, (int) d, &run->item_prior);
+		st = retrieval_prior_init(r, &in->items, ld, (int) widest,
+								  &run->item_prior);
 	return st == RS_OK ? alloc_weights(run) : st;
 }
 

@@ -34,6 +34,8 @@ typedef struct IalsRun
 	int n_trials;
 	int n_known; /* of them, done before the search */
 	int most_trials;
+	int n_wider;  /* trials with more dimensions than the search began with */
+	int most_dim; /* that may be tried */
 	bool fix_lambda;
 	bool fix_alpha0;
 	int starts; /* models whose scores are averaged */
@@ -69,6 +71,7 @@ extern RsStatus ials_finish(IalsRun *run);
  */
 extern RsStatus ials_probe(IalsRun *run, double *ndcg);
 
+extern void ials_set_dim(IalsConfig *c, int dim);
 /* so many epochs; all: on held-out interactions too; log: tell the job */
 extern RsStatus ials_train(IalsRun *run, int epochs, bool all, bool log);
 /* weights of all interactions, by run->slope */

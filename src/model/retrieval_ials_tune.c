@@ -16,7 +16,13 @@
 #define LONG_WALK 20        /* trials */
 #define ACTIVITY 0.75f      /* exponent of a user's interactions */
 #define ACTIVITY_DOUBT 0.995f /* and it does as often */
-#define DOUBT 1.01            /* what a step must gain: trials are noisy */
+#define PLAIN                                                                  \
+	10 /* lambda alpha0 n_items from which on few interactions say
+				  * little */
+#define WIDER_TRIALS 7
+#define WIDER_GAIN 1.03  /* what twice the dimensions must gain */
+#define FIRST_GAIN 1.015 /* where they take the room of an average of two */
+#define DOUBT 1.01       /* what a step must gain: trials are noisy */
 
 /* how many trainings the search may cost */
 static int
@@ -161,19 +167,30 @@ try_activity(IalsRun *run, IalsTrial *best)
 
 /*
  * Where a walk begins: at the usual values, or far from them, where noisy
- * data has its optimum; in between there may be a valley. A walk of few steps
- * is better off near the usual values.
+ * data has its optimum, or where that of very sparse data is; in between
+ * there are valleys, and plains: with the usual values a user of five
+ * interactions among 30,000 items is hardly more than the mean user, and no
+ * step from there helps. A walk of few steps is better off near the usual
+ * values.
  */
 static RsStatus
 begin(IalsRun *run, IalsTrial *at)
 {
-	IalsTrial far = {2, -4, at->to_zero, -1, 0};
+	static const int other[2][2] = {{2, -4}, {-2, -6}};
+	double ridge = run->base.lambda * run->base.alpha0 * run->r->ds->n_items;
+	int more = most_trials(run->r->ds->n) < LONG_WALK ? 0
+			   : ridge < PLAIN                        ? 1
+													  : 2;
 	RsStatus st = try_point(run, 0, 0, &at->value);
 
-	if (st == RS_OK && most_trials(run->r->ds->n) >= LONG_WALK)
+	for (int k = 0; k < more && st == RS_OK; k++)
+	{
+		IalsTrial far = {other[k][0], other[k][1], at->to_zero, -1, 0};
+
 		st = try_point(run, far.lambda, far.alpha0, &far.value);
-	if (far.value > 0 && far.value > at->value * DOUBT)
-		*at = far;
+		if (far.value > 0 && far.value > at->value * DOUBT)
+			*at = far;
+	}
 	return st;
 }
 
@@ -207,6 +224,48 @@ climb_both(IalsRun *run, IalsTrial *best)
 	return st;
 }
 
+/*
+ * Twice the dimensions, as long as held-out interactions want them: data of
+ * many small groups do. More dimensions want other values beside.
+ */
+static RsStatus
+grow(IalsRun *run, IalsTrial *best)
+{
+	RsStatus st = RS_OK;
+	int32_t late = 0;
+	int tried = run->n_trials;
+
+	while (st == RS_OK && !late && 2 * run->base.dim <= run->most_dim)
+	{
+		IalsTrial wide = {best->lambda, best->alpha0, best->to_zero, -1, 0};
+		int dim = run->base.dim;
+
+		ials_set_dim(&run->base, 2 * dim);
+		run->n_trials = 0;
+		run->most_trials = WIDER_TRIALS;
+		st = try_point(run, wide.lambda, wide.alpha0, &wide.value);
+		if (st == RS_OK && wide.value > best->value)
+			st = climb(run, 1, &wide);
+		run->n_wider += run->n_trials;
+		late = retrieval_late(run->r);
+		if (st == RS_OK)
+			st = retrieval_agree(run->r, &late);
+		if (wide.value <
+			best->value * (run->starts > 1 ? FIRST_GAIN : WIDER_GAIN))
+		{
+			ials_set_dim(&run->base, dim);
+			break;
+		}
+		*best = wide;
+		/* in place of the average of two */
+		run->starts = 1;
+		run->u = run->als.w;
+		run->v = run->als.h;
+	}
+	run->n_trials = tried;
+	return st;
+}
+
 RsStatus
 ials_tune(IalsRun *run, IalsConfig *config)
 {
@@ -229,6 +288,8 @@ ials_tune(IalsRun *run, IalsConfig *config)
 	/* the usual values are fine already when no large step helps */
 	if (st == RS_OK && (best.lambda != 0 || best.alpha0 != 0))
 		st = climb(run, 1, &best);
+	if (st == RS_OK)
+		st = grow(run, &best);
 	run->most_trials = IALS_MAX_TRIALS;
 	if (st == RS_OK)
 		st = try_activity(run, &best);
@@ -248,12 +309,12 @@ ials_tune_half(IalsRun *run, double *ndcg)
 	run->most_trials = most > 2 ? most : 2;
 	for (int k = 0; k < 2 && st == RS_OK; k++)
 	{
-		double value;
+		IalsTrial at = {0, 0, k == 1, -1, 0};
 
 		run->to_zero = k == 1;
-		st = try_point(run, 0, 0, &value);
-		if (value > best.value)
-			best = (IalsTrial){0, 0, k == 1, value, 0};
+		st = begin(run, &at);
+		if (at.value > best.value)
+			best = at;
 	}
 	run->to_zero = best.to_zero;
 	if (st == RS_OK)

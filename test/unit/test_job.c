@@ -532,7 +532,7 @@ test_compared(void)
 		int32_t users;
 		int32_t items;
 		int groups;
-	} shape[] = {{4000, 3000, 4}, {6000, 4000, 200}};
+	} shape[] = {{4000, 3000, 4}, {6000, 4000, 400}};
 	int towers = 0;
 
 	for (size_t k = 0; k < sizeof(shape) / sizeof(shape[0]); k++)
