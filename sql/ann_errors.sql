@@ -26,6 +26,18 @@ SELECT id FROM ann_bad ORDER BY f <#> '[1,1,5]' LIMIT 0;
 SELECT id FROM ann_bad ORDER BY f <#> '[1,1,5]' LIMIT 9;
 DROP TABLE ann_bad;
 
+-- too many dimensions: the first of them can be indexed
+\set VERBOSITY default
+CREATE TABLE ann_long (id int, e vector(2003));
+INSERT INTO ann_long SELECT i, array_fill(i, '{2003}')::vector(2003)
+	FROM generate_series(1, 9) i;
+CREATE INDEX ON ann_long USING ann (e vector_l2_ops);
+CREATE INDEX ann_long_e ON ann_long
+	USING ann ((subvector(e, 1, 2000)::vector(2000)) vector_l2_ops);
+SELECT id FROM ann_long ORDER BY subvector(e, 1, 2000)::vector(2000) <->
+	subvector(array_fill(7, '{2003}')::vector, 1, 2000) LIMIT 1;
+DROP TABLE ann_long;
+
 -- zero, huge, tiny and equal vectors: every row comes, in order
 CREATE TABLE ann_odd (id int, e vector(3));
 INSERT INTO ann_odd VALUES (1, '[0,0,0]'), (2, '[1e38,1e38,1e38]'),

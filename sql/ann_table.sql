@@ -100,7 +100,17 @@ SELECT recsys_index_stats('ann_none_pkey');
 SELECT recsys_index_check(0);
 SELECT recsys_index_check(NULL) IS NULL;
 \set VERBOSITY default
+SELECT recsys_index_check('ann_none'::regclass);
 DROP TABLE ann_none;
+-- a partitioned index has nothing to check but its parts
+CREATE TABLE ann_part (id int, e vector(2)) PARTITION BY RANGE (id);
+CREATE TABLE "ann part" PARTITION OF ann_part FOR VALUES FROM (0) TO (9);
+CREATE INDEX "Ann_i" ON ann_part USING ann (e vector_ip_ops);
+SELECT recsys_index_check('"Ann_i"');
+SELECT recsys_index_stats('"Ann_i"');
+SELECT relid, recsys_index_check(relid) FROM pg_partition_tree('"Ann_i"')
+	WHERE isleaf;
+DROP TABLE ann_part;
 
 -- backward and unordered scans are refused or not planned
 CREATE TABLE ann_back (id int, e vector(2));

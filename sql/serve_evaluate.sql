@@ -108,8 +108,12 @@ SELECT round(sqrt(avg((p - r) ^ 2))::numeric, 4) AS rmse FROM (
 	FROM mean, test LEFT JOIN users USING (u) LEFT JOIN items USING (i)
 	WHERE test.u IS NOT NULL AND test.i IS NOT NULL AND r <> 'NaN') x;
 
--- stored metrics
+-- stored metrics: those of the ks; what is not stored needs a table
 SELECT * FROM recsys_evaluate('m');
+SELECT * FROM recsys_evaluate('m', ks => '{10}');
+SELECT * FROM recsys_evaluate('m', ks => '{}');
+SELECT * FROM recsys_evaluate('m', ks => '{10,3}');
+SELECT * FROM recsys_evaluate('m', exclude_seen => false);
 -- other column names, a view, no rating column, text columns
 CREATE TABLE test2 AS SELECT u::text AS "user_id", i::bigint AS movie_id
 	FROM test;

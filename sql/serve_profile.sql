@@ -71,6 +71,19 @@ SELECT users FROM recsys_train('pro_r', 'pro_plain', items => 'pro_i', dim => 4,
 SELECT * FROM recommend_for_profile('{}', 1, 'pro_plain');
 SELECT * FROM recsys_refresh('pro_plain');
 SELECT min(source) FROM recommend(142, 5, 'pro_plain');
+SELECT users FROM recsys_train('pro_r', 'pro_none', dim => 4, stages => '{retrieval}');
+SET client_min_messages = notice;
+SELECT * FROM recsys_refresh('pro_none');
+SET client_min_messages = warning;
+
+-- somebody who liked nothing: without features nothing is known of him
+CREATE VIEW pro_low AS SELECT * FROM pro_r UNION ALL SELECT 900, item_id, 1 FROM generate_series(0, 9) item_id;
+SELECT users FROM recsys_train('pro_low', 'pro_none', dim => 4, stages => '{retrieval}', positive => 'rating >= 4');
+SELECT user_id, interactions FROM pro_none_user WHERE interactions = 0;
+SELECT min(source), max(source), array_agg(item_id) = (SELECT array_agg(item_id) FROM recommend(901, 5, 'pro_none') WHERE item_id > 9) AS same
+	FROM recommend(900, 5, 'pro_none', exclude_seen => false) WHERE item_id > 9;
+SELECT min(source), count(*) FILTER (WHERE item_id < 10) AS seen FROM recommend(900, 50, 'pro_none');
+SELECT min(source) FROM recommend(2, 5, 'pro_none');
 
 -- rights: without those on the table of features somebody new is nobody
 CREATE ROLE pro_reader;
@@ -91,7 +104,9 @@ ALTER TABLE pro_u DROP COLUMN gender;
 SELECT min(source) FROM recommend(200, 5, 'pro');
 DROP TABLE pro_u;
 SELECT min(source) FROM recommend(200, 5, 'pro');
+SET client_min_messages = notice;
 SELECT * FROM recsys_refresh('pro');
+SET client_min_messages = warning;
 SELECT min(source) FROM recommend_for_profile('{"gender": "m"}', 5, 'pro');
 
 -- damaged parameters are an error, never a wrong answer or a crash
@@ -103,7 +118,8 @@ SELECT try('{"mood": "glad"}');
 UPDATE pro_param SET name = 'feature/user/wrong' WHERE name = 'feature/user/vector/taste';
 SELECT try('{"mood": "glad"}');
 
-SELECT recsys_drop('pro'), recsys_drop('pro_plain');
+SELECT recsys_drop('pro'), recsys_drop('pro_plain'), recsys_drop('pro_none');
+DROP VIEW pro_low;
 DROP TABLE pro_r, pro_i;
 DROP FUNCTION try(text, int);
 DROP FUNCTION distance(vector, vector);

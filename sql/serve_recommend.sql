@@ -21,6 +21,7 @@ INSERT INTO default_item VALUES (10, '[3,1]', NULL, 5),
 	(50, '[-1,0]', NULL, 0), (60, '[2,2]', NULL, 3), (70, NULL, NULL, 9),
 	(80, '[0,0]', NULL, 7);
 CREATE TABLE default_param (name text PRIMARY KEY, shape int[], value real[]);
+INSERT INTO default_param VALUES ('feature/user', '{1,3}', '{1,0,0}');
 SELECT register('default', 'int', 'int', 2);
 
 -- an int4 literal and an unknown literal resolve
@@ -42,6 +43,11 @@ SELECT * FROM recommend(99, 4);
 SELECT * FROM recommend(9223372036854775807, 1);
 SELECT * FROM recommend(-9223372036854775808, 1);
 SELECT * FROM recommend(5, 1);
+-- of one without interactions the vector counts when it is by features
+SELECT source FROM recommend(4, 1);
+DELETE FROM default_param;
+SELECT source FROM recommend(4, 1);
+INSERT INTO default_param VALUES ('feature/user', '{1,3}', '{1,0,0}');
 -- seen items are excluded there too, user 7 has rated 80 and 10
 SELECT * FROM recommend(7, 3);
 SELECT * FROM recommend(7, 1, exclude_seen => false);

@@ -70,7 +70,7 @@ SELECT train('preset => NULL');
 SELECT train('split => ''tim''');
 SELECT train('time_col => '''', split => ''time''');
 SELECT train('wait => NULL');
-SELECT n, train(format('positive => %L', n)) FROM unnest(ARRAY['', 'rating', 'rating >= x', '>= 4 OR true', 'rating >= nan', 'note >= 4', 'rating => 4', 'rating >== 4', '4); DROP TABLE x; --']) n;
+SELECT n, train(format('positive => %L', n)) FROM unnest(ARRAY['', 'rating', 'rating >= x', '>= 4 OR true', 'rating >= nan', 'note >= 4', '"Star Rating" >= 4', 'rating => 4', 'rating >== 4', '4); DROP TABLE x; --']) n;
 SELECT n, train(format('epochs => 1, stages => ''{retrieval}'', positive => %L', n)) FROM unnest(ARRAY['rating >= 4', '>3', ' 3.5 ', 'rating>4', 'rating < 3', '<=2', 'rating=5', 'rating <> 3', '!= 3']) n;
 SELECT train('rating_col => '''', positive => ''>= 4''');
 
@@ -78,7 +78,8 @@ SELECT train('rating_col => '''', positive => ''>= 4''');
 SELECT train('options => NULL');
 SELECT n, train(format('options => %L', n)) FROM unnest(ARRAY['[]', '1', '{"temprature": 1}', '{"temperature": "hot"}', '{"temperature": 0}',
 	'{"temperature": 1e400}', '{"negatives": 1.5}', '{"negatives": -1}', '{"hard_negatives": -1}', '{"logq": 1}', '{"optimizer": "adm"}', '{"optimizer": {}}',
-	'{"loss": "mse"}', '{"patience": 1e10}', '{"min_rating": 5, "max_rating": 1}', '{"": 1}']) n;
+	'{"loss": "mse"}', '{"patience": 1e10}', '{"min_rating": 5, "max_rating": 1}', '{"": 1}',
+	'{"dim": 3}', '{"hidden": [8]}', '{"workers": 1}', '{"seed": 1}', '{"nothing like any": 1}', '{"learning_rates": 1}']) n;
 SELECT train('epochs => 1, stages => ''{retrieval}'', options => ''{"temperature": null}''');
 
 -- features
@@ -87,6 +88,18 @@ SELECT train('item_features => ''{note}''');
 SELECT train('context_features => ''{note}''');
 SELECT train('users => ''args_i''');
 SELECT train('users => ''nowhere''');
+
+-- where the caller may not make tables
+CREATE SCHEMA args_closed;
+CREATE ROLE args_role;
+GRANT SELECT ON args_r TO args_role;
+GRANT USAGE ON SCHEMA args_closed TO args_role;
+SET ROLE args_role;
+SELECT try('recsys_train(''args_r'', ''args_closed.m'')');
+RESET ROLE;
+DROP SCHEMA args_closed;
+DROP OWNED BY args_role;
+DROP ROLE args_role;
 
 -- where nothing may be written
 BEGIN READ ONLY;

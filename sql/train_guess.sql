@@ -18,5 +18,24 @@ ALTER TABLE guess_d ADD product_no int;
 SELECT recsys_train('guess_d');
 SELECT recsys_train('guess_c');
 SELECT recsys_train('guess_c', user_col => 'x');
+-- '' stands for no rating and no time
+SELECT users, items FROM recsys_train('guess_b', rating_col => '', time_col => '', preset => 'tfrs');
+SELECT rating_col, time_col FROM recsys_model WHERE name = 'default';
+-- what the caller may not read is not guessed; without any right reading is refused
+CREATE ROLE guess_role;
+CREATE SCHEMA guess_s;
+GRANT ALL ON SCHEMA guess_s TO guess_role;
+GRANT SELECT (product, bought) ON guess_a TO guess_role;
+GRANT SELECT ("UserId", movie_id, b) ON guess_b TO guess_role;
+SET ROLE guess_role;
+SELECT users, items FROM recsys_train('guess_b', 'guess_s.m', preset => 'tfrs');
+SELECT recsys_train('guess_a', 'guess_s.m');
+SELECT recsys_train('guess_a', 'guess_s.m', user_col => 'customer');
+SELECT recsys_train('guess_d', 'guess_s.m', item_col => 'product_no');
+SELECT recsys_drop('guess_s.m');
+RESET ROLE;
+DROP SCHEMA guess_s;
+DROP OWNED BY guess_role;
+DROP ROLE guess_role;
 SELECT recsys_drop('default');
 DROP TABLE guess_a, guess_b, guess_c, guess_d;

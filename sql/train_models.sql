@@ -110,7 +110,7 @@ SELECT try('SELECT recsys_train(''mod_r'', ''ann.m'')');
 RESET SESSION AUTHORIZATION;
 GRANT SELECT (user_id, item_id) ON mod_r TO recsys_ann;
 SET SESSION AUTHORIZATION recsys_ann;
-SELECT try('SELECT recsys_train(''mod_r'', ''ann.m'', epochs => 1)');
+SELECT try('SELECT recsys_train(''mod_r'', ''ann.m'', rating_col => ''rating'', epochs => 1)');
 SELECT try('SELECT recsys_train(''mod_r'', ''ann.m'', rating_col => '''', epochs => 1)');
 SELECT try('SELECT recsys_train(''mod_r'', ''bob.m'', rating_col => '''', epochs => 1)');
 SET search_path = ann, public;

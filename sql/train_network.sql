@@ -19,5 +19,11 @@ SELECT bool_and(ranking = ranking AND ranking <#> ranking <= 0) AS no_nan, count
 CREATE TABLE net_d AS SELECT item_id, 'x'::text AS constant, NULL::int AS empty, item_id || ' n' AS name, 'NaN'::float8 AS nan FROM net_i;
 SELECT status FROM recsys_train('net_r', 'net_d', stages => '{ranking}', items => 'net_d', epochs => 2, workers => 1, options => '{"ranking_loss": "binary"}');
 SELECT bool_and(x = x) AS no_nan FROM net_d_param, unnest(value) x;
-SELECT recsys_drop(m) FROM unnest(ARRAY['net', 'net_no', 'net_d']) m;
-DROP TABLE net_i, net_u, net_r, net_d;
+-- stars as clicks: above 0 without positive, which all of them are
+CREATE TABLE net_s AS SELECT user_id, item_id, 1 + item_id % 5 AS stars FROM net_r;
+SELECT recsys_train('net_s', 'net_s', stages => '{ranking}', epochs => 2, options => '{"ranking_loss": "binary"}');
+SELECT recsys_train('net_s', 'net_s', stages => '{ranking}', epochs => 2, positive => '> 5', options => '{"ranking_loss": "binary"}');
+SELECT status FROM recsys_train('net_s', 'net_s', stages => '{ranking}', epochs => 40, batch_size => 256, positive => '>= 4', workers => 1, options => '{"ranking_loss": "binary"}');
+SELECT item_id % 5 >= 3 AS liked, avg(predict(3, item_id, 'net_s')) > 0.5 AS high FROM net_s GROUP BY 1 ORDER BY 1;
+SELECT recsys_drop(m) FROM unnest(ARRAY['net', 'net_no', 'net_d', 'net_s']) m;
+DROP TABLE net_i, net_u, net_r, net_d, net_s;

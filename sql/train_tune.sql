@@ -67,6 +67,14 @@ SELECT try($$SELECT recsys_tune('tuned', trials => 0)$$);
 SELECT try($$SELECT recsys_tune('tuned', trials => NULL)$$);
 SELECT try($$SELECT recsys_tune('tuned', metric => 'ndcg@10')$$);
 SELECT try($$SELECT recsys_tune('tuned', metric => 'auc')$$);
+SELECT try($$SELECT recsys_tune('tuned', metric => 'rmes')$$);
+SELECT try($$SELECT recsys_tune('both', metric => 'ndgc@10')$$);
+SELECT try($$SELECT recsys_tune('both', metric => 'quality of it')$$);
+SELECT try($$SELECT recsys_tune('both', metric => '')$$);
+SELECT try($$SELECT recsys_tune('both', metric => 'ndgc@10', wait => false)$$);
+-- every metric of a training is one to tune by
+SELECT string_agg(m, ' ' ORDER BY m) FROM recsys_models, jsonb_object_keys(metrics) m
+WHERE model = 'both' AND try(format($$SELECT recsys_tune('both', '{}', metric => %L)$$, m)) !~ 'space must be';
 SELECT version FROM recsys_models WHERE model = 'tuned';
 -- a table that was there and is not; the ratings themselves
 DROP TABLE tune_u;

@@ -47,10 +47,21 @@ ann_open_index(Oid oid, Relation *heap)
 {
 	Relation index;
 	Oid table;
+	char *name = get_rel_name(oid);
 
+	if (name == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("relation with OID %u does not exist", oid)));
+	if (get_rel_relkind(oid) == RELKIND_PARTITIONED_INDEX)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("index \"%s\" is partitioned", name),
+				 errhint("Ask for the indexes of its partitions: SELECT relid "
+						 "FROM pg_partition_tree(%s) WHERE isleaf.",
+						 quote_literal_cstr(quote_identifier(name)))));
 	if (get_rel_relkind(oid) != RELKIND_INDEX)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-						errmsg("relation with OID %u is not an index", oid)));
+						errmsg("\"%s\" is not an index", name)));
 	table = IndexGetRelation(oid, false);
 	*heap = table_open(table, AccessShareLock);
 	index = index_open(oid, AccessShareLock);

@@ -66,7 +66,10 @@ ann_index_dim(Relation index)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("column cannot have more than %d dimensions for an "
 						"ann index",
-						ANN_MAX_DIM)));
+						ANN_MAX_DIM),
+				 errhint("Index the first coordinates, ((subvector(column, 1, "
+						 "%d)::vector(%d))), or store shorter vectors.",
+						 ANN_MAX_DIM, ANN_MAX_DIM)));
 	return dim;
 }
 

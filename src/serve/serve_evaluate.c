@@ -318,21 +318,46 @@ evaluate(Evaluation *e, Oid test, ServeRows *rows)
 	}
 }
 
+typedef struct Stored
+{
+	const Evaluation *e;
+	ServeRows *rows;
+	bool found[METRICS_MAX_K]; /* something is stored for e->k[i] */
+} Stored;
+
+/* rows without k, and those for a k that was asked for */
 static bool
 put_stored(TupleTableSlot *slot, void *arg)
 {
-	ServeRows *rows = arg;
+	Stored *s = arg;
+	bool wanted;
 
 	slot_getallattrs(slot);
-	tuplestore_putvalues(rows->store, rows->desc, slot->tts_values,
-						 slot->tts_isnull);
+	wanted = slot->tts_isnull[1];
+	for (int i = 0; i < s->e->n_k && !slot->tts_isnull[1]; i++)
+		if (s->e->k[i] == DatumGetInt32(slot->tts_values[1]))
+			wanted = s->found[i] = true;
+	if (wanted)
+		tuplestore_putvalues(s->rows->store, s->rows->desc, slot->tts_values,
+							 slot->tts_isnull);
 	return true;
+}
+
+/* the default of ks asks for whatever there is of it */
+static bool
+is_default_ks(const Evaluation *e)
+{
+	static const int ks[] = {1, 5, 10, 20, 50, 100};
+
+	return e->n_k == (int) lengthof(ks) && memcmp(e->k, ks, sizeof(ks)) == 0;
 }
 
 /* what training found on the interactions that it held out */
 static void
-put_stored_metrics(const StoreModel *model, ServeRows *rows)
+put_stored_metrics(const Evaluation *e, ServeRows *rows)
 {
+	const StoreModel *model = &e->model;
+	Stored stored = {.e = e, .rows = rows};
 	Oid types[1] = {OIDOID};
 	Datum values[1];
 	char *query = psprintf(
@@ -344,8 +369,21 @@ put_stored_metrics(const StoreModel *model, ServeRows *rows)
 		"WHERE r.item_table OPERATOR(pg_catalog.=) $1 ORDER BY 1, 2",
 		serve_table_name(store_table_oid(STORE_MODEL)));
 
+	if (!e->exclude_seen)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("exclude_seen => false needs a test table"),
+				 errhint("Stored metrics are as training measured them. Give "
+						 "a table as test.")));
 	values[0] = ObjectIdGetDatum(model->item_table);
-	serve_query(query, 1, types, values, put_stored, rows);
+	serve_query(query, 1, types, values, put_stored, &stored);
+	for (int i = 0; i < e->n_k && model->dim > 0 && !is_default_ks(e); i++)
+		if (!stored.found[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("model \"%s\" has no stored metrics for k = %d",
+							NameStr(model->name), e->k[i]),
+					 errhint("Give a table as test to measure with any k.")));
 }
 
 static void
@@ -394,7 +432,7 @@ recsys_evaluate(PG_FUNCTION_ARGS)
 	parse_ks(fcinfo, 2, e);
 	e->exclude_seen = serve_arg_bool(fcinfo, 3, "exclude_seen");
 	if (PG_ARGISNULL(1))
-		put_stored_metrics(&e->model, &rows);
+		put_stored_metrics(e, &rows);
 	else
 		evaluate(e, PG_GETARG_OID(1), &rows);
 	MemoryContextSwitchTo(old);

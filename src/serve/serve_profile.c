@@ -179,6 +179,16 @@ insert_new_rows(Refresh *r)
 	return n;
 }
 
+/* a side that was trained with a table of features, but has no use of it */
+static int64
+nothing_new(const StoreModel *model, bool item, const char *why)
+{
+	ereport(NOTICE, (errmsg("no %ss can join model \"%s\": %s",
+							item ? "item" : "user", NameStr(model->name), why),
+					 errhint("Train it again.")));
+	return 0;
+}
+
 static int64
 refresh_side(const StoreModel *model, bool item)
 {
@@ -187,14 +197,19 @@ refresh_side(const StoreModel *model, bool item)
 
 	r.source = item ? model->item_features : model->user_features;
 	r.target = item ? model->item_table : model->user_table;
-	if (!OidIsValid(r.source) || get_rel_name(r.source) == NULL)
+	if (!OidIsValid(r.source))
 		return 0;
+	if (get_rel_name(r.source) == NULL)
+		return nothing_new(model, item,
+						   "the table of their features was dropped");
 	r.key_name = store_feature_key(
 		r.source, NameStr(*(item ? &model->item_col : &model->user_col)),
 		!item);
-	if (r.key_name == NULL ||
-		!serve_features_open(&r.features, model, item ? "item" : "user"))
-		return 0;
+	if (r.key_name == NULL)
+		return nothing_new(model, item,
+						   "the table of their features has no key any more");
+	if (!serve_features_open(&r.features, model, item ? "item" : "user"))
+		return nothing_new(model, item, "it learnt nothing of their features");
 	serve_key_init(&r.key, item ? model->item_type : model->user_type);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
@@ -224,6 +239,13 @@ recsys_refresh(PG_FUNCTION_ARGS)
 	/* the lock may have been waited for: see what is there now */
 	PushActiveSnapshot(GetLatestSnapshot());
 	serve_arg_model(fcinfo, 0, &model);
+	if (!OidIsValid(model.user_features) && !OidIsValid(model.item_features))
+		ereport(NOTICE,
+				(errmsg("model \"%s\" has no tables of features to take "
+						"users or items from",
+						NameStr(model.name)),
+				 errhint("Train it with users => 'table' or items => 'table', "
+						 "which must not be temporary.")));
 	values[0] = Int64GetDatum(refresh_side(&model, false));
 	values[1] = Int64GetDatum(refresh_side(&model, true));
 	PopActiveSnapshot();

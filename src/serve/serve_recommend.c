@@ -60,6 +60,21 @@ query_vector(const Request *r, const char **source)
 	return vector != NULL && is_zero(vector) ? NULL : vector;
 }
 
+/*
+ * Of a user without interactions the model has a vector also when it knows
+ * no features of users: that of nobody in particular, or a random one.
+ */
+static bool
+knows_user_features(const StoreModel *model)
+{
+	ServeFeatures features;
+
+	if (!serve_features_open(&features, model, "user"))
+		return false;
+	serve_features_close(&features);
+	return features.embedding;
+}
+
 /* rows of the target table to be left out; NULL for none */
 static ServeMap *
 rows_to_skip(const Request *r, bool similar)
@@ -176,6 +191,9 @@ recommend(FunctionCallInfo fcinfo, bool by_item, bool is_text)
 	if (r.k > 0)
 	{
 		query = query_vector(&r, &source);
+		if (!by_item && query != NULL && strcmp(source, "features") == 0 &&
+			!knows_user_features(&r.model))
+			query = NULL;
 		if (!by_item)
 			query = in_context(fcinfo, &r, query);
 		skip = rows_to_skip(&r, false);

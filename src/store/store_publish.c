@@ -305,8 +305,12 @@ store_check_target(Oid schema, const char *name)
 	read_latest(STORE_MODEL, schema, name, &model);
 	read_latest(STORE_MODEL_OLD, schema, name, &old);
 	if (!pg_may_create_in(schema, GetUserId()))
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_SCHEMA,
-					   get_namespace_name(schema));
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for schema %s",
+						get_namespace_name(schema)),
+				 errhint("Put the model into a schema in which you may create "
+						 "tables: model => 'schema.name'.")));
 	refuse_taken(schema, name, "_user", model.user_table);
 	refuse_taken(schema, name, "_item", model.item_table);
 	refuse_taken(schema, name, "_param", model.param_table);

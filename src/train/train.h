@@ -269,8 +269,8 @@ extern void train_option_set(const char *key, const JsonbValue *v,
 							 JobConfig *config);
 /* those that are set, as members of an object */
 extern void train_options_json(StringInfo json, const JobConfig *config);
-extern const char *train_nearest(const char *word, const char *const *known,
-								 int n);
+/* of an error about an unknown word: which ones are known */
+extern char *train_hint(const char *word, const char *const *known, int n);
 extern const char *const train_comparisons[7]; /* by JobPositive */
 
 /* functions in train_config.c */

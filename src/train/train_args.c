@@ -112,8 +112,7 @@ word_arg(FunctionCallInfo fcinfo, int n, const char *name,
 			return i;
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("unknown %s \"%s\"", name, word),
-					errhint("Did you mean \"%s\"?",
-							train_nearest(word, words, n_words))));
+					errhint("%s", train_hint(word, words, n_words))));
 }
 
 static int
@@ -280,8 +279,10 @@ positive_arg(FunctionCallInfo fcinfo, const TrainArgs *args, JobConfig *config)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("positive must be like 'rating >= 4', not '%s'", text),
-				 errhint("The comparisons are =, <>, <, <=, > and >=. "
-						 "For any other condition train from a view.")));
+				 errhint("The word rating stands for the rating column, "
+						 "whatever its name. The comparisons are =, <>, <, <=, "
+						 "> and >=. For any other condition train from a "
+						 "view.")));
 	if (NameStr(args->rating_col)[0] == '\0')
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("positive needs a rating column")));
@@ -312,8 +313,7 @@ stages_arg(FunctionCallInfo fcinfo, const TrainArgs *args, JobConfig *config)
 		else
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("unknown stage \"%s\"", stage),
-							errhint("Did you mean \"%s\"?",
-									train_nearest(stage, known, 2))));
+							errhint("%s", train_hint(stage, known, 2))));
 	}
 	if (n == 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),

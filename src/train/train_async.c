@@ -352,7 +352,9 @@ tell_failure(dsm_segment *segment, MemoryContext context)
 
 	MemoryContextSwitchTo(context);
 	error = CopyErrorData();
-	if (train_progress_failed(error->message) || begun)
+	if (train_progress_failed(error->message,
+							  error->sqlerrcode == ERRCODE_QUERY_CANCELED) ||
+		begun)
 		return;
 	shared = dsm_segment_address(segment);
 	shared->sqlerrcode = error->sqlerrcode;

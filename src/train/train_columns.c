@@ -13,6 +13,8 @@
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/formatting.h"
 #include "utils/lsyscache.h"
@@ -119,6 +121,22 @@ taken(const TrainArgs *args, const char *name)
 		   strcmp(NameStr(args->time_col), name) == 0;
 }
 
+/*
+ * May the caller read the column? Who has no right at all gets the error of
+ * reading, not one of guessing.
+ */
+static bool
+is_readable(const TrainArgs *args, Form_pg_attribute att)
+{
+	Oid role = GetUserId();
+
+	return pg_class_aclcheck(args->ratings, role, ACL_SELECT) == ACLCHECK_OK ||
+		   pg_attribute_aclcheck(args->ratings, att->attnum, role,
+								 ACL_SELECT) == ACLCHECK_OK ||
+		   pg_attribute_aclcheck_all(args->ratings, role, ACL_SELECT,
+									 ACLMASK_ANY) != ACLCHECK_OK;
+}
+
 /* the first column whose name, in any case, is word and whose type fits */
 static bool
 match_word(const TrainArgs *args, TupleDesc desc, const char *word,
@@ -131,7 +149,7 @@ match_word(const TrainArgs *args, TupleDesc desc, const char *word,
 		if (!att->attisdropped &&
 			pg_strcasecmp(NameStr(att->attname), word) == 0 &&
 			fits(getBaseType(att->atttypid)) &&
-			!taken(args, NameStr(att->attname)))
+			!taken(args, NameStr(att->attname)) && is_readable(args, att))
 		{
 			*found = att->attname;
 			return true;
@@ -181,7 +199,8 @@ guess_only_word(const TrainArgs *args, TupleDesc desc, const char *const *words,
 
 		if (!att->attisdropped && is_key_type(getBaseType(att->atttypid)) &&
 			!taken(args, NameStr(att->attname)) &&
-			contains_word(NameStr(att->attname), words) && n++ == 0)
+			contains_word(NameStr(att->attname), words) &&
+			is_readable(args, att) && n++ == 0)
 			*found = att->attname;
 	}
 	if (n != 1)
@@ -203,7 +222,7 @@ guess_key(const TrainArgs *args, TupleDesc desc, const char *const *names,
 
 /* whatever it is called, when it is the only column of timestamps */
 static bool
-guess_only_time(TupleDesc desc, NameData *found)
+guess_only_time(const TrainArgs *args, TupleDesc desc, NameData *found)
 {
 	int n = 0;
 
@@ -212,7 +231,8 @@ guess_only_time(TupleDesc desc, NameData *found)
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		Oid type = att->attisdropped ? InvalidOid : getBaseType(att->atttypid);
 
-		if ((type == TIMESTAMPTZOID || type == TIMESTAMPOID) && n++ == 0)
+		if ((type == TIMESTAMPTZOID || type == TIMESTAMPOID) &&
+			is_readable(args, att) && n++ == 0)
 			*found = att->attname;
 	}
 	if (n != 1)
@@ -264,7 +284,7 @@ train_columns_guess(TrainArgs *args, bool rating_given, bool time_given)
 		say(&notice, "ratings from column", &args->rating_col);
 	if (!time_given && (guess(args, desc, time_names, lengthof(time_names),
 							  is_time_type, &args->time_col) ||
-						guess_only_time(desc, &args->time_col)))
+						guess_only_time(args, desc, &args->time_col)))
 		say(&notice, "times from column", &args->time_col);
 	table_close(rel, NoLock);
 	if (notice.len > 0)

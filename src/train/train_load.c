@@ -310,6 +310,36 @@ too_few(const TrainRows *rows)
 				   (long long) rows->bad_rating)));
 }
 
+/* clicks of one kind alone teach nothing */
+static void
+check_labels(const TrainArgs *args, const TrainRows *rows)
+{
+	const JobConfig *c = &args->config;
+	/* as rank_target has it */
+	JobPositive kind = c->positive_kind;
+	float value = kind == POSITIVE_ALL ? 0 : c->positive_value;
+	bool first = false;
+
+	if (kind == POSITIVE_ALL)
+		kind = POSITIVE_GT;
+	for (int64 i = 0; i < rows->n; i++)
+	{
+		float rating = rows->chunk[i / TRAIN_CHUNK]->rating[i % TRAIN_CHUNK];
+		bool label = job_is_positive(kind, value, rating);
+
+		if (i == 0)
+			first = label;
+		else if (label != first)
+			return;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("all ratings count as %d for ranking_loss \"binary\"",
+					first ? 1 : 0),
+			 errhint("positive => 'rating >= 4' says which ratings count as 1; "
+					 "without it those above 0 do.")));
+}
+
 /*
  * Reads into memory of a context below the current one. SPI must not be
  * connected. The table may be any relation that can be selected from.
@@ -330,4 +360,6 @@ train_load(const TrainArgs *args, TrainRows *rows)
 	MemoryContextDelete(r->scratch);
 	if (rows->n == 0)
 		too_few(rows);
+	if (args->config.ranking && args->config.ranking_loss == LOSS_BINARY)
+		check_labels(args, rows);
 }

@@ -117,23 +117,47 @@ distance(const char *a, const char *b)
 	return row[n];
 }
 
-const char *
-train_nearest(const char *word, const char *const *known, int n)
+/* the nearest one, or all of them where none is near */
+char *
+train_hint(const char *word, const char *const *known, int n)
 {
-	const char *best = known[0];
-	int least = INT_MAX;
+	const char *best = NULL;
+	int least = (int) Min(strlen(word), 64) / 2;
+	StringInfoData list;
 
 	for (int i = 0; i < n; i++)
 	{
 		int d = distance(word, known[i]);
 
-		if (d < least)
+		if (d < least || (d == least && best == NULL))
 		{
 			least = d;
 			best = known[i];
 		}
 	}
-	return best;
+	if (best != NULL)
+		return psprintf("Did you mean \"%s\"?", best);
+	initStringInfo(&list);
+	for (int i = 0; i < n; i++)
+		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "", known[i]);
+	return psprintf("Known ones: %s.", list.data);
+}
+
+static bool
+is_argument(const char *key)
+{
+	static const char *const names[] = {
+		"ratings",    "model",         "user_col",      "item_col",
+		"rating_col", "time_col",      "stages",        "users",
+		"items",      "user_features", "item_features", "context_features",
+		"positive",   "preset",        "dim",           "hidden",
+		"epochs",     "batch_size",    "learning_rate", "test_fraction",
+		"split",      "seed",          "workers",       "wait"};
+
+	for (int i = 0; i < (int) lengthof(names); i++)
+		if (strcmp(names[i], key) == 0)
+			return true;
+	return false;
 }
 
 static void
@@ -149,7 +173,9 @@ unknown_key(const char *key, bool arguments)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown training option \"%s\"", key),
-			 errhint("Did you mean \"%s\"?", train_nearest(key, known, n))));
+			 is_argument(key)
+				 ? errhint("It is an argument of recsys_train, not an option.")
+				 : errhint("%s", train_hint(key, known, n))));
 }
 
 static const Option *

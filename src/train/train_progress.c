@@ -137,7 +137,7 @@ train_progress_begin(const TrainArgs *args, Oid role, dsm_segment *segment)
 }
 
 bool
-train_progress_failed(const char *problem)
+train_progress_failed(const char *problem, bool cancelled)
 {
 	if (mine == NULL)
 		return false;
@@ -145,7 +145,8 @@ train_progress_failed(const char *problem)
 	mine->pid = 0;
 	strlcpy(mine->problem, problem != NULL ? problem : "unknown",
 			sizeof(mine->problem));
-	strlcpy(mine->progress.phase, "failed", sizeof(mine->progress.phase));
+	strlcpy(mine->progress.phase, cancelled ? "cancelled" : "failed",
+			sizeof(mine->progress.phase));
 	SpinLockRelease(&table->mutex);
 	mine = NULL;
 	return true;

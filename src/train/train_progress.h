@@ -30,6 +30,6 @@ extern void train_progress_update(const JobShared *job);
  * Leave the entry with the reason of a failure, for those who did not wait;
  * false when this backend has no entry.
  */
-extern bool train_progress_failed(const char *problem);
+extern bool train_progress_failed(const char *problem, bool cancelled);
 
 #endif

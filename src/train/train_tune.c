@@ -34,6 +34,7 @@
 #define MAX_TRIALS 1000
 #define REDUCTION 3 /* of the trials from rung to rung */
 #define MAX_RUNGS 4
+#define MAX_METRICS 16
 
 typedef struct Tune
 {
@@ -105,17 +106,46 @@ default_metric(const JobConfig *config)
 	return config->ranking_loss == LOSS_BINARY ? "log_loss" : "rmse";
 }
 
+/* those that trainings of this model tell; returns how many */
+static int
+known_metrics(const JobConfig *config, const char **to)
+{
+	/* as in model/retrieval.c and model/ranking.c */
+	static const char *const retrieval[] = {
+		"ndcg@10",      "ndcg@20",      "recall@10",   "recall@20",
+		"precision@10", "precision@20", "accuracy@1",  "accuracy@5",
+		"accuracy@10",  "accuracy@20",  "accuracy@50", "accuracy@100",
+		"mrr"};
+	bool binary = config->ranking_loss == LOSS_BINARY;
+	int n = 0;
+
+	for (int i = 0; config->retrieval && i < (int) lengthof(retrieval); i++)
+		to[n++] = retrieval[i];
+	if (config->ranking)
+	{
+		to[n++] = binary ? "log_loss" : "rmse";
+		to[n++] = binary ? "auc" : "mae";
+	}
+	Assert(n <= MAX_METRICS);
+	return n;
+}
+
+/* before anything is trained */
 static void
 check_metric(Tune *t)
 {
 	const JobConfig *c = &t->args.config;
+	const char *known[MAX_METRICS];
+	int n = known_metrics(c, known);
 
 	t->smaller = is_error(t->metric);
-	if (is_of_ranking(t->metric) ? c->ranking : c->retrieval)
-		return;
+	for (int i = 0; i < n; i++)
+		if (strcmp(known[i], t->metric) == 0)
+			return;
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("model \"%s\" has no stage that \"%s\" measures",
-						   NameStr(t->args.name), t->metric)));
+					errmsg("trainings of model \"%s\" have no metric \"%s\"",
+						   NameStr(t->args.name), t->metric),
+					errhint("%s", train_hint(t->metric, known, n))));
 }
 
 /* how a trial trains: one stage, on the training part alone */

@@ -145,6 +145,8 @@ $from = time;
 is($node->safe_psql('postgres', q{SELECT recsys_cancel('long')}), 't', 'cancelled');
 ok(leftovers_gone($node), 'and gone within a second');
 like(problem_of('long'), qr/canceling/, 'shown as cancelled');
+is($node->safe_psql('postgres', q{SELECT phase, pid IS NULL FROM recsys_progress WHERE model = 'long'}),
+	'cancelled|t', 'that is its phase');
 
 # things that change while it computes
 my $n = 1;
@@ -167,6 +169,9 @@ for my $case (
 	wait_until(30, sub { !workers_of($node) });
 	like($node->safe_psql('postgres', qq{
 		SELECT problem FROM recsys_progress WHERE model = '$m'}), $want, $sql);
+	is($node->safe_psql('postgres', qq{
+		SELECT phase FROM recsys_progress WHERE model = '$m'}),
+		$want =~ /dropped/ ? 'failed' : '', 'its phase');
 	is($node->safe_psql('postgres', qq{
 		SELECT count(*) FROM recsys_models WHERE model = '$m'}),
 		$want =~ /dropped/ ? 0 : 1, 'the model is there, or not');
