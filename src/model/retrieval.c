@@ -260,7 +260,8 @@ give_reason(JobShared *job, const Rival *rival)
 	size_t used = strlen(choice);
 	long long n = (long long) (in->n - job->output.n_duplicates);
 	double share = 100.0 * (double) n / in->n_users / in->n_items;
-	const char *why = "the interactions fill much of the matrix or are few";
+	const char *why = in->n < FEW ? "the interactions are few"
+								  : "the interactions fill much of the matrix";
 	char compared[256];
 
 	if (config->loss != LOSS_AUTO || config->preset == PRESET_TFRS ||

@@ -240,6 +240,25 @@ train_read(const TrainArgs *args, TrainInput *input)
 	MemoryContextSwitchTo(old);
 }
 
+/* ratings that lie far apart, or few of them, may be beyond the ranking stage */
+static void
+tell_if_worse(const JobShared *job)
+{
+	for (int i = 0; i < job->output.n_metrics; i++)
+	{
+		const JobMetric *m = &job->output.metrics[i];
+
+		if (strcmp(m->name, "rmse") == 0 && m->value > m->baseline &&
+			job->config.preset != PRESET_TFRS)
+			ereport(NOTICE,
+					(errmsg("ranking: held-out RMSE is %.4g, that of user and "
+							"item means %.4g",
+							m->value, m->baseline),
+					 errhint("Another ranking_loss (\"sgd\", \"mse\") may do "
+							 "better, or the logarithm of the ratings.")));
+	}
+}
+
 static void
 tell_choice(const JobShared *job)
 {
@@ -253,6 +272,7 @@ tell_choice(const JobShared *job)
 	if (out->choice[0] != '\0')
 		ereport(NOTICE,
 				(errmsg("%.*s", (int) sizeof(out->choice) - 1, out->choice)));
+	tell_if_worse(job);
 	for (int i = 0; i < (int) lengthof(stages); i++)
 		if (curve_judge(job, stages[i], text, sizeof(text)) != CURVE_FLAT)
 			ereport(NOTICE, (errmsg("%s", text)));

@@ -45,6 +45,13 @@ ok(finished('async', 1), 'is there some time later');
 is(digest($node, 'async'), digest($node, 'sync'), 'with the same bytes');
 ok(leftovers_gone($node, 2), 'and no leader remains');
 
+# who waits hears of a ranking stage that is no better than means
+($rc, $out, $err) = $node->psql('postgres', q{
+	SELECT recsys_train('ratings', 'worse', stages => '{ranking}', epochs => 1,
+		options => '{"ranking_loss": "mse", "max_rating": 1000000}', learning_rate => 0.5)});
+like($err, qr/NOTICE:  ranking: held-out RMSE is [0-9.e+]+, that of user and item means [0-9.]+\nHINT/, 'NOTICE');
+$node->safe_psql('postgres', q{SELECT recsys_drop('worse')});
+
 # it is a session of its own
 ($rc, $out, $err) = $node->psql('postgres', q{
 	BEGIN;
