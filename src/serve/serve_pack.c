@@ -328,6 +328,31 @@ allocate_pack(ServePack *pack)
 	pack->interactions = MemoryContextAllocHuge(c, n * sizeof(int32));
 }
 
+/*
+ * The table shows no row though the model has some: somebody has emptied it,
+ * or it was written anew after the snapshot was taken, by ALTER TABLE, as a
+ * training does when the type of the keys has changed.
+ */
+static void
+check_rewritten(const ServeTable *table)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TupleTableSlot *slot = table_slot_create(table->rel, NULL);
+	TableScanDesc scan = table_beginscan(table->rel, snapshot, 0, NULL);
+	bool some = table_scan_getnextslot(scan, ForwardScanDirection, slot);
+
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	UnregisterSnapshot(snapshot);
+	if (some)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("table \"%s\" was rewritten after the snapshot was "
+						"taken",
+						RelationGetRelationName(table->rel)),
+				 errhint("Run the transaction again.")));
+}
+
 ServePack *
 serve_pack_load(ServeTable *table, Size limit, bool by_key)
 {
@@ -348,7 +373,11 @@ serve_pack_load(ServeTable *table, Size limit, bool by_key)
 	grow(&l, Min(Max(table->rows, 64),
 				 Max((int64) (limit / row_bytes(pack->dim)), 64)));
 	if (table->plain)
+	{
 		read_table(&l);
+		if (pack->n == 0 && l.fits && table->rows > 0)
+			check_rewritten(table);
+	}
 	else
 		read_by_query(&l);
 	if (l.fits)
