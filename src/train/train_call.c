@@ -27,6 +27,8 @@
 
 /* rows from which on one more worker pays */
 #define ROWS_PER_WORKER 20000
+/* what held-out rows may say against a ranking stage by chance */
+#define WORSE 1.02
 
 TrainLeader train_leader = {train_read, InvalidOid};
 
@@ -248,7 +250,7 @@ tell_if_worse(const JobShared *job)
 	{
 		const JobMetric *m = &job->output.metrics[i];
 
-		if (strcmp(m->name, "rmse") == 0 && m->value > m->baseline &&
+		if (strcmp(m->name, "rmse") == 0 && m->value > WORSE * m->baseline &&
 			job->config.preset != PRESET_TFRS)
 			ereport(NOTICE,
 					(errmsg("ranking: held-out RMSE is %.4g, that of user and "
