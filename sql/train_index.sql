@@ -56,20 +56,26 @@ SET client_min_messages = warning;
 -- again, with other dimensions; an index of one's own and a view go along
 CREATE INDEX idx_own ON idx_item USING ann (embedding vector_ip_ops) WHERE item_id % 2 = 0;
 CREATE VIEW idx_view AS SELECT * FROM idx_item;
+CREATE VIEW idx_view2 AS SELECT item_id, embedding AS v FROM idx_view;
 SELECT version FROM recsys_train('idx_r', 'idx', preset => 'tfrs', dim => 12, epochs => 1, test_fraction => 0);
 SELECT * FROM indexes();
 SELECT same_answer();
 SELECT relname, format_type(atttypid, atttypmod) FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
-	WHERE relname ~ '^idx_(item|user|own)' AND attname = 'embedding' ORDER BY relname;
+	WHERE relname ~ '^idx_(item|user|own|view)' AND attname IN ('embedding', 'v') ORDER BY relname;
 SELECT recsys_index_check(name::regclass, true) FROM (VALUES ('idx_item_ann'), ('idx_own')) x (name);
 SELECT count(*) > 10000 AS rows, min(vector_dims(embedding)), max(vector_dims(embedding)) FROM idx_view;
-DROP VIEW idx_view;
+DROP VIEW idx_view CASCADE;
 DROP INDEX idx_own;
 SELECT version FROM recsys_train('idx_r', 'idx', preset => 'tfrs', dim => 12, epochs => 1, test_fraction => 0, seed => 1);
 SELECT same_answer();
 SELECT recsys_rollback('idx');
 SELECT * FROM indexes();
 SELECT same_answer();
+-- an index of somebody's making under our name, of some rows, gives way
+DROP INDEX idx_item_ann;
+CREATE INDEX idx_item_ann ON idx_item USING ann (embedding vector_ip_ops) WHERE item_id < 100;
+SELECT version > 1 FROM recsys_train('idx_r', 'idx', preset => 'tfrs', dim => 12, epochs => 1, test_fraction => 0);
+SELECT indpred IS NULL AS whole, same_answer() FROM pg_index WHERE indexrelid = 'idx_item_ann'::regclass;
 -- an index of one's own stays, one's own name is not taken
 DROP INDEX idx_item_ann;
 CREATE INDEX idx_item_ann ON idx_item (interactions);

@@ -302,7 +302,7 @@ recsys_index_check(PG_FUNCTION_ARGS)
 		LockPage(index, ANN_RETRAIN_LOCK, ShareLock);
 	/* before the pages are read, so that no later row is missed */
 	if (all)
-		snapshot = RegisterSnapshot(GetTransactionSnapshot());
+		snapshot = RegisterSnapshot(GetLatestSnapshot());
 	ann_walk_begin(&c.walk, index);
 	c.walk.row = check_row;
 	c.row.code.codes = palloc0(code_row_size(&c.walk.cache->layout.shape));

@@ -78,6 +78,7 @@ typedef struct Retrain
 	bool load;              /* list the table's rows without entries as well */
 	bool late;              /* rows go into the new structure at once */
 	double tids;            /* listed by the present walk */
+	int64 last;             /* of the list, given out: none twice */
 	ItemPointerData *fresh; /* (layout.rows) of one leaf */
 	BlockNumber heap_blocks;
 	IndexFetchTableData *fetch;
@@ -370,9 +371,13 @@ next_tid(Retrain *r, ItemPointer tid)
 	Datum key;
 	bool null;
 
-	CHECK_FOR_INTERRUPTS();
-	if (!pg_tuplesort_getdatum(r->sort, &key, &null))
-		return false;
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!pg_tuplesort_getdatum(r->sort, &key, &null))
+			return false;
+	} while (DatumGetInt64(key) == r->last);
+	r->last = DatumGetInt64(key);
 	ItemPointerSet(tid, (BlockNumber) (DatumGetInt64(key) >> 16),
 				   (OffsetNumber) (DatumGetInt64(key) & 0xffff));
 	return true;
@@ -390,6 +395,7 @@ train(Retrain *r)
 		if (i++ % step == 0 && fetch_row(r, &tid, &value) == ROW_LIVE)
 			ann_train_offer(build, value);
 	tuplesort_rescan(r->sort);
+	r->last = -1;
 	build->total = (double) build->seen * step;
 	ann_sample_queries(build, r->heap, r->info);
 	ann_train(build);
@@ -403,6 +409,7 @@ train_and_sort(Retrain *r)
 	Datum value;
 
 	tuplesort_performsort(r->sort);
+	r->last = -1;
 	train(r);
 	ann_build_begin_sort(build, build->memory / 4, NULL);
 	while (next_tid(r, &tid))

@@ -30,7 +30,8 @@
 #define EPOCH_DOUBT 1.01 /* what fewer epochs, or one more, must gain: noise */
 #define MOST_EXACT 128   /* dimensions; above, long rows by blocks */
 #define BLOCK 64
-#define MOST_GROWN 256
+#define GROWN_TO_128 48000 /* users and items */
+#define GROWN_TO_256 32000
 #define GROWN_ROWS 500000 /* up to so many interactions dimensions may grow */
 #define GROWN_ITEMS 4000  /* from so many items on: 64 say most of fewer */
 
@@ -70,16 +71,20 @@ ials_config(const JobConfig *config, const JobInput *in, IalsConfig *c)
 	ials_set_dim(c, c->dim);
 }
 
-/* how many dimensions the search may come to */
+/*
+ * How many dimensions the search may come to. The memory for them is taken
+ * before: about what two models side by side take, twice that for 256.
+ */
 static int
 most_dim(const JobConfig *config, const JobInput *in)
 {
 	int d = config->dim > 0 ? config->dim : auto_dim(in);
+	int64_t rows = (int64_t) in->n_users + in->n_items;
 
-	return config->dim == 0 && d == 64 && in->n <= GROWN_ROWS &&
-				   in->n_items >= GROWN_ITEMS
-			   ? MOST_GROWN
-			   : d;
+	if (config->dim > 0 || d != 64 || in->n > GROWN_ROWS ||
+		in->n_items < GROWN_ITEMS || rows > GROWN_TO_128)
+		return d;
+	return rows > GROWN_TO_256 ? 128 : 256;
 }
 
 bool
@@ -299,9 +304,11 @@ ials_train(IalsRun *run, int epochs, bool all, bool log)
 		st = epoch(run, &users, &items);
 		if (st == RS_OK && r->job->config.max_seconds > 0)
 		{
-			late = retrieval_late(r) && e >= LATE_EPOCHS;
+			late = retrieval_late(r) && (!log || e >= LATE_EPOCHS);
 			if ((st = retrieval_agree(r, &late)) == RS_OK && late)
 				epochs = e;
+			if (late && log)
+				run->epochs = e;
 		}
 		if (!log || st != RS_OK)
 			continue;

@@ -45,13 +45,30 @@ config_at(const IalsRun *run, int lambda, int alpha0)
 	return c;
 }
 
-/* train and judge one point of the grid, unless that was done before */
+/* no time for one more trial, where one was done already */
+static RsStatus
+too_late(IalsRun *run, int32_t *late)
+{
+	bool some = run->n_trials > 0 || run->n_known > 0 || run->slope != 0 ||
+				run->activity != 0;
+
+	*late = some && retrieval_late(run->r);
+	if (run->r->job->config.max_seconds <= 0)
+		return RS_OK;
+	return retrieval_agree(run->r, late);
+}
+
+/*
+ * Train and judge one point of the grid, unless that was done before; *value
+ * -1: it was not
+ */
 static RsStatus
 try_point(IalsRun *run, int lambda, int alpha0, double *value)
 {
 	IalsConfig c = config_at(run, lambda, alpha0);
 	IalsTrial *t = &run->trial[run->n_trials];
 	double ndcg = 0;
+	int32_t late;
 	RsStatus st;
 
 	*value = -1;
@@ -62,6 +79,9 @@ try_point(IalsRun *run, int lambda, int alpha0, double *value)
 			*value = run->trial[k].value;
 			return RS_OK;
 		}
+	st = too_late(run, &late);
+	if (st != RS_OK || late)
+		return st;
 	if (run->n_trials >= run->most_trials || (lambda != 0 && run->fix_lambda) ||
 		(alpha0 != 0 && run->fix_alpha0))
 		return RS_OK;
@@ -110,12 +130,8 @@ climb(IalsRun *run, int step, IalsTrial *best)
 				*best = (IalsTrial){l, a, run->to_zero, value, 0};
 				better = true;
 			}
-			if (run->r->job->config.max_seconds > 0)
-			{
-				late = retrieval_late(run->r);
-				if ((st = retrieval_agree(run->r, &late)) != RS_OK)
-					return st;
-			}
+			if ((st = too_late(run, &late)) != RS_OK)
+				return st;
 			/* a clear gain is followed at once */
 			if (late || (better && value > from.value * 1.03))
 				break;
@@ -231,9 +247,9 @@ climb_both(IalsRun *run, IalsTrial *best)
 static RsStatus
 grow(IalsRun *run, IalsTrial *best)
 {
-	RsStatus st = RS_OK;
-	int32_t late = 0;
+	int32_t late;
 	int tried = run->n_trials;
+	RsStatus st = too_late(run, &late);
 
 	while (st == RS_OK && !late && 2 * run->base.dim <= run->most_dim)
 	{
@@ -247,9 +263,8 @@ grow(IalsRun *run, IalsTrial *best)
 		if (st == RS_OK && wide.value > best->value)
 			st = climb(run, 1, &wide);
 		run->n_wider += run->n_trials;
-		late = retrieval_late(run->r);
 		if (st == RS_OK)
-			st = retrieval_agree(run->r, &late);
+			st = too_late(run, &late);
 		if (wide.value <
 			best->value * (run->starts > 1 ? FIRST_GAIN : WIDER_GAIN))
 		{
@@ -271,6 +286,7 @@ ials_tune(IalsRun *run, IalsConfig *config)
 {
 	IalsTrial best = {0, 0, false, -1, 0};
 	RsStatus st;
+	int32_t late;
 
 	run->to_zero = false;
 	run->most_trials = most_trials(run->r->ds->n);
@@ -284,6 +300,17 @@ ials_tune(IalsRun *run, IalsConfig *config)
 		return RS_OK;
 	}
 	retrieval_phase(run->r, "tuning", 0);
+	st = too_late(run, &late);
+	if (st != RS_OK || late)
+	{
+		for (int k = 0; k < run->n_known; k++)
+			if (run->trial[k].value > best.value)
+				best = run->trial[k];
+		run->n_trials = run->n_known;
+		run->to_zero = best.to_zero;
+		*config = config_at(run, best.lambda, best.alpha0);
+		return st;
+	}
 	st = climb_both(run, &best);
 	/* the usual values are fine already when no large step helps */
 	if (st == RS_OK && (best.lambda != 0 || best.alpha0 != 0))

@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -32,6 +33,7 @@ typedef struct Loader
 	MemoryContext scratch; /* of all but the matrix; freed at the end */
 	Size limit;
 	bool fits;
+	bool seen;          /* a row, be it without a vector */
 	AttrNumber key_att; /* in the rows that are read */
 	AttrNumber vector_att;
 	AttrNumber interactions_att;
@@ -119,6 +121,7 @@ add_row(Loader *l, TupleTableSlot *slot)
 	Vector *v;
 	float *row;
 
+	l->seen = true;
 	if (isnull)
 		return true;
 	if (pack->n == l->capacity)
@@ -336,11 +339,18 @@ allocate_pack(ServePack *pack)
 static void
 check_rewritten(const ServeTable *table)
 {
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TupleTableSlot *slot = table_slot_create(table->rel, NULL);
-	TableScanDesc scan = table_beginscan(table->rel, snapshot, 0, NULL);
-	bool some = table_scan_getnextslot(scan, ForwardScanDirection, slot);
+	Snapshot snapshot;
+	TupleTableSlot *slot;
+	TableScanDesc scan;
+	bool some;
 
+	/* no new snapshot can be taken then */
+	if (IsInParallelMode())
+		return;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	slot = table_slot_create(table->rel, NULL);
+	scan = table_beginscan(table->rel, snapshot, 0, NULL);
+	some = table_scan_getnextslot(scan, ForwardScanDirection, slot);
 	table_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
 	UnregisterSnapshot(snapshot);
@@ -375,7 +385,7 @@ serve_pack_load(ServeTable *table, Size limit, bool by_key)
 	if (table->plain)
 	{
 		read_table(&l);
-		if (pack->n == 0 && l.fits && table->rows > 0)
+		if (!l.seen && table->rows > 0)
 			check_rewritten(table);
 	}
 	else

@@ -114,6 +114,11 @@ extern void store_build_indexes(const StoreModel *model);
 extern Oid store_own_index(Oid relation);
 extern void store_drop_tables(const StoreModel *model);
 
+/* functions in store_dimension.c */
+
+/* of a column of vectors whose rows are all deleted, as this transaction sees */
+extern void store_set_dimension(Oid relation, AttrNumber attno, int32 dim);
+
 /* functions in store_fill.c */
 
 extern void store_fill_tables(const StorePublish *publish,

@@ -12,9 +12,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/index.h"
-#include "catalog/indexing.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
 #include "commands/defrem.h"
@@ -212,69 +210,6 @@ store_own_index(Oid relation)
 }
 
 static void
-set_typmod(Relation attributes, Oid relation, AttrNumber attno, int32 typmod)
-{
-	HeapTuple tuple = SearchSysCacheCopy2(ATTNUM, ObjectIdGetDatum(relation),
-										  Int16GetDatum(attno));
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for attribute %d of relation %u",
-			 attno, relation);
-	((Form_pg_attribute) GETSTRUCT(tuple))->atttypmod = typmod;
-	CatalogTupleUpdate(attributes, &tuple->t_self, tuple);
-	heap_freetuple(tuple);
-}
-
-/*
- * An index over the column: the dimension of its own column, and, since
- * entries of ann are of one dimension, new contents. The index that a training
- * made is about to be dropped.
- */
-static void
-set_index_dimension(Relation attributes, Oid index, Oid own, AttrNumber attno,
-					int32 dim)
-{
-	Relation rel = index_open(index, AccessShareLock);
-	bool ann = rel->rd_rel->relam == ann_method() && index != own;
-	bool any = false;
-
-	for (int i = 0; i < rel->rd_index->indnatts; i++)
-		if (rel->rd_index->indkey.values[i] == attno &&
-			TupleDescAttr(RelationGetDescr(rel), i)->atttypid ==
-				store_vector_type())
-		{
-			set_typmod(attributes, index, (AttrNumber) (i + 1), dim);
-			any = true;
-		}
-	index_close(rel, NoLock);
-	CommandCounterIncrement();
-	if (any && ann)
-		store_run(psprintf("REINDEX INDEX %s", quoted_relation(index)));
-}
-
-/*
- * The dimension of a column of vectors whose rows are all deleted, in the
- * catalog alone. ALTER TABLE would write the table anew, and then readers with
- * a snapshot of before find it empty; it would lock them out, and refuse when
- * a view shows the column. No reader asks the catalog for a vector's length.
- */
-static void
-set_dimension(Oid relation, AttrNumber attno, int32 dim)
-{
-	Relation attributes = table_open(AttributeRelationId, RowExclusiveLock);
-	Relation rel = table_open(relation, ShareUpdateExclusiveLock);
-	Oid own = store_own_index(relation);
-	ListCell *cell;
-
-	set_typmod(attributes, relation, attno, dim);
-	CommandCounterIncrement();
-	foreach (cell, RelationGetIndexList(rel))
-		set_index_dimension(attributes, lfirst_oid(cell), own, attno, dim);
-	table_close(rel, NoLock);
-	table_close(attributes, RowExclusiveLock);
-}
-
-static void
 alter_column(Oid relation, const char *column, const char *declaration,
 			 Oid type, int32 typmod, Oid collation)
 {
@@ -289,7 +224,7 @@ alter_column(Oid relation, const char *column, const char *declaration,
 						  &collation_now);
 	if (type_now == store_vector_type() && type == type_now &&
 		typmod_now != typmod)
-		set_dimension(relation, attno, typmod);
+		store_set_dimension(relation, attno, typmod);
 	else if (type_now != type || typmod_now != typmod ||
 			 collation_now != collation)
 		store_run(psprintf("ALTER TABLE %s ALTER COLUMN %s TYPE %s USING NULL",
@@ -332,7 +267,11 @@ load_index(Oid relation, Oid index, int dim)
 {
 	Relation heap = table_open(relation, RowExclusiveLock);
 	Relation rel = index_open(index, RowExclusiveLock);
-	bool done = ann_load(rel, heap, dim);
+	/* somebody may have made another one under our name */
+	bool done =
+		RelationGetIndexPredicate(rel) == NIL && rel->rd_index->indnatts == 1 &&
+		rel->rd_index->indkey.values[0] == get_attnum(relation, "embedding") &&
+		ann_load(rel, heap, dim);
 
 	index_close(rel, NoLock);
 	table_close(heap, NoLock);

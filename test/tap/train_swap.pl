@@ -65,6 +65,18 @@ $node->safe_psql('postgres', "BEGIN; $train seed => 3); ROLLBACK");
 is($node->safe_psql('postgres', $check), '1', 'also after a training that was undone');
 ok($reader->query($ask) eq $before, 'the reader as before');
 $reader->quit;
+
+# another dimension: an index of somebody's own is not for older snapshots
+$node->safe_psql('postgres', 'CREATE INDEX mine ON m_item USING ann (embedding vector_ip_ops)');
+my $old = $node->background_psql('postgres');
+$old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM a; SET enable_seqscan = off; SET enable_sort = off');
+$node->safe_psql('postgres', q{SELECT recsys_train('a', 'm', preset => 'tfrs', dim => 9, epochs => 1, test_fraction => 0)});
+my $nearest = q{SELECT count(*) || ' ' || min(vector_dims(embedding)) FROM
+	(SELECT embedding FROM m_item ORDER BY embedding <#> user_embedding(1, 'm') LIMIT 3) x};
+is($old->query_safe($nearest), '3 4', 'the older snapshot reads its rows');
+$old->quit;
+is($node->safe_psql('postgres', $nearest), '3 9', 'others the new ones');
+
 my $now = $node->safe_psql('postgres', $ask);
 $node->safe_psql('postgres', 'VACUUM big_item');
 $node->safe_psql('postgres', 'VACUUM big_item');
