@@ -89,6 +89,9 @@ SELECT train('context_features => ''{note}''');
 SELECT train('users => ''args_i''');
 SELECT train('users => ''nowhere''');
 
+-- no argument is taken for an unknown option
+SELECT array_agg(a) FROM pg_proc, unnest(proargnames[1:pronargs]) a WHERE oid = 'recsys_train'::regproc AND a <> 'options'
+	AND train(format('options => %L', jsonb_build_object(a, 1))) !~ 'It is an argument of recsys_train';
 -- where the caller may not make tables
 CREATE SCHEMA args_closed;
 CREATE ROLE args_role;

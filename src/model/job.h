@@ -144,6 +144,16 @@ typedef struct JobConfig
 	double max_seconds;        /* wall clock bound, 0: none */
 } JobConfig;
 
+/* the label of a click: what counts as interest, else what is above zero */
+static inline bool
+job_label(const JobConfig *config, float rating)
+{
+	if (config->positive_kind == POSITIVE_ALL)
+		return rating > 0;
+	return job_is_positive(config->positive_kind, config->positive_value,
+						   rating);
+}
+
 /*
  * Features of users or items: a CSR matrix of encoded columns. A categorical
  * feature gives one column a value (val 1), a multi-valued one a column an

@@ -56,14 +56,9 @@ rank_common_init(RankRun *run, RankBias *bias)
 float
 rank_target(const RankRun *run, int64_t r)
 {
-	const JobConfig *config = &run->job->config;
 	float y = run->ds->rating[r];
 
-	if (!run->binary)
-		return y;
-	if (config->positive_kind == POSITIVE_ALL)
-		return y > 0;
-	return job_is_positive(config->positive_kind, config->positive_value, y);
+	return run->binary ? job_label(&run->job->config, y) : y;
 }
 
 int64_t

@@ -23,8 +23,7 @@
 #define LATE_EPOCHS 3 /* that are trained when max_seconds are over */
 #define SMALL 300000  /* interactions */
 #define LARGE 3000000
-#define WEIGHT_MOST 5000000 /* interactions: weights cost 8 bytes each */
-#define STARTS_MOST 300000  /* interactions: average over two starts */
+#define STARTS_MOST 300000 /* interactions: average over two starts */
 #define EPOCHS 8
 #define MOST_EPOCHS 24
 #define EPOCH_DOUBT 1.01 /* what fewer epochs, or one more, must gain: noise */
@@ -87,12 +86,6 @@ most_dim(const JobConfig *config, const JobInput *in)
 	return rows > GROWN_TO_256 ? 128 : 256;
 }
 
-bool
-retrieval_ials_weighs(const JobInput *input)
-{
-	return input->rating != 0 && input->n <= WEIGHT_MOST;
-}
-
 /* floats of a row of factors, and of a prior */
 static int
 round_dim(int dim)
@@ -149,67 +142,6 @@ retrieval_ials_size(const JobConfig *config, const JobInput *input)
 	return size + retrieval_mean_size(round_dim(most)) +
 		   arena_need((size_t) (FOLD_IN_MEAN + width + FOLD_IN_ZEROS),
 					  sizeof(float));
-}
-
-static void
-rating_moments(IalsRun *run)
-{
-	const Dataset *ds = run->r->ds;
-	double sum = 0;
-	double square = 0;
-
-	for (int64_t k = 0; k < ds->n; k++)
-		sum += ds->rating[k];
-	run->rating_mean = sum / (double) ds->n;
-	for (int64_t k = 0; k < ds->n; k++)
-		square += (ds->rating[k] - run->rating_mean) *
-				  (ds->rating[k] - run->rating_mean);
-	run->rating_std = sqrt(square / (double) ds->n);
-}
-
-/* c of all interactions, by user and by item */
-RsStatus
-ials_fill_weights(IalsRun *run)
-{
-	const Dataset *ds = run->r->ds;
-	int64_t from;
-	int64_t to;
-
-	team_range(run->r->team, ds->n, &from, &to);
-	for (int64_t k = from; k < to; k++)
-	{
-		double z = (ds->rating[k] - run->rating_mean) / run->rating_std;
-		double c = 1 + run->slope * z;
-
-		run->user_weight[k] = (float) (c < 0.25 ? 0.25 : c > 4 ? 4 : c);
-	}
-	if (team_barrier(run->r->team) != RS_OK)
-		return team_stopped(run->r->team);
-	for (int64_t k = from; k < to; k++)
-		run->item_weight[k] = run->user_weight[ds->row[k]];
-	return team_barrier(run->r->team);
-}
-
-static RsStatus
-alloc_weights(IalsRun *run)
-{
-	Dataset *ds = run->r->ds;
-	Arena *arena = run->r->arena;
-
-	if (!retrieval_ials_weighs(&run->r->job->input) || ds->rating == NULL)
-		return RS_OK;
-	if (ds->row == NULL)
-	{
-		ds->row = arena_alloc(arena, (size_t) ds->n, sizeof(int64_t));
-		if (ds->row == NULL)
-			return RS_NO_MEMORY;
-	}
-	run->user_weight = arena_alloc(arena, (size_t) ds->n, sizeof(float));
-	run->item_weight = arena_alloc(arena, (size_t) ds->n, sizeof(float));
-	if (run->user_weight == NULL || run->item_weight == NULL)
-		return RS_NO_MEMORY;
-	rating_moments(run);
-	return dataset_by_item(run->r->team, ds);
 }
 
 static void
@@ -285,7 +217,7 @@ fill_zeros(IalsRun *run, bool all)
 }
 
 RsStatus
-ials_train(IalsRun *run, int epochs, bool all, bool log)
+ials_train(IalsRun *run, int epochs, int least, bool all, bool log)
 {
 	IalsSide users;
 	IalsSide items;
@@ -304,7 +236,7 @@ ials_train(IalsRun *run, int epochs, bool all, bool log)
 		st = epoch(run, &users, &items);
 		if (st == RS_OK && r->job->config.max_seconds > 0)
 		{
-			late = retrieval_late(r) && (!log || e >= LATE_EPOCHS);
+			late = e >= least && retrieval_late(r);
 			if ((st = retrieval_agree(r, &late)) == RS_OK && late)
 				epochs = e;
 			if (late && log)
@@ -386,7 +318,8 @@ shorten(IalsRun *run, const IalsConfig *c)
 		return st;
 	run->epochs = run->best_epoch;
 	st = ials_restart(run->r->team, &run->als, c);
-	return st == RS_OK ? ials_train(run, run->epochs, false, false) : st;
+	return st == RS_OK ? ials_train(run, run->epochs, run->epochs, false, false)
+					   : st;
 }
 
 /* models from all starts, side by side in u and v */
@@ -404,7 +337,9 @@ train_starts(IalsRun *run, bool all)
 		c.seed += (uint64_t) k;
 		st = ials_restart(r->team, &run->als, &c);
 		if (st == RS_OK)
-			st = ials_train(run, run->epochs, all, k == 0);
+			st = ials_train(run, run->epochs,
+							k == 0 && !all ? LATE_EPOCHS : run->epochs, all,
+							k == 0);
 		if (st == RS_OK && k == 0 && !all)
 			st = shorten(run, &c);
 		if (st != RS_OK)
@@ -527,7 +462,7 @@ prepare(IalsRun *run)
 	if (st == RS_OK)
 		st = retrieval_prior_init(r, &in->items, ld, (int) widest,
 								  &run->item_prior);
-	return st == RS_OK ? alloc_weights(run) : st;
+	return st == RS_OK ? ials_alloc_weights(run) : st;
 }
 
 RsStatus
@@ -555,20 +490,27 @@ ials_first(IalsRun *run)
 	if (st == RS_OK)
 		st = ials_tune(run, &run->chosen);
 	retrieval_phase(run->r, "retrieval", run->epochs);
-	return st == RS_OK ? train_starts(run, false) : st;
+	run->seconds = -retrieval_seconds(run->r);
+	if (st == RS_OK)
+		st = train_starts(run, false);
+	run->seconds += retrieval_seconds(run->r);
+	return st;
 }
 
 RsStatus
 ials_finish(IalsRun *run)
 {
 	Retrieval *r = run->r;
-	int32_t late = retrieval_late(r);
-	RsStatus st = retrieval_agree(r, &late);
+	double most = r->job->config.max_seconds;
+	/* a second training takes as long as the first, and must not be cut off */
+	int32_t again = r->ds->n_held > 0 && r->job->config.refit != 0 &&
+					(most <= 0 || retrieval_seconds(r) + run->seconds < most);
+	RsStatus st = retrieval_agree(r, &again);
 
 	if (st == RS_OK)
 		st = retrieval_report(r, true, run->u, run->v,
 							  run->chosen.dim * run->starts);
-	if (st == RS_OK && !late && r->ds->n_held > 0 && r->job->config.refit != 0)
+	if (st == RS_OK && again)
 	{
 		retrieval_phase(r, "refit", run->epochs);
 		st = train_starts(run, true);

@@ -27,6 +27,7 @@ typedef struct IalsRun
 	IalsConfig base;   /* start of the search */
 	IalsConfig chosen; /* its end */
 	int epochs;
+	double seconds; /* that the final training took */
 	int best_epoch; /* of the logged training, by the held-out interactions */
 	double best_value;
 	double last_value;
@@ -72,16 +73,24 @@ extern RsStatus ials_finish(IalsRun *run);
 extern RsStatus ials_probe(IalsRun *run, double *ndcg);
 
 extern void ials_set_dim(IalsConfig *c, int dim);
-/* so many epochs; all: on held-out interactions too; log: tell the job */
-extern RsStatus ials_train(IalsRun *run, int epochs, bool all, bool log);
-/* weights of all interactions, by run->slope */
-extern RsStatus ials_fill_weights(IalsRun *run);
+/*
+ * So many epochs, at least `least` of them when max_seconds are over; all: on
+ * held-out interactions too; log: tell the job.
+ */
+extern RsStatus ials_train(IalsRun *run, int epochs, int least, bool all,
+						   bool log);
 /*
  * Held-out interactions against the vectors as the learner has them. *value
  * is what the search goes by: a high alpha0 favours the first places
  * (NDCG@10), a low one the whole list (recall@20), and the sum wants both.
  */
 extern RsStatus ials_validate(IalsRun *run, double *value, double *ndcg);
+
+/* functions in retrieval_ials_weights.c */
+/* memory for them, where there are ratings */
+extern RsStatus ials_alloc_weights(IalsRun *run);
+/* weights of all interactions, by run->slope */
+extern RsStatus ials_fill_weights(IalsRun *run);
 
 /* functions in retrieval_ials_tune.c */
 /* the best config, run->to_zero, activity and slope; nothing held out: config

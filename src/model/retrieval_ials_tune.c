@@ -16,9 +16,8 @@
 #define LONG_WALK 20        /* trials */
 #define ACTIVITY 0.75f      /* exponent of a user's interactions */
 #define ACTIVITY_DOUBT 0.995f /* and it does as often */
-#define PLAIN                                                                  \
-	10 /* lambda alpha0 n_items from which on few interactions say
-				  * little */
+/* lambda alpha0 n_items from which on few interactions say little */
+#define PLAIN 10
 #define WIDER_TRIALS 7
 #define WIDER_GAIN 1.03  /* what twice the dimensions must gain */
 #define FIRST_GAIN 1.015 /* where they take the room of an average of two */
@@ -90,7 +89,7 @@ try_point(IalsRun *run, int lambda, int alpha0, double *value)
 	if ((st = ials_restart(run->r->team, &run->als, &c)) != RS_OK)
 		return st;
 	st = ials_train(
-		run, run->epochs < IALS_TUNE_EPOCHS ? run->epochs : IALS_TUNE_EPOCHS,
+		run, run->epochs < IALS_TUNE_EPOCHS ? run->epochs : IALS_TUNE_EPOCHS, 1,
 		false, false);
 	if (st == RS_OK)
 		st = ials_validate(run, value, &ndcg);

@@ -271,7 +271,7 @@ load_index(Oid relation, Oid index, int dim)
 	bool done =
 		RelationGetIndexPredicate(rel) == NIL && rel->rd_index->indnatts == 1 &&
 		rel->rd_index->indkey.values[0] == get_attnum(relation, "embedding") &&
-		ann_load(rel, heap, dim);
+		ann_metric(rel)->kind == ANN_IP && ann_load(rel, heap, dim);
 
 	index_close(rel, NoLock);
 	table_close(heap, NoLock);

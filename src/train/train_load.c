@@ -314,22 +314,15 @@ too_few(const TrainRows *rows)
 static void
 check_labels(const TrainArgs *args, const TrainRows *rows)
 {
-	const JobConfig *c = &args->config;
-	/* as rank_target has it */
-	JobPositive kind = c->positive_kind;
-	float value = kind == POSITIVE_ALL ? 0 : c->positive_value;
-	bool first = false;
+	bool first = job_label(&args->config, rows->chunk[0]->rating[0]);
 
-	if (kind == POSITIVE_ALL)
-		kind = POSITIVE_GT;
 	for (int64 i = 0; i < rows->n; i++)
 	{
-		float rating = rows->chunk[i / TRAIN_CHUNK]->rating[i % TRAIN_CHUNK];
-		bool label = job_is_positive(kind, value, rating);
-
-		if (i == 0)
-			first = label;
-		else if (label != first)
+		if (i % TRAIN_CHUNK == 0)
+			CHECK_FOR_INTERRUPTS();
+		if (job_label(&args->config,
+					  rows->chunk[i / TRAIN_CHUNK]->rating[i % TRAIN_CHUNK]) !=
+			first)
 			return;
 	}
 	ereport(ERROR,

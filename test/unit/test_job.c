@@ -421,6 +421,44 @@ test_time_of_choice(void)
 	free_data(&d);
 }
 
+/*
+ * However early the time ends, implicit ALS is three epochs of each start with
+ * the usual values, as by somebody who asks for that.
+ */
+static void
+test_time_of_ials(void)
+{
+	Data d = make_data(2000, 1000, 20, 7, 0);
+	JobShared *job[2];
+	size_t size;
+
+	for (int asked = 0; asked < 2; asked++)
+	{
+		JobConfig c = default_config();
+
+		c.loss = LOSS_IALS;
+		if (asked)
+		{
+			c.epochs = 3;
+			c.regularization = 0.02f;
+			c.alpha0 = 0.2f;
+			c.refit = 0;
+		}
+		else
+			c.max_seconds = 1e-6;
+		job[asked] = make_job(&d, &c, 2);
+		CHECK(run(job[asked], 2, -1, NULL) == RS_OK);
+		CHECK(job[asked]->output.epochs == 3);
+	}
+	CHECK(job[0]->output.dim == job[1]->output.dim);
+	size = sizeof(float) * (size_t) d.users * (size_t) job[0]->output.dim;
+	CHECK(memcmp(job_at(job[0], job[0]->output.user_vector),
+				 job_at(job[1], job[1]->output.user_vector), size) == 0);
+	free(job[0]);
+	free(job[1]);
+	free_data(&d);
+}
+
 /* mean score that the model gives the interactions it was made from */
 static double
 mean_score(const Data *d, JobShared *job)
@@ -576,6 +614,7 @@ main(void)
 	test_compared();
 	test_time();
 	test_time_of_choice();
+	test_time_of_ials();
 	test_noise();
 	test_refit();
 	test_learners();
