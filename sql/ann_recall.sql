@@ -25,7 +25,12 @@ SELECT 'like the rows' AS kind, ann_vector(i, -(i % 40) - 1, 0.8, 1) AS q
 FROM generate_series(20001, 20100) i
 UNION ALL
 SELECT 'from elsewhere', ann_vector(i, -(i % 13) - 100, 1.5, 1)
-FROM generate_series(30001, 30100) i;
+FROM generate_series(30001, 30100) i
+UNION ALL
+SELECT 'users by least squares', (
+	SELECT (array_agg(ann_normal(-(i % 40) - 1, g) + 0.8 * ann_normal(i, g)))::vector
+	FROM generate_series(1, 24) g)
+FROM generate_series(40001, 40100) i;
 
 CREATE INDEX ann_ip ON ann_rows USING ann (e vector_ip_ops);
 CREATE INDEX ann_l2 ON ann_rows USING ann (e vector_l2_ops);
@@ -76,6 +81,25 @@ FROM unnest(ARRAY['like the rows', 'from elsewhere']) kind,
 	 unnest(ARRAY[0.9, 0.99]) target,
 	 ann_recall(op, k, kind, target) recall
 ORDER BY kind DESC, op, k, target;
+SELECT target, recall >= target - 0.01 AS reached
+FROM unnest(ARRAY[0.9, 0.99]) target,
+	 ann_recall('<#>', 10, 'users by least squares', target) recall;
+-- a level of the calibration costs no more than what lies below it
+CREATE FUNCTION ann_blocks(target float8) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+	plan json;
+BEGIN
+	SET LOCAL enable_seqscan = off;
+	SET LOCAL enable_sort = off;
+	PERFORM set_config('recsys.target_recall', target::text, true);
+	EXECUTE 'EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT id FROM ann_queries n,
+		LATERAL (SELECT id FROM ann_rows ORDER BY e <-> n.q LIMIT 10) r' INTO plan;
+	RETURN plan -> 0 -> 'Plan' ->> 'Shared Hit Blocks';
+END $$;
+SELECT ann_blocks(1) > 0 AS warm;
+SELECT level, ann_blocks(level) = ann_blocks(level - 0.001) AS same,
+	   ann_blocks(level) < ann_blocks(level + 0.001) AS more_beyond
+FROM unnest(ARRAY[0.7, 0.8, 0.9, 0.95]) level;
 -- a low target is not reached by doing all the work
 SELECT op, ann_recall(op, 10, 'like the rows', 0.5) < 0.99 AS less_work
 FROM unnest(ARRAY['<#>', '<->', '<=>']) op;
@@ -101,6 +125,7 @@ SELECT op, ann_out_of_turn(op) FROM unnest(ARRAY['<#>', '<->', '<=>']) op;
 
 DROP TABLE ann_rows, ann_queries;
 DROP FUNCTION ann_out_of_turn;
+DROP FUNCTION ann_blocks;
 DROP FUNCTION ann_recall;
 DROP FUNCTION ann_vector;
 DROP FUNCTION ann_normal;

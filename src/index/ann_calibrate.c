@@ -6,7 +6,8 @@
  * Sample queries are searched for with factors 1, which gives their true best
  * rows, and for each of those the factors that a search needs to find it.
  * After a few queries it is known how far from 1 what is needed stays; then
- * factors half way are enough to find the truth, at a part of the cost.
+ * factors a third of the way from it are enough to find the truth, at a part of
+ * the cost.
  *
  * Two quantiles of what is needed, z and share, make a path from loose to
  * strict. What a search with a point of the path would find follows from the
@@ -29,7 +30,6 @@
 
 #define QUERIES 512     /* sample queries, as far as the work allows */
 #define PROVEN 16       /* of them, those searched for with factors 1 */
-#define KINDS 2         /* of queries, when it is not known who asks */
 #define LEAST_ROWS 2000 /* of an index; smaller ones are looked at whole */
 #define MOST 100        /* the last of ann_goals */
 #define KEPT(want) (2 * (want) + 32) /* best rows of a query that are kept */
@@ -37,11 +37,16 @@
 #define STEP 0.6         /* of it, to the path's next point */
 #define STEPS 16
 #define SHARE_PART 0.25 /* of the missed, those by `share` */
-#define UNKNOWN 0.15 /* of the misses allowed, when it is not known who asks */
-#define CONFIDENCE 1.645 /* standard errors: 95 % of samples */
+/* powers of the misses allowed, when it is not known who asks; see README.md */
+#define UNKNOWN 1.5
+#define UNKNOWN_L2 1.25
+#define SPREAD_ROWS 1024   /* of which to learn the coordinates' spreads */
+#define LEAST_SPREAD 0.03  /* of the widest coordinate's */
+#define LENGTHS_DIFFER 0.1 /* standard deviation of lengths by their mean */
+#define CONFIDENCE 1.645   /* standard errors: 95 % of samples */
 /* rows that the searches may look at: so many, or times those of the index */
 #define WORK_LEAST 6e7
-#define WORK_TIMES 120.0
+#define WORK_TIMES 200.0
 #define CODE_WORK 8 /* reading a full code, in looks at a row */
 
 /* one of the best rows of a query, and all that decides whether it is found */
@@ -79,6 +84,7 @@ typedef struct Calibration
 	Asked *query; /* (queries); of kind i % kinds */
 	int queries;
 	int kinds;
+	float *whiten;       /* (dim) 1 / spread of each rotated coordinate */
 	float *z[ANN_GOALS]; /* (pairs) needed, rising */
 	float *share[ANN_GOALS];
 	int pairs[ANN_GOALS];
@@ -94,59 +100,107 @@ random_row(AnnBuild *build)
 		   (Size) rng_below(&build->rng, build->sampled) * build->dim;
 }
 
-/*
- * A query when it is not known who asks, who need not lie where the rows lie:
- * a row, or of rows a mean (L2) or a sum with random weights.
- */
 static void
-make_query(Calibration *c, int i, float *q)
+rotate(AnnBuild *build, float *q)
+{
+	if (build->rotation == NULL)
+		return;
+	rotation_apply(build->rotation, build->dim, build->layout.shape.head, q,
+				   build->scratch);
+	memcpy(q, build->scratch, sizeof(float) * build->dim);
+}
+
+/* the kinds of queries when it is not known who asks; see begin_query */
+static void
+find_kinds(Calibration *c)
 {
 	AnnBuild *build = c->build;
-	int dim = build->dim, parts = 1;
+	int dim = build->dim;
+	double *square = palloc0(sizeof(double) * dim), widest = 0;
+	double lengths = 0, squares = 0, mean;
+	float *x = palloc(sizeof(float) * dim);
 
-	if (i % KINDS == 1)
-		parts = i % 4 == 1 || build->metric == ANN_L2 ? 2 : 8;
+	c->kinds = 2;
+	for (int i = 0; i < SPREAD_ROWS; i++)
+	{
+		double xx = 0;
+
+		if (i % 64 == 0)
+			CHECK_FOR_INTERRUPTS();
+		memcpy(x, random_row(build), sizeof(float) * dim);
+		rotate(build, x);
+		for (int j = 0; j < dim; j++)
+		{
+			square[j] += (double) x[j] * x[j];
+			xx += (double) x[j] * x[j];
+		}
+		squares += xx;
+		lengths += sqrt(xx);
+	}
+	mean = lengths / SPREAD_ROWS;
+	if (squares / SPREAD_ROWS - mean * mean <=
+		mean * mean * LENGTHS_DIFFER * LENGTHS_DIFFER)
+		return;
+	c->kinds = 3;
+	for (int j = 0; j < dim; j++)
+		widest = Max(widest, square[j]);
+	c->whiten = palloc(sizeof(float) * dim);
+	for (int j = 0; j < dim; j++)
+		c->whiten[j] = 1 / Max(sqrt(square[j] / widest), LEAST_SPREAD);
+}
+
+/* a mean (L2) of two rows, or a sum of 2 or 8 with random weights */
+static void
+mix_rows(Calibration *c, int parts, float *q)
+{
+	AnnBuild *build = c->build;
+	int dim = build->dim;
+	bool l2 = build->metric == ANN_L2;
+
 	memset(q, 0, sizeof(float) * dim);
-	for (int p = 0; p < parts; p++)
+	for (int p = 0; p < (l2 ? 2 : parts); p++)
 	{
 		const float *x = random_row(build);
-		double weight = 1;
+		double weight = l2 ? 0.5 : rng_normal(&build->rng);
 
-		if (parts > 1)
-			weight = build->metric == ANN_L2 ? 0.5 : rng_normal(&build->rng);
 		for (int j = 0; j < dim; j++)
 			q[j] += weight * x[j];
 	}
 }
 
-/* query number i, into q (dim), rotated and of length 1 but for L2 */
+/*
+ * Query number i, into q (dim), rotated and of length 1 but for L2. When it is
+ * not known who asks, it is in turn a row; rows mixed; and by inner product
+ * over rows of different lengths a row whose coordinates are divided by their
+ * spreads, as users of a least-squares model lie to its items.
+ */
 static void
 begin_query(Calibration *c, int i, float *q)
 {
 	AnnBuild *build = c->build;
 	Asked *query = c->query + i;
-	int dim = build->dim;
+	int dim = build->dim, kind = i % c->kinds;
+	bool known = build->query != NULL;
 	double norm;
 
-	if (build->query != NULL)
-		memcpy(q, build->query + (Size) i * dim, sizeof(float) * dim);
+	if (kind == 1)
+		mix_rows(c, i % 2 == 0 ? 2 : 8, q);
 	else
-		make_query(c, i, q);
-	norm = sqrt((double) vec_dot(q, q, dim));
+		memcpy(q, known ? build->query + (Size) i * dim : random_row(build),
+			   sizeof(float) * dim);
 	query->self = NAN;
-	if (build->query == NULL && i % KINDS == 0)
-		query->self = build->metric == ANN_L2 ? 0 : norm;
+	if (!known && kind == 0)
+		query->self =
+			build->metric == ANN_L2 ? 0 : sqrt((double) vec_dot(q, q, dim));
+	rotate(build, q);
+	for (int j = 0; kind == 2 && j < dim; j++)
+		q[j] *= c->whiten[j];
+	norm = sqrt((double) vec_dot(q, q, dim));
 	if (build->metric != ANN_L2 && norm > 0)
 	{
 		for (int j = 0; j < dim; j++)
 			q[j] /= norm;
 		norm = 1;
-	}
-	if (build->rotation != NULL)
-	{
-		rotation_apply(build->rotation, dim, build->layout.shape.head, q,
-					   build->scratch);
-		memcpy(q, build->scratch, sizeof(float) * dim);
 	}
 	query->norm = norm * (1 + 1e-6);
 }
@@ -371,7 +425,9 @@ wanted(const Calibration *c, int level)
 {
 	double missed = 1 - ann_recalls[level];
 
-	return 1 - missed * (c->build->query != NULL ? 1 : UNKNOWN);
+	if (c->build->query != NULL)
+		return 1 - missed;
+	return 1 - pow(missed, c->build->metric == ANN_L2 ? UNKNOWN_L2 : UNKNOWN);
 }
 
 /* walk the path; between two of its points, interpolate */
@@ -423,12 +479,12 @@ find_needs(Calibration *c)
 	for (int i = 0; i < room && c->looked < work; i++)
 	{
 		begin_query(c, i, q);
-		find_truth(c, c->query + i, q, i / KINDS % 2 == 0 ? ANN_GOALS : 1);
+		find_truth(c, c->query + i, q, i / c->kinds % 2 == 0 ? ANN_GOALS : 1);
 		c->queries++;
 		if (c->queries >= PROVEN)
 		{
-			c->truth_z = (1 + c->most_z) / 2;
-			c->truth_share = (1 + c->most_share) / 2;
+			c->truth_z = (1 + 2 * c->most_z) / 3;
+			c->truth_share = (1 + 2 * c->most_share) / 3;
 		}
 	}
 }
@@ -437,7 +493,7 @@ void
 ann_calibrate(AnnBuild *build)
 {
 	MemoryContext old;
-	Calibration c = {.build = build, .kinds = build->query ? 1 : KINDS};
+	Calibration c = {.build = build};
 
 	for (int g = 0; g < ANN_GOALS; g++)
 		for (int i = 0; i < ANN_RECALLS; i++)
@@ -445,6 +501,12 @@ ann_calibrate(AnnBuild *build)
 	if (build->rows < LEAST_ROWS || build->cells < 2)
 		return;
 	old = MemoryContextSwitchTo(build->context);
+	if (build->query != NULL)
+		c.kinds = 1;
+	else if (build->metric == ANN_IP)
+		find_kinds(&c);
+	else
+		c.kinds = 2;
 	c.query = palloc(sizeof(Asked) * QUERIES);
 	c.search.index = build->index;
 	c.search.meta = build->meta;

@@ -105,7 +105,7 @@ set_factors(AnnSearch *s, Size goal)
 	int i = 0;
 
 	s->z = s->share = 1;
-	while (i < ANN_RECALLS && recsys_target_recall > ann_recalls[i])
+	while (i < ANN_RECALLS && (float) recsys_target_recall > ann_recalls[i])
 		i++;
 	if (recsys_target_recall >= 1 || i == ANN_RECALLS)
 		return;

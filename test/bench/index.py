@@ -21,9 +21,9 @@ OPERATORS = {"ip": ("<#>", "vector_ip_ops"), "l2": ("<->", "vector_l2_ops"),
              "cosine": ("<=>", "vector_cosine_ops")}
 # access method, extension, setting, values; each in a database of its own
 CONTENDERS = (
-    ("hnsw", "vector", "hnsw.ef_search", (40, 100, 200, 400)),
+    ("hnsw", "vector", "hnsw.ef_search", (40, 100, 200, 400, 1000)),
     ("ivfflat", "vector", "ivfflat.probes", (5, 20, 50)),
-    ("ann", "recsys", "recsys.target_recall", (.9, .99, 1)))
+    ("ann", "recsys", "recsys.target_recall", (.9, .95, .99, 1)))
 
 
 def text(v):
