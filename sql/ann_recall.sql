@@ -16,7 +16,7 @@ RETURNS vector LANGUAGE sql IMMUTABLE AS $$
 					  / sqrt(g)))::vector
 	FROM generate_series(1, 24) g
 $$;
-CREATE TABLE ann_rows AS
+CREATE TABLE ann_rows WITH (autovacuum_enabled = off) AS
 SELECT i AS id, ann_vector(i, -(i % 40) - 1, 0.8, exp(0.4 * ann_normal(i, 50)))
 	   ::vector(24) AS e
 FROM generate_series(1, 8000) i;
@@ -84,19 +84,25 @@ ORDER BY kind DESC, op, k, target;
 SELECT target, recall >= target - 0.01 AS reached
 FROM unnest(ARRAY[0.9, 0.99]) target,
 	 ann_recall('<#>', 10, 'users by least squares', target) recall;
--- a level of the calibration costs no more than what lies below it
+-- a level of the calibration costs no more than what lies below it; the least
+-- of two counts, since a backend may have to read what it keeps of the index anew
 CREATE FUNCTION ann_blocks(target float8) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
 	plan json;
+	least int;
 BEGIN
-	SET LOCAL enable_seqscan = off;
-	SET LOCAL enable_sort = off;
-	PERFORM set_config('recsys.target_recall', target::text, true);
-	EXECUTE 'EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT id FROM ann_queries n,
-		LATERAL (SELECT id FROM ann_rows ORDER BY e <-> n.q LIMIT 10) r' INTO plan;
-	RETURN plan -> 0 -> 'Plan' ->> 'Shared Hit Blocks';
+	PERFORM set_config('enable_seqscan', 'off', true),
+			set_config('enable_sort', 'off', true),
+			set_config('recsys.target_recall', target::text, true);
+	FOR i IN 1 .. 2 LOOP
+		EXECUTE 'EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT id
+			FROM ann_queries n,
+			LATERAL (SELECT id FROM ann_rows ORDER BY e <-> n.q LIMIT 10) r'
+			INTO plan;
+		least := least((plan -> 0 -> 'Plan' ->> 'Shared Hit Blocks')::int, least);
+	END LOOP;
+	RETURN least;
 END $$;
-SELECT ann_blocks(1) > 0 AS warm;
 SELECT level, ann_blocks(level) = ann_blocks(level - 0.001) AS same,
 	   ann_blocks(level) < ann_blocks(level + 0.001) AS more_beyond
 FROM unnest(ARRAY[0.7, 0.8, 0.9, 0.95]) level;

@@ -69,6 +69,8 @@ typedef struct AnnTeam AnnTeam;
 extern void ann_train_begin(AnnBuild *build); /* room for the sample */
 extern void ann_train_offer(AnnBuild *build, Datum value);
 extern void ann_train(AnnBuild *build);
+/* n vectors in place, into rotated coordinates */
+extern void ann_train_rotate(AnnBuild *build, float *v, int n);
 /* ranges of all cells, empty; cells and centroids are there */
 extern void ann_train_begin_cells(AnnBuild *build);
 extern Size ann_rotation_size(const AnnBuild *build); /* bytes; 0: none */

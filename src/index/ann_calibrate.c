@@ -37,9 +37,9 @@
 #define STEP 0.6         /* of it, to the path's next point */
 #define STEPS 16
 #define SHARE_PART 0.25 /* of the missed, those by `share` */
-/* powers of the misses allowed, when it is not known who asks; see README.md */
-#define UNKNOWN 1.5
-#define UNKNOWN_L2 1.25
+/* of the misses allowed, when it is not known who asks, beside their number */
+#define UNKNOWN 0.1
+#define UNKNOWN_L2 0.3
 #define SPREAD_ROWS 1024   /* of which to learn the coordinates' spreads */
 #define LEAST_SPREAD 0.03  /* of the widest coordinate's */
 #define LENGTHS_DIFFER 0.1 /* standard deviation of lengths by their mean */
@@ -100,35 +100,27 @@ random_row(AnnBuild *build)
 		   (Size) rng_below(&build->rng, build->sampled) * build->dim;
 }
 
-static void
-rotate(AnnBuild *build, float *q)
-{
-	if (build->rotation == NULL)
-		return;
-	rotation_apply(build->rotation, build->dim, build->layout.shape.head, q,
-				   build->scratch);
-	memcpy(q, build->scratch, sizeof(float) * build->dim);
-}
-
-/* the kinds of queries when it is not known who asks; see begin_query */
+/* kinds, and what the third needs; see begin_query */
 static void
 find_kinds(Calibration *c)
 {
 	AnnBuild *build = c->build;
 	int dim = build->dim;
-	double *square = palloc0(sizeof(double) * dim), widest = 0;
-	double lengths = 0, squares = 0, mean;
-	float *x = palloc(sizeof(float) * dim);
+	double *square, widest = 0, lengths = 0, squares = 0, mean;
+	float *x;
 
-	c->kinds = 2;
+	c->kinds = build->query != NULL ? 1 : 2;
+	if (build->query != NULL || build->metric != ANN_IP)
+		return;
+	square = palloc0(sizeof(double) * dim);
+	x = palloc(sizeof(float) * dim);
 	for (int i = 0; i < SPREAD_ROWS; i++)
 	{
 		double xx = 0;
 
-		if (i % 64 == 0)
-			CHECK_FOR_INTERRUPTS();
+		CHECK_FOR_INTERRUPTS();
 		memcpy(x, random_row(build), sizeof(float) * dim);
-		rotate(build, x);
+		ann_train_rotate(build, x, 1);
 		for (int j = 0; j < dim; j++)
 		{
 			square[j] += (double) x[j] * x[j];
@@ -138,15 +130,18 @@ find_kinds(Calibration *c)
 		lengths += sqrt(xx);
 	}
 	mean = lengths / SPREAD_ROWS;
-	if (squares / SPREAD_ROWS - mean * mean <=
+	if (squares / SPREAD_ROWS - mean * mean >
 		mean * mean * LENGTHS_DIFFER * LENGTHS_DIFFER)
-		return;
-	c->kinds = 3;
-	for (int j = 0; j < dim; j++)
-		widest = Max(widest, square[j]);
-	c->whiten = palloc(sizeof(float) * dim);
-	for (int j = 0; j < dim; j++)
-		c->whiten[j] = 1 / Max(sqrt(square[j] / widest), LEAST_SPREAD);
+	{
+		c->kinds = 3;
+		for (int j = 0; j < dim; j++)
+			widest = Max(widest, square[j]);
+		c->whiten = palloc(sizeof(float) * dim);
+		for (int j = 0; j < dim; j++)
+			c->whiten[j] = 1 / Max(sqrt(square[j] / widest), LEAST_SPREAD);
+	}
+	pfree(square);
+	pfree(x);
 }
 
 /* a mean (L2) of two rows, or a sum of 2 or 8 with random weights */
@@ -184,7 +179,7 @@ begin_query(Calibration *c, int i, float *q)
 	double norm;
 
 	if (kind == 1)
-		mix_rows(c, i % 2 == 0 ? 2 : 8, q);
+		mix_rows(c, i / c->kinds % 4 < 2 ? 2 : 8, q);
 	else
 		memcpy(q, known ? build->query + (Size) i * dim : random_row(build),
 			   sizeof(float) * dim);
@@ -192,7 +187,7 @@ begin_query(Calibration *c, int i, float *q)
 	if (!known && kind == 0)
 		query->self =
 			build->metric == ANN_L2 ? 0 : sqrt((double) vec_dot(q, q, dim));
-	rotate(build, q);
+	ann_train_rotate(build, q, 1);
 	for (int j = 0; kind == 2 && j < dim; j++)
 		q[j] *= c->whiten[j];
 	norm = sqrt((double) vec_dot(q, q, dim));
@@ -425,9 +420,9 @@ wanted(const Calibration *c, int level)
 {
 	double missed = 1 - ann_recalls[level];
 
-	if (c->build->query != NULL)
-		return 1 - missed;
-	return 1 - pow(missed, c->build->metric == ANN_L2 ? UNKNOWN_L2 : UNKNOWN);
+	if (c->build->query == NULL)
+		missed *= (c->build->metric == ANN_L2 ? UNKNOWN_L2 : UNKNOWN) + missed;
+	return 1 - missed;
 }
 
 /* walk the path; between two of its points, interpolate */
@@ -501,12 +496,7 @@ ann_calibrate(AnnBuild *build)
 	if (build->rows < LEAST_ROWS || build->cells < 2)
 		return;
 	old = MemoryContextSwitchTo(build->context);
-	if (build->query != NULL)
-		c.kinds = 1;
-	else if (build->metric == ANN_IP)
-		find_kinds(&c);
-	else
-		c.kinds = 2;
+	find_kinds(&c);
 	c.query = palloc(sizeof(Asked) * QUERIES);
 	c.search.index = build->index;
 	c.search.meta = build->meta;

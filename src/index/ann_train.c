@@ -137,9 +137,8 @@ find_rotation(AnnBuild *build, const int32 *owner)
 	}
 }
 
-/* n vectors in place, into rotated coordinates */
-static void
-rotate_all(AnnBuild *build, float *v, int n)
+void
+ann_train_rotate(AnnBuild *build, float *v, int n)
 {
 	int dim = build->dim;
 
@@ -189,7 +188,7 @@ ann_train(AnnBuild *build)
 								   sizeof(int32) * (build->sampled + 1));
 	find_centroids(build, owner);
 	find_rotation(build, owner);
-	rotate_all(build, build->centroid, build->cells);
+	ann_train_rotate(build, build->centroid, build->cells);
 	ann_train_begin_cells(build);
 	pfree(owner);
 	MemoryContextSwitchTo(old);
