@@ -44,7 +44,8 @@ typedef struct DenseOps
 	void (*gram)(const float *x, int n, int d, float *g, int ldg);
 	/*
 	 * b (n) = A^-1 b for symmetric positive definite A, of which only the
-	 * upper triangle is read. A is destroyed; lda > n, a multiple of 16.
+	 * upper triangle is read. A is destroyed; lda > n, a multiple of 16, and
+	 * what lies behind column n is finite; b has room for a multiple of 16.
 	 * False when A is not positive definite.
 	 */
 	bool (*solve)(float *a, int n, int lda, float *b);

@@ -150,34 +150,43 @@ FN(scale)(float a, float *y, int n)
 }
 
 /*
- * Transpose VL vectors in place: stage s swaps the s-th bits of the vector's
- * and the lane's number.
+ * Swap bit s of a vector's number with bit s of the lane's. s is a constant
+ * wherever this is called, so that the patterns are constants as well.
  */
-static inline void
+static inline __attribute__((always_inline)) void
+FN(swap_bits)(VF v[VL], int s)
+{
+	VI lo = {0};
+	VI hi = {0};
+
+#pragma GCC unroll 16
+	for (int j = 0; j < VL; j++)
+	{
+		lo[j] = (j & s) == 0 ? j : VL + j - s;
+		hi[j] = (j & s) == 0 ? j + s : VL + j;
+	}
+#pragma GCC unroll 16
+	for (int i = 0; i < VL; i++)
+		if ((i & s) == 0)
+		{
+			VF a = v[i];
+			VF b = v[i + s];
+
+			v[i] = __builtin_shuffle(a, b, lo);
+			v[i + s] = __builtin_shuffle(a, b, hi);
+		}
+}
+
+/* transpose VL vectors in place */
+static inline __attribute__((always_inline)) void
 FN(transpose)(VF v[VL])
 {
-#pragma GCC unroll 8
-	for (int s = 1; s < VL; s *= 2)
-	{
-		VI lo;
-		VI hi;
-
-		for (int j = 0; j < VL; j++)
-		{
-			lo[j] = (j & s) == 0 ? j : VL + j - s;
-			hi[j] = (j & s) == 0 ? j + s : VL + j;
-		}
-#pragma GCC unroll 16
-		for (int i = 0; i < VL; i++)
-			if ((i & s) == 0)
-			{
-				VF a = v[i];
-				VF b = v[i + s];
-
-				v[i] = __builtin_shuffle(a, b, lo);
-				v[i + s] = __builtin_shuffle(a, b, hi);
-			}
-	}
+	FN(swap_bits)(v, 1);
+	FN(swap_bits)(v, 2);
+	if (VL > 4)
+		FN(swap_bits)(v, 4);
+	if (VL > 8)
+		FN(swap_bits)(v, 8);
 }
 
 /* XT[k, i] = H[rows[i], k] scale[k] weight[i]; columns up to ldx are zero */
@@ -262,88 +271,165 @@ FN(gram)(const float *x, int n, int d, float *g, int ldg)
 }
 
 /*
- * Four pivot rows of the factor R within themselves: A = R^T R, right-looking
- * over the whole rows.
+ * Up to four pivot rows, from k0 on, within themselves: A = U^T D^-1 U, U with
+ * the pivots D on its diagonal. inv: their reciprocals. No root is taken, and
+ * the chain from pivot to pivot stays in registers: it is what takes the time
+ * in small systems.
  */
 static inline bool
-FN(pivot_rows)(float *a, int k0, int rows, int width, int lda)
+FN(pivot_rows)(float *a, int k0, int rows, int width, int lda, float *inv)
 {
-	for (int k = k0; k < k0 + rows; k++)
+	float u[4][4];
+	float f[4][4];
+
+	for (int i = 0; i < rows; i++)
+		for (int j = i; j < rows; j++)
+			u[i][j] = a[(size_t) (k0 + i) * (size_t) lda + (size_t) (k0 + j)];
+	for (int k = 0; k < rows; k++)
 	{
-		float *row = a + (size_t) k * (size_t) lda;
-		int j0 = k / VL * VL;
-		float inv;
-
-		if (!(row[k] > 0) || row[k] > 3e38f)
+		if (!(u[k][k] > 0) || u[k][k] > 3e38f)
 			return false;
-		inv = 1 / sqrtf(row[k]);
-		for (int j = j0; j < width; j += VL)
-			FN(store)(row + j, FN(load)(row + j) * inv);
-		for (int i = k + 1; i < k0 + rows; i++)
+		inv[k] = 1 / u[k][k];
+		for (int i = k + 1; i < rows; i++)
 		{
-			float *out = a + (size_t) i * (size_t) lda;
-			float f = row[i];
-
-			for (int j = j0; j < width; j += VL)
-				FN(store)(out + j, FN(load)(out + j) - FN(load)(row + j) * f);
+			f[k][i] = u[k][i] * inv[k];
+			for (int j = i; j < rows; j++)
+				u[i][j] -= f[k][i] * u[k][j];
 		}
-		/* keep the reciprocal of the diagonal, which is what solves use */
-		row[k] = inv;
+	}
+	for (int j = k0 / VL * VL; j < width; j += VL)
+	{
+		float *at = a + (size_t) k0 * (size_t) lda + j;
+		VF r[4];
+
+		for (int i = 0; i < rows; i++)
+		{
+			r[i] = FN(load)(at + (size_t) i * (size_t) lda);
+			for (int k = 0; k < i; k++)
+				r[i] -= r[k] * f[k][i];
+			if (i > 0)
+				FN(store)(at + (size_t) i * (size_t) lda, r[i]);
+		}
 	}
 	return true;
 }
 
-/* rows below the pivots lose the pivots' products: four at a time */
+/* rows below four pivots lose the pivots' products, two rows at a time */
 static inline void
-FN(trail_rows)(float *a, int k0, int n, int width, int lda)
+FN(trail_rows)(float *a, int k0, int n, int width, int lda, const float *inv)
 {
 	const float *r0 = a + (size_t) k0 * (size_t) lda;
 	const float *r1 = r0 + lda;
 	const float *r2 = r1 + lda;
 	const float *r3 = r2 + lda;
 
-	for (int i = k0 + 4; i < n; i++)
+	for (int i = k0 + 4; i < n; i += 2)
 	{
 		float *out = a + (size_t) i * (size_t) lda;
-		float f0 = r0[i];
-		float f1 = r1[i];
-		float f2 = r2[i];
-		float f3 = r3[i];
+		/* behind the last row it is itself once more */
+		bool two = i + 1 < n;
+		float *next = two ? out + lda : out;
+		int i1 = two ? i + 1 : i;
+		float f0 = r0[i] * inv[0], g0 = r0[i1] * inv[0];
+		float f1 = r1[i] * inv[1], g1 = r1[i1] * inv[1];
+		float f2 = r2[i] * inv[2], g2 = r2[i1] * inv[2];
+		float f3 = r3[i] * inv[3], g3 = r3[i1] * inv[3];
 
 		for (int j = i / VL * VL; j < width; j += VL)
-			FN(store)
-		(out + j, FN(load)(out + j) - FN(load)(r0 + j) * f0 -
-					  FN(load)(r1 + j) * f1 - FN(load)(r2 + j) * f2 -
-					  FN(load)(r3 + j) * f3);
+		{
+			VF v0 = FN(load)(r0 + j);
+			VF v1 = FN(load)(r1 + j);
+			VF v2 = FN(load)(r2 + j);
+			VF v3 = FN(load)(r3 + j);
+			VF a0 = FN(load)(out + j);
+			VF a1 = FN(load)(next + j);
+
+			a0 = a0 - v0 * f0 - v1 * f1 - v2 * f2 - v3 * f3;
+			a1 = a1 - v0 * g0 - v1 * g1 - v2 * g2 - v3 * g3;
+			FN(store)(out + j, a0);
+			FN(store)(next + j, a1);
+		}
 	}
 }
 
 /*
- * The right side is column n of A and is carried through the elimination, so
- * that only the back substitution is left.
+ * U x = column n, the diagonal holding reciprocals: VL unknowns at a time,
+ * which stay in a register while they are solved for.
  */
+static void
+FN(back)(const float *a, int n, int lda, float *x)
+{
+	VI lane;
+
+	for (int i = 0; i < VL; i++)
+		lane[i] = i;
+	for (int i0 = (n - 1) / VL * VL; i0 >= 0; i0 -= VL)
+	{
+		int m = n - i0 < VL ? n - i0 : VL;
+		VF t[VL];
+		VF u[VL];
+		float right[VL] = {0};
+		float diagonal[VL] = {0};
+		VF s;
+		VF inv;
+
+#pragma GCC unroll 16
+		for (int r = 0; r < VL; r++)
+		{
+			const float *row = a + (size_t) (i0 + r) * (size_t) lda;
+
+			t[r] = u[r] = (VF){0};
+			if (r >= m)
+				continue;
+			for (int j = i0 + VL; j < n; j += VL)
+				t[r] += FN(load)(row + j) * FN(load)(x + j);
+			u[r] = FN(load)(row + i0);
+			right[r] = row[n];
+			diagonal[r] = row[i0 + r];
+		}
+		FN(transpose)(t);
+		FN(transpose)(u);
+		s = FN(load)(right);
+#pragma GCC unroll 16
+		for (int r = 0; r < VL; r++)
+			s -= t[r];
+		inv = FN(load)(diagonal);
+		s *= inv;
+		/* what lies below the diagonal of u is not part of it */
+#pragma GCC unroll 16
+		for (int k = VL - 1; k > 0; k--)
+		{
+			VF column = (VF) ((VI) (u[k] * inv) & (lane < k));
+
+			s -= __builtin_shuffle(s, (VI){0} + k) * column;
+		}
+		FN(store)(x + i0, s);
+	}
+}
+
 static bool
 FN(solve)(float *a, int n, int lda, float *b)
 {
-	int width = (n + VL) / VL * VL; /* columns 0 .. n, rounded up */
+	/* the right side is column n and is carried through the elimination */
+	int width = (n + VL) / VL * VL;
+	float inv[4];
 
 	for (int i = 0; i < n; i++)
 		a[(size_t) i * (size_t) lda + (size_t) n] = b[i];
 	for (int k = 0; k < n; k += 4)
 	{
 		int rows = n - k < 4 ? n - k : 4;
+		bool good = rows == 4 ? FN(pivot_rows)(a, k, 4, width, lda, inv)
+							  : FN(pivot_rows)(a, k, rows, width, lda, inv);
 
-		if (!FN(pivot_rows)(a, k, rows, width, lda))
+		if (!good)
 			return false;
 		if (rows == 4)
-			FN(trail_rows)(a, k, n, width, lda);
+			FN(trail_rows)(a, k, n, width, lda, inv);
+		for (int i = 0; i < rows; i++)
+			a[(size_t) (k + i) * (size_t) lda + (size_t) (k + i)] = inv[i];
 	}
-	for (int i = n - 1; i >= 0; i--)
-	{
-		const float *row = a + (size_t) i * (size_t) lda;
-
-		b[i] = (row[n] - vec_dot(row + i + 1, b + i + 1, n - i - 1)) * row[i];
-	}
+	FN(back)(a, n, lda, b);
 	return true;
 }
 

@@ -67,7 +67,7 @@ ials_restart(Team *team, Ials *als, const IalsConfig *config)
 }
 
 RsStatus
-ials_init(Team *team, Arena *arena, const IalsConfig *config, int32_t n_users,
+ials_init(Arena *arena, const IalsConfig *config, int32_t n_users,
 		  int32_t n_items, Ials *als)
 {
 	size_t d = (size_t) config->dim;
@@ -88,7 +88,9 @@ ials_init(Team *team, Arena *arena, const IalsConfig *config, int32_t n_users,
 		als->rotation == NULL || als->spectrum == NULL ||
 		als->unit_loss == NULL || als->next == NULL)
 		return RS_NO_MEMORY;
-	return ials_restart(team, als, config);
+	als->config = *config;
+	als->ld = (int) ld;
+	return RS_OK;
 }
 
 /* m rows from `at` on, times the roots of their q, into to */
@@ -256,7 +258,11 @@ solve_units(Team *team, Ials *als, const IalsSide *side, float *target,
 			break;
 		for (int64_t r = unit * IALS_UNIT; r < n && r < (unit + 1) * IALS_UNIT;
 			 r++)
+		{
+			if (r + 1 < n)
+				ials_row_fetch(&row, (int32_t) r + 1);
 			loss += ials_row_solve(&row, (int32_t) r);
+		}
 		als->unit_loss[unit] = loss;
 		st = team_stopped(team);
 	}

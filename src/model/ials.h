@@ -79,9 +79,10 @@ typedef struct IalsSide
 
 extern size_t ials_size(const IalsConfig *config, int32_t n_users,
 						int32_t n_items);
-extern RsStatus ials_init(Team *team, Arena *arena, const IalsConfig *config,
+/* room for the factors of config; each training begins with ials_restart */
+extern RsStatus ials_init(Arena *arena, const IalsConfig *config,
 						  int32_t n_users, int32_t n_items, Ials *als);
-/* new random item vectors, users zero: another start of the same size */
+/* random item vectors, users zero; config of no more dimensions than the room */
 extern RsStatus ials_restart(Team *team, Ials *als, const IalsConfig *config);
 /* solve all users, then all items; als->loss is the mean of the items' half */
 extern RsStatus ials_epoch(Team *team, Ials *als, const IalsSide *users,

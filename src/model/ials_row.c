@@ -15,7 +15,8 @@
 #include "math/hooks.h"
 #include "math/vec.h"
 
-#define ROW_BLOCK 64 /* source rows packed at a time for the d x d system */
+#define ROW_BLOCK 64      /* source rows packed at a time for a d x d system */
+#define FETCH_FLOATS 4096 /* of a row's source rows, fetched ahead */
 
 static int
 round16(int n)
@@ -239,24 +240,43 @@ prior_of(const IalsRow *row, int32_t r)
 
 /* D^-1/2 of row r, and q = lambda D^-1 prior into out (zero without) */
 static void
-scale_of(IalsRow *row, int32_t r, int64_t n, float *out)
+scale_of(IalsRow *row, int32_t r, int64_t n, float *restrict out)
 {
 	const IalsConfig *c = &row->als->config;
 	const float *prior = prior_of(row, r);
+	const float *restrict spectrum = row->als->spectrum;
+	float *restrict d_inv = row->d_inv;
 	int ld = row->als->ld;
 	float alpha0 = row->side->row_zeros != NULL
 					   ? c->alpha0 * row->side->row_zeros[r]
 					   : c->alpha0;
 	double size = (double) n + (double) alpha0 * row->side->data.n_cols;
-	float lambda = (float) (c->lambda * pow(size, c->nu));
+	float lambda = (float) (c->lambda * (c->nu == 1 ? size : pow(size, c->nu)));
 
 	for (int k = 0; k < ld; k++)
 	{
-		float d = alpha0 * row->als->spectrum[k] + lambda;
+		float d = alpha0 * spectrum[k] + lambda;
 
-		row->d_inv[k] = 1 / sqrtf(d);
-		out[k] = prior != NULL ? lambda / d * prior[k] : 0;
+		d_inv[k] = 1 / sqrtf(d);
+		out[k] = lambda / d;
 	}
+	for (int k = 0; k < ld; k++)
+		out[k] = prior != NULL ? out[k] * prior[k] : 0;
+}
+
+void
+ials_row_fetch(const IalsRow *row, int32_t r)
+{
+	const DatasetSide *data = &row->side->data;
+	int64_t end = data->end[r];
+	int ld = row->als->ld;
+
+	if (end > data->ptr[r] + FETCH_FLOATS / ld)
+		end = data->ptr[r] + FETCH_FLOATS / ld;
+	for (int64_t i = data->ptr[r]; i < end; i++)
+		for (int k = 0; k < ld; k += 16)
+			__builtin_prefetch(row->source +
+							   (size_t) data->index[i] * (size_t) ld + k);
 }
 
 double

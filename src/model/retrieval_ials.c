@@ -437,8 +437,7 @@ prepare(IalsRun *run)
 	widest = d > (size_t) run->most_dim ? d : (size_t) run->most_dim;
 	/* trials may have more dimensions than the model */
 	most.dim = run->most_dim < TUNE_DIM ? TUNE_DIM : run->most_dim;
-	st = ials_init(r->team, r->arena, &most, r->ds->n_users, r->ds->n_items,
-				   &run->als);
+	st = ials_init(r->arena, &most, r->ds->n_users, r->ds->n_items, &run->als);
 	run->u = run->als.w;
 	run->v = run->als.h;
 	if (st == RS_OK && needs_copy(&run->base, run->starts))

@@ -191,8 +191,8 @@ test_rows(int dim, int weighted, int prior, int activity)
 	sides(weighted, &users, &items);
 	if (activity)
 		by_activity(&users, &items);
-	check(ials_init(&team, &arena, &config, USERS, ITEMS, &als) == RS_OK,
-		  "init", 0);
+	check(ials_init(&arena, &config, USERS, ITEMS, &als) == RS_OK, "init", 0);
+	check(ials_restart(&team, &als, &config) == RS_OK, "start", 0);
 	for (int e = 0; e < 4; e++)
 	{
 		check(ials_epoch(&team, &als, &users, &items) == RS_OK, "epoch", e);
@@ -237,7 +237,8 @@ test_blocks(int dim, int weighted, int prior)
 
 	arena_init(&arena, block, size);
 	sides(weighted, &users, &items);
-	ials_init(&team, &arena, &config, USERS, ITEMS, &als);
+	ials_init(&arena, &config, USERS, ITEMS, &als);
+	ials_restart(&team, &als, &config);
 	for (int e = 0; e < 3; e++)
 	{
 		check(ials_epoch(&team, &als, &users, &items) == RS_OK, "blocks", e);
@@ -291,7 +292,9 @@ member_main(void *arg)
 
 	arena_init(&arena, m->block, m->size);
 	sides(1, &users, &items);
-	m->st = ials_init(&m->team, &arena, &config, USERS, ITEMS, &m->als);
+	m->st = ials_init(&arena, &config, USERS, ITEMS, &m->als);
+	if (m->st == RS_OK)
+		m->st = ials_restart(&m->team, &m->als, &config);
 	for (int e = 0; e < 3 && m->st == RS_OK; e++)
 		m->st = ials_epoch(&m->team, &m->als, &users, &items);
 	return NULL;
