@@ -9,6 +9,7 @@
 
 #include "fmgr.h"
 #include "index/ann.h"
+#include "math/vec.h"
 #include "type/vector.h"
 
 /* beyond these lengths float32 bounds say nothing: such rows go to the log */
@@ -90,11 +91,8 @@ ann_datum(Datum value, int dim, Pointer *copy)
 bool
 ann_prepare(AnnMetricKind metric, const float *x, int dim, float *out)
 {
-	double sum = 0, norm;
+	double norm = sqrt(vec_squares_double(x, dim));
 
-	for (int i = 0; i < dim; i++)
-		sum += (double) x[i] * x[i];
-	norm = sqrt(sum);
 	if (metric != ANN_COSINE)
 	{
 		memcpy(out, x, sizeof(float) * dim);

@@ -79,25 +79,23 @@ AVX2 static void
 pack_dots_avx2(const float *x, const float *packed, int blocks, int dim,
 			   float *out)
 {
-	for (int b = 0; b < blocks; b++, packed += (size_t) dim * CODE_LANES)
+	size_t n = (size_t) dim;
+
+	for (int b = 0; b < blocks; b++)
 	{
 		__m256 s[4];
-		int j = 0;
+		size_t j = 0;
 
 		for (int u = 0; u < 4; u++)
 			s[u] = _mm256_setzero_ps();
-		for (; j + 2 <= dim; j += 2)
+		for (; j + 2 <= n; j += 2, packed += 2 * CODE_LANES)
 			for (int u = 0; u < 4; u++)
-				s[u] = _mm256_fmadd_ps(
-					_mm256_set1_ps(x[j + u / 2]),
-					_mm256_loadu_ps(packed + (size_t) j * CODE_LANES + 8 * u),
-					s[u]);
-		for (; j < dim; j++)
+				s[u] = _mm256_fmadd_ps(_mm256_set1_ps(x[j + (size_t) u / 2]),
+									   _mm256_loadu_ps(packed + 8 * u), s[u]);
+		for (; j < n; j++, packed += CODE_LANES)
 			for (int u = 0; u < 2; u++)
-				s[u] = _mm256_fmadd_ps(
-					_mm256_set1_ps(x[j]),
-					_mm256_loadu_ps(packed + (size_t) j * CODE_LANES + 8 * u),
-					s[u]);
+				s[u] = _mm256_fmadd_ps(_mm256_set1_ps(x[j]),
+									   _mm256_loadu_ps(packed + 8 * u), s[u]);
 		_mm256_storeu_ps(out + b * CODE_LANES, _mm256_add_ps(s[0], s[2]));
 		_mm256_storeu_ps(out + b * CODE_LANES + 8, _mm256_add_ps(s[1], s[3]));
 	}

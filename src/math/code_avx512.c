@@ -122,23 +122,23 @@ AVX512 static void
 pack_dots_avx512(const float *x, const float *packed, int blocks, int dim,
 				 float *out)
 {
-	for (int b = 0; b < blocks; b++, packed += (size_t) dim * CODE_LANES)
+	size_t n = (size_t) dim;
+
+	for (int b = 0; b < blocks; b++)
 	{
 		__m512 s[4];
-		int j = 0;
+		size_t j = 0;
 
 		for (int u = 0; u < 4; u++)
 			s[u] = _mm512_setzero_ps();
-		for (; j + 4 <= dim; j += 4)
+		for (; j + 4 <= n; j += 4, packed += 4 * CODE_LANES)
 			for (int u = 0; u < 4; u++)
-				s[u] = _mm512_fmadd_ps(
-					_mm512_set1_ps(x[j + u]),
-					_mm512_loadu_ps(packed + (size_t) (j + u) * CODE_LANES),
-					s[u]);
-		for (; j < dim; j++)
-			s[0] = _mm512_fmadd_ps(
-				_mm512_set1_ps(x[j]),
-				_mm512_loadu_ps(packed + (size_t) j * CODE_LANES), s[0]);
+				s[u] = _mm512_fmadd_ps(_mm512_set1_ps(x[j + u]),
+									   _mm512_loadu_ps(packed + u * CODE_LANES),
+									   s[u]);
+		for (; j < n; j++, packed += CODE_LANES)
+			s[0] = _mm512_fmadd_ps(_mm512_set1_ps(x[j]),
+								   _mm512_loadu_ps(packed), s[0]);
 		_mm512_storeu_ps(out + b * CODE_LANES,
 						 _mm512_add_ps(_mm512_add_ps(s[0], s[1]),
 									   _mm512_add_ps(s[2], s[3])));

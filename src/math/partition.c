@@ -53,18 +53,48 @@ add_nodes(Partition *part, int n)
 	return at;
 }
 
-/* way of vector x in a k-means node */
+typedef float Four __attribute__((vector_size(16)));
+typedef int32_t FourInts __attribute__((vector_size(16)));
+
+/* a where it is larger or as large, else b; the places likewise */
+static inline void
+larger(Four *a, FourInts *at, Four b, FourInts bt)
+{
+	FourInts keep = *a >= b;
+
+	*a = (Four) ((keep & (FourInts) *a) | (~keep & (FourInts) b));
+	*at = (keep & *at) | (~keep & bt);
+}
+
+/* way of vector x in a k-means node: no branch, as they could not be foretold */
 static int
 nearest(const PartitionNode *node, const float *x, int dim)
 {
 	float dots[CODE_LANES];
+	Four s[CODE_LANES / 4];
+	FourInts at[CODE_LANES / 4];
 	int best = 0;
 
 	code_pack_dots(x, node->packed, 1, dim, dots);
-	for (int w = 1; w < node->ways; w++)
-		if (dots[w] - node->least[w] > dots[best] - node->least[best])
-			best = w;
-	return best;
+	for (int i = 0; i < CODE_LANES / 4; i++)
+	{
+		Four least, none = {-INFINITY, -INFINITY, -INFINITY, -INFINITY};
+		FourInts there;
+
+		memcpy(s + i, dots + 4 * i, sizeof(Four));
+		memcpy(&least, node->least + 4 * i, sizeof(Four));
+		at[i] = (FourInts){4 * i, 4 * i + 1, 4 * i + 2, 4 * i + 3};
+		there = at[i] < node->ways;
+		s[i] = (Four) ((there & (FourInts) (s[i] - least)) |
+					   (~there & (FourInts) none));
+	}
+	for (int half = CODE_LANES / 8; half > 0; half /= 2)
+		for (int i = 0; i < half; i++)
+			larger(s + i, at + i, s[i + half], at[i + half]);
+	for (int i = 1; i < 4; i++)
+		if (s[0][i] > s[0][best])
+			best = i;
+	return at[0][best];
 }
 
 static int
@@ -163,11 +193,9 @@ train_centres(Trainer *t, const int32_t *rows, int n, int ways,
 		{
 			const float *x = t->x + (size_t) rows[(int64_t) n * u / used] * dim;
 			int w = nearest(node, x, dim);
-			float *s = sum + (size_t) w * dim;
 
 			count[w]++;
-			for (int j = 0; j < dim; j++)
-				s[j] += x[j];
+			vec_axpy(1, x, sum + (size_t) w * dim, dim);
 		}
 		for (int w = 0; w < ways; w++)
 			for (int j = 0; count[w] > 0 && j < dim; j++)

@@ -72,7 +72,7 @@ get_row(const RotationRows *rows, int u, int used, float *r)
 
 /* ---- a matrix ---- */
 
-static RsStatus
+CLONES static RsStatus
 second_moment(const RotationRows *rows, double *moment)
 {
 	int dim = rows->dim;
