@@ -171,7 +171,8 @@ split(Team *team, const JobConfig *config, Dataset *ds)
 }
 
 static RsStatus
-run_ranking(Team *team, JobShared *job, Arena *arena, Dataset *ds, bool own)
+run_ranking(Team *team, JobShared *job, Arena *arena, Dataset *ds, bool own,
+			double limit)
 {
 	DatasetOptions opt;
 	RsStatus st = RS_OK;
@@ -185,7 +186,7 @@ run_ranking(Team *team, JobShared *job, Arena *arena, Dataset *ds, bool own)
 	}
 	if (st == RS_OK && !job->config.retrieval)
 		st = count_both(team, job, arena, ds);
-	return st == RS_OK ? ranking_run(team, job, arena, ds) : st;
+	return st == RS_OK ? ranking_run(team, job, arena, ds, limit) : st;
 }
 
 static RsStatus
@@ -195,6 +196,9 @@ run_stages(Team *team, JobShared *job)
 	DatasetOptions opt;
 	Dataset ds;
 	Arena arena;
+	/* the second stage has what the first one leaves, half at least */
+	double limit = job->config.max_seconds > 0 ? start + job->config.max_seconds
+											   : INFINITY;
 	bool ranking_own = dataset_options(&job->config, &job->input, &opt);
 	RsStatus st = RS_OK;
 
@@ -211,10 +215,12 @@ run_stages(Team *team, JobShared *job)
 		if (st == RS_OK)
 			st = count_both(team, job, &arena, &ds);
 		if (st == RS_OK)
-			st = retrieval_run(team, job, &arena, &ds, start);
+			st = retrieval_run(team, job, &arena, &ds, start,
+							   job->config.ranking ? (start + limit) / 2
+												   : limit);
 	}
 	if (st == RS_OK && job->config.ranking)
-		st = run_ranking(team, job, &arena, &ds, ranking_own);
+		st = run_ranking(team, job, &arena, &ds, ranking_own, limit);
 	return st;
 }
 

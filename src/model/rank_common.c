@@ -28,6 +28,22 @@ rank_clock(void)
 	return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
 }
 
+RsStatus
+rank_late(RankRun *run, bool *late)
+{
+	RsStatus st;
+
+	*late = false;
+	if (!isfinite(run->limit))
+		return RS_OK;
+	if (run->team->rank == 0)
+		run->chunk[0] = rank_clock() > run->limit;
+	if ((st = team_barrier(run->team)) != RS_OK)
+		return st;
+	*late = run->chunk[0] != 0;
+	return team_barrier(run->team);
+}
+
 size_t
 rank_common_size(const JobInput *input)
 {

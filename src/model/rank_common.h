@@ -24,6 +24,7 @@ typedef struct RankRun
 	const Dataset *ds;
 	const Context *context; /* of the interactions; NULL: none */
 	double started;         /* rank_clock at the start */
+	double limit;           /* rank_clock by which this run should end */
 	bool all;               /* train on held-out rows as well */
 	bool quick;             /* only for the metrics, another run follows */
 	int best_epoch;         /* of the run before, 0: none */
@@ -54,6 +55,8 @@ typedef struct RankBias
 } RankBias;
 
 extern double rank_clock(void); /* seconds, monotonic */
+/* whether the run's limit is over, the same for every member */
+extern RsStatus rank_late(RankRun *run, bool *late);
 
 /* floats of the arena that a RankBias and the chunks need */
 extern size_t rank_common_size(const JobInput *input);

@@ -13,6 +13,8 @@
 #include "math/vec.h"
 #include "model/gibbs_setup.h"
 
+#define LATE_SAMPLES 4 /* when the time is over */
+
 GibbsProbe *gibbs_probe;
 
 size_t
@@ -347,36 +349,23 @@ report(GibbsTrain *t, int k)
 	job_log(job, "ranking", k, job->progress.loss, "", 0, seconds);
 }
 
-/* rank 0 looks at the clock, so that all members stop at the same sweep */
-static bool
-time_is_up(GibbsTrain *t)
-{
-	double limit = t->run->job->config.max_seconds;
-	double *flag = t->g.sums + t->g.sums_width - 1;
-	bool up;
-
-	if (!(limit > 0))
-		return false;
-	if (t->run->team->rank == 0)
-		*flag = rank_clock() - t->run->started > limit;
-	if (team_barrier(t->run->team) != RS_OK)
-		return true;
-	up = *flag != 0;
-	return team_barrier(t->run->team) != RS_OK || up;
-}
-
 static RsStatus
 train(GibbsTrain *t, const RankBias *bias)
 {
 	RsStatus st;
+	bool late = false;
 
 	for (int k = 1; k <= t->plan.sweeps; k++)
 	{
 		t->g.sweep = k;
-		if ((st = sweep(t)) != RS_OK)
+		if ((st = sweep(t)) != RS_OK ||
+			(st = rank_late(t->run, &late)) != RS_OK)
 			return st;
 		report(t, k);
-		if (t->mean.samples > 0 && time_is_up(t))
+		/* some samples there must be, of a chain that has only begun as well */
+		if (late && k < t->plan.burn)
+			t->plan.burn = k;
+		if (late && t->mean.samples >= LATE_SAMPLES)
 			break;
 	}
 	if ((st = gibbs_mean_finish(&t->mean, &t->g)) != RS_OK)

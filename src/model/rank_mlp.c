@@ -304,6 +304,7 @@ train_epochs(MlpTrain *t, const RankBias *bias)
 	bool watch = run->ds->n_held > 0 && !run->all;
 	double best = INFINITY;
 	int best_epoch = 0;
+	bool late = false;
 	RsStatus st;
 
 	for (int epoch = 1; epoch <= t->plan.epochs; epoch++)
@@ -331,7 +332,9 @@ train_epochs(MlpTrain *t, const RankBias *bias)
 			}
 		}
 		report(t, epoch, loss, value);
-		if (best_epoch > 0 && epoch - best_epoch >= t->plan.patience)
+		if ((st = rank_late(run, &late)) != RS_OK)
+			return st;
+		if (late || (best_epoch > 0 && epoch - best_epoch >= t->plan.patience))
 			break;
 	}
 	if (best_epoch > 0)

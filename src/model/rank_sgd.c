@@ -435,6 +435,7 @@ RsStatus
 rank_sgd_run(RankRun *run, RankBias *bias)
 {
 	SgdTrain t = {.run = run};
+	bool late = false;
 	RsStatus st;
 
 	plan_make(&t.plan, &run->job->config, &run->job->input);
@@ -457,9 +458,12 @@ rank_sgd_run(RankRun *run, RankBias *bias)
 	{
 		double loss;
 
-		if ((st = run_epoch(&t, epoch, &loss)) != RS_OK)
+		if ((st = run_epoch(&t, epoch, &loss)) != RS_OK ||
+			(st = rank_late(run, &late)) != RS_OK)
 			return st;
 		report(&t, epoch + 1, loss);
+		if (late)
+			break;
 	}
 	return output(&t, bias);
 }

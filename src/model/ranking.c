@@ -17,6 +17,8 @@
 #define CHECK_EVERY 65536 /* rows between two looks at the stop flag */
 #define SGD_RATINGS 8000000
 #define SGD_ROWS 300000 /* users and items */
+#define QUICK 0.25 /* of the time, until a run for the metrics alone ends */
+#define LATE 0.8   /* until the last one does */
 
 static JobLoss
 choose(const JobConfig *config, const JobInput *input)
@@ -193,7 +195,8 @@ train_once(RankRun *run, RankBias *bias)
 }
 
 RsStatus
-ranking_run(Team *team, JobShared *job, Arena *arena, const Dataset *ds)
+ranking_run(Team *team, JobShared *job, Arena *arena, const Dataset *ds,
+			double limit)
 {
 	RankRun run = {.team = team,
 				   .job = job,
@@ -210,6 +213,8 @@ ranking_run(Team *team, JobShared *job, Arena *arena, const Dataset *ds)
 	if (ds->rating == NULL || rank_n_train(&run) < 1)
 		return RS_NO_DATA;
 	run.quick = wants_refit(&job->config, ds);
+	run.limit =
+		run.started + (limit - run.started) * (run.quick ? QUICK : LATE);
 	if ((st = check_ratings(&run)) != RS_OK ||
 		(st = rank_common_init(&run, &bias)) != RS_OK)
 		return st;
@@ -229,6 +234,7 @@ ranking_run(Team *team, JobShared *job, Arena *arena, const Dataset *ds)
 	arena_reset(arena, mark);
 	run.all = true;
 	run.quick = false;
+	run.limit = run.started + (limit - run.started) * LATE;
 	run.best_epoch = job->output.epochs;
 	if ((st = team_barrier(team)) != RS_OK)
 		return st;

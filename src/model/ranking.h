@@ -18,9 +18,9 @@ extern size_t ranking_arena_size(const JobConfig *config, const JobInput *input,
 /*
  * Called by every member with the same dataset: all interactions with
  * ratings (duplicates resolved), rows[] present, split done (n_held may be
- * 0). Fills the ranking part of job->output.
+ * 0). Fills the ranking part of job->output; limit as in retrieval_run.
  */
 extern RsStatus ranking_run(Team *team, JobShared *job, Arena *arena,
-							const Dataset *ds);
+							const Dataset *ds, double limit);
 
 #endif

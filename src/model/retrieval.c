@@ -21,6 +21,7 @@ typedef enum Learner
 
 #define FEW 50000   /* interactions; below, implicit ALS alone */
 #define SPARSE 0.02 /* share of all pairs; above, towers never were better */
+#define LATE 0.7    /* of the time that a stage may take */
 
 /* interactions that the towers get through in minutes */
 static int64_t
@@ -131,12 +132,22 @@ retrieval_seconds(const Retrieval *r)
 	return clock_seconds() - r->start;
 }
 
-bool
-retrieval_late(const Retrieval *r)
+double
+retrieval_room(const Retrieval *r)
 {
-	double most = r->job->config.max_seconds;
+	return r->limit - r->start;
+}
 
-	return most > 0 && retrieval_seconds(r) > most;
+double
+retrieval_left(const Retrieval *r)
+{
+	return LATE * retrieval_room(r) - retrieval_seconds(r);
+}
+
+bool
+retrieval_late(const Retrieval *r, double ahead)
+{
+	return ahead > retrieval_left(r);
 }
 
 RsStatus
@@ -204,7 +215,10 @@ RsStatus
 retrieval_report(Retrieval *r, bool exclude_seen, const float *u,
 				 const float *v, int dim)
 {
-	MetricsSpec spec = {exclude_seen, 6, {1, 5, 10, 20, 50, 100}, 0};
+	MetricsSpec spec = {exclude_seen,
+						6,
+						{1, 5, 10, 20, 50, 100},
+						isfinite(r->limit) ? RETRIEVAL_VALID_USERS : 0};
 	MetricsResult model;
 	MetricsResult popular;
 	RsStatus st;
@@ -224,7 +238,9 @@ retrieval_report(Retrieval *r, bool exclude_seen, const float *u,
 static void
 say_compared(const Rival *rival, char *why, size_t size)
 {
-	if (rival->epoch > 0 && rival->towers < rival->popular)
+	if (rival->hurried)
+		snprintf(why, size, "max_seconds left no time for towers");
+	else if (rival->epoch > 0 && rival->towers < rival->popular)
 		snprintf(why, size,
 				 "towers stayed below the most popular items: NDCG@20 on "
 				 "held-out interactions %.4f and %.4f after %d of %d epochs, "
@@ -285,9 +301,9 @@ give_reason(JobShared *job, const Rival *rival)
 
 RsStatus
 retrieval_run(Team *team, JobShared *job, Arena *arena, Dataset *ds,
-			  double start)
+			  double start, double limit)
 {
-	Retrieval r = {team, job, arena, ds, start, NULL, NULL};
+	Retrieval r = {team, job, arena, ds, start, limit, NULL, NULL};
 	Rival rival = {0};
 	RsStatus st;
 

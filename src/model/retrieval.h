@@ -21,9 +21,10 @@ extern void retrieval_dataset_options(const JobConfig *config,
 
 /*
  * Train on ds (which may have a validation part) and fill the retrieval part
- * of job->output. Called by every member; start is the clock of job_run.
+ * of job->output. Called by every member; start is the clock of job_run, limit
+ * by when the stage should have ended (INFINITY: whenever).
  */
 extern RsStatus retrieval_run(Team *team, JobShared *job, Arena *arena,
-							  Dataset *ds, double start);
+							  Dataset *ds, double start, double limit);
 
 #endif

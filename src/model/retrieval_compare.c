@@ -12,20 +12,23 @@
  *	contest	after their last epoch, unless they are far above the probe: all of
  *			implicit ALS on the same interactions, and the better one stays
  *
- * When max_seconds are over, towers below the probe are up against an implicit
- * ALS of few epochs.
+ * When max_seconds come to their end, towers below the probe are up against an
+ * implicit ALS of few epochs; when they are over too soon, there are no towers (an
+ * epoch of them takes about as long as a trial).
  *
  * The whole search knows the trials of the probe, so the contest costs the
  * rest of it and one training.
  */
+#include <math.h>
 #include <string.h>
 
 #include "model/retrieval_ials.h"
 
-#define QUARTER 0.65 /* what towers have by a quarter of their epochs */
-#define HALF 0.9     /* at least, of what they reach in the end */
-#define CLEAR 1.25   /* more than a whole search makes of a probe */
-#define CONTEST_USERS 20000
+#define QUARTER 0.65   /* what towers have by a quarter of their epochs */
+#define HALF 0.9       /* at least, of what they reach in the end */
+#define CLEAR 1.25     /* more than a whole search makes of a probe */
+#define LEAST_EPOCHS 6 /* of towers, or they are not begun: about a quarter */
+#define CONTEST_USERS 20000 /* RETRIEVAL_VALID_USERS where time is short */
 
 bool
 retrieval_hopeless(const Rival *rival, int epoch)
@@ -57,7 +60,11 @@ probe(Retrieval *r, IalsRun *run, Rival *rival)
 static RsStatus
 judge(Retrieval *r, const float *u, const float *v, int dim, double *value)
 {
-	MetricsSpec spec = {true, 1, {20}, CONTEST_USERS};
+	MetricsSpec spec = {true,
+						1,
+						{20},
+						isfinite(r->limit) ? RETRIEVAL_VALID_USERS
+										   : CONTEST_USERS};
 	MetricsResult result;
 	RsStatus st =
 		metrics_run(r->team, r->arena, r->ds, &spec, u, v, dim, &result);
@@ -73,7 +80,7 @@ retrieval_contest(Retrieval *r, Rival *rival, const float *u, const float *v,
 	IalsRun *run = r->ials;
 	size_t mark = arena_mark(r->arena);
 	int64_t *row = r->ds->row;
-	int32_t late = retrieval_late(r);
+	int32_t late = retrieval_late(r, 0);
 	RsStatus st = retrieval_agree(r, &late);
 
 	if (st != RS_OK || !rival->asked || rival->towers > CLEAR * rival->probe ||
@@ -100,6 +107,7 @@ retrieval_compare(Retrieval *r, Rival *rival)
 {
 	IalsRun run = {.r = r};
 	size_t mark = arena_mark(r->arena);
+	int32_t late;
 	RsStatus st = RS_OK;
 
 	memset(rival, 0, sizeof(*rival));
@@ -107,6 +115,15 @@ retrieval_compare(Retrieval *r, Rival *rival)
 	r->ials = &run;
 	if (rival->asked)
 		st = probe(r, &run, rival);
+	late = rival->asked && retrieval_late(r, LEAST_EPOCHS * run.trial_seconds);
+	if (st == RS_OK)
+		st = retrieval_agree(r, &late);
+	rival->hurried = late != 0;
+	if (st == RS_OK && late)
+	{
+		st = ials_first(&run);
+		return st == RS_OK ? ials_finish(&run) : st;
+	}
 	if (st == RS_OK)
 		st = retrieval_towers(r, rival);
 	if (st != RS_OK || rival->epoch == 0)

@@ -147,7 +147,7 @@ train(Hidden *h, bool all)
 				job_log(job, "retrieval", e, loss, judged ? "ndcg@20" : "",
 						value, retrieval_seconds(r));
 		}
-		late = retrieval_late(r);
+		late = retrieval_late(r, 0);
 		st = retrieval_agree(r, &late);
 		h->late = late != 0;
 		stop = h->late || (judged && e - h->best_epoch >= h->patience);

@@ -20,8 +20,9 @@
 #include "model/fold_in.h"
 #include "model/retrieval_ials.h"
 
-#define LATE_EPOCHS 3 /* that are trained when max_seconds are over */
-#define SMALL 300000  /* interactions */
+#define LATE_EPOCHS 3  /* that are trained when max_seconds are over */
+#define LAST_PART 0.15 /* of the time, that a training takes when it is late */
+#define SMALL 300000   /* interactions */
 #define LARGE 3000000
 #define STARTS_MOST 300000 /* interactions: average over two starts */
 #define EPOCHS 8
@@ -226,6 +227,7 @@ ials_train(IalsRun *run, int epochs, int least, bool all, bool log)
 	double value = 0;
 	double ndcg = 0;
 	int32_t late = 0;
+	bool judged;
 
 	st = fill_zeros(run, all);
 	sides(run, all, &users, &items);
@@ -234,9 +236,10 @@ ials_train(IalsRun *run, int epochs, int least, bool all, bool log)
 		if (r->team->rank == 0)
 			r->job->progress.epoch = e;
 		st = epoch(run, &users, &items);
-		if (st == RS_OK && r->job->config.max_seconds > 0)
+		if (st == RS_OK && isfinite(r->limit))
 		{
-			late = e >= least && retrieval_late(r);
+			late =
+				e >= least && retrieval_late(r, -LAST_PART * retrieval_room(r));
 			if ((st = retrieval_agree(r, &late)) == RS_OK && late)
 				epochs = e;
 			if (late && log)
@@ -244,7 +247,9 @@ ials_train(IalsRun *run, int epochs, int least, bool all, bool log)
 		}
 		if (!log || st != RS_OK)
 			continue;
-		if (!all && r->ds->n_held > 0)
+		judged = !all && r->ds->n_held > 0 &&
+				 (!isfinite(r->limit) || (e == epochs && !late));
+		if (judged)
 		{
 			st = ials_validate(run, &value, &ndcg);
 			/* still gaining much: go on */
@@ -265,8 +270,7 @@ ials_train(IalsRun *run, int epochs, int least, bool all, bool log)
 			r->job->progress.rate =
 				(double) r->ds->n * e / (retrieval_seconds(r) + 1e-9);
 			job_log(r->job, "retrieval", e, run->als.loss,
-					!all && r->ds->n_held > 0 ? "ndcg@20" : "", ndcg,
-					retrieval_seconds(r));
+					judged ? "ndcg@20" : "", ndcg, retrieval_seconds(r));
 		}
 	}
 	return st;
@@ -309,7 +313,7 @@ finish(IalsRun *run, bool all, int k)
 static RsStatus
 shorten(IalsRun *run, const IalsConfig *c)
 {
-	int32_t late = retrieval_late(run->r);
+	int32_t late = retrieval_late(run->r, 0);
 	RsStatus st = retrieval_agree(run->r, &late);
 
 	if (st != RS_OK || late || run->r->job->config.epochs > 0 ||
@@ -500,10 +504,9 @@ RsStatus
 ials_finish(IalsRun *run)
 {
 	Retrieval *r = run->r;
-	double most = r->job->config.max_seconds;
 	/* a second training takes as long as the first, and must not be cut off */
 	int32_t again = r->ds->n_held > 0 && r->job->config.refit != 0 &&
-					(most <= 0 || retrieval_seconds(r) + run->seconds < most);
+					retrieval_seconds(r) + run->seconds < retrieval_room(r);
 	RsStatus st = retrieval_agree(r, &again);
 
 	if (st == RS_OK)

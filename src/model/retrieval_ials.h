@@ -27,7 +27,8 @@ typedef struct IalsRun
 	IalsConfig base;   /* start of the search */
 	IalsConfig chosen; /* its end */
 	int epochs;
-	double seconds; /* that the final training took */
+	double seconds;       /* that the final training took */
+	double trial_seconds; /* that the longest trial took */
 	int best_epoch; /* of the logged training, by the held-out interactions */
 	double best_value;
 	double last_value;

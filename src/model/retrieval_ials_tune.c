@@ -44,15 +44,15 @@ config_at(const IalsRun *run, int lambda, int alpha0)
 	return c;
 }
 
-/* no time for one more trial, where one was done already */
+/* no time for one more trial and a training, where one was done already */
 static RsStatus
 too_late(IalsRun *run, int32_t *late)
 {
 	bool some = run->n_trials > 0 || run->n_known > 0 || run->slope != 0 ||
 				run->activity != 0;
 
-	*late = some && retrieval_late(run->r);
-	if (run->r->job->config.max_seconds <= 0)
+	*late = some && retrieval_late(run->r, 2 * run->trial_seconds);
+	if (!isfinite(run->r->limit))
 		return RS_OK;
 	return retrieval_agree(run->r, late);
 }
@@ -67,6 +67,7 @@ try_point(IalsRun *run, int lambda, int alpha0, double *value)
 	IalsConfig c = config_at(run, lambda, alpha0);
 	IalsTrial *t = &run->trial[run->n_trials];
 	double ndcg = 0;
+	double seconds;
 	int32_t late;
 	RsStatus st;
 
@@ -86,6 +87,7 @@ try_point(IalsRun *run, int lambda, int alpha0, double *value)
 		return RS_OK;
 	if (c.dim > TUNE_DIM && run->r->ds->n > TUNE_FULL)
 		c.dim = TUNE_DIM;
+	seconds = retrieval_seconds(run->r);
 	if ((st = ials_restart(run->r->team, &run->als, &c)) != RS_OK)
 		return st;
 	st = ials_train(
@@ -97,6 +99,8 @@ try_point(IalsRun *run, int lambda, int alpha0, double *value)
 	if (st == RS_DIVERGED)
 		st = team_barrier(run->r->team);
 	*t = (IalsTrial){lambda, alpha0, run->to_zero, *value, ndcg};
+	seconds = retrieval_seconds(run->r) - seconds;
+	run->trial_seconds = fmax(run->trial_seconds, seconds);
 	run->n_trials++;
 	return st;
 }
@@ -185,8 +189,8 @@ try_activity(IalsRun *run, IalsTrial *best)
  * data has its optimum, or where that of very sparse data is; in between
  * there are valleys, and plains: with the usual values a user of five
  * interactions among 30,000 items is hardly more than the mean user, and no
- * step from there helps. A walk of few steps is better off near the usual
- * values.
+ * step from there helps; there the third point is tried first, since time may
+ * be short. A walk of few steps is better off near the usual values.
  */
 static RsStatus
 begin(IalsRun *run, IalsTrial *at)
@@ -196,11 +200,19 @@ begin(IalsRun *run, IalsTrial *at)
 	int more = most_trials(run->r->ds->n) < LONG_WALK ? 0
 			   : ridge < PLAIN                        ? 1
 													  : 2;
-	RsStatus st = try_point(run, 0, 0, &at->value);
+	RsStatus st = RS_OK;
 
+	if (more == 2)
+	{
+		at->lambda = other[1][0];
+		at->alpha0 = other[1][1];
+	}
+	st = try_point(run, at->lambda, at->alpha0, &at->value);
 	for (int k = 0; k < more && st == RS_OK; k++)
 	{
-		IalsTrial far = {other[k][0], other[k][1], at->to_zero, -1, 0};
+		bool usual = more == 2 && k == 1;
+		IalsTrial far = {usual ? 0 : other[k][0], usual ? 0 : other[k][1],
+						 at->to_zero, -1, 0};
 
 		st = try_point(run, far.lambda, far.alpha0, &far.value);
 		if (far.value > 0 && far.value > at->value * DOUBT)

@@ -16,8 +16,9 @@ typedef struct Retrieval
 	JobShared *job;
 	Arena *arena;
 	Dataset *ds;
-	double start;
-	int32_t *flags;       /* (16) shared: what rank 0 decided */
+	double start;   /* of the job */
+	double limit;   /* by when the stage should have ended, INFINITY: none */
+	int32_t *flags; /* (16) shared: what rank 0 decided */
 	struct IalsRun *ials; /* where towers are compared with it */
 } Retrieval;
 
@@ -36,8 +37,9 @@ typedef struct Rival
 	double towers;  /* the best so far */
 	int epoch;      /* towers were given up after it, 0: not */
 	int epochs;
-	double full; /* implicit ALS with its whole search, 0: not trained */
-	bool lost;   /* implicit ALS takes the place of the towers */
+	double full;  /* implicit ALS with its whole search, 0: not trained */
+	bool hurried; /* towers were not begun, for lack of time */
+	bool lost;    /* implicit ALS takes the place of the towers */
 } Rival;
 
 /* functions in retrieval.c */
@@ -50,9 +52,15 @@ extern RsStatus retrieval_popularity(Retrieval *r, const MetricsSpec *spec,
 /* validation metrics beside the popularity's, into the output */
 extern RsStatus retrieval_report(Retrieval *r, bool exclude_seen,
 								 const float *u, const float *v, int dim);
-/* seconds since the job began; whether config.max_seconds is over */
+/* seconds since the job began, and until its limit */
 extern double retrieval_seconds(const Retrieval *r);
-extern bool retrieval_late(const Retrieval *r);
+extern double retrieval_room(const Retrieval *r);
+/*
+ * Seconds until it is time to come to an end; what is left of max_seconds then
+ * is for the last judgements and the report. Late: less than `ahead` seconds.
+ */
+extern double retrieval_left(const Retrieval *r);
+extern bool retrieval_late(const Retrieval *r, double ahead);
 
 /* functions in retrieval_softmax.c */
 extern size_t retrieval_tfrs_size(const JobConfig *config,

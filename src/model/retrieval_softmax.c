@@ -156,9 +156,9 @@ one_epoch(Batches *b, int epoch, bool *stop)
 		job_log(job, "retrieval", epoch, loss, b->judge ? "ndcg@20" : "", value,
 				now);
 	}
-	if (job->config.max_seconds <= 0)
+	if (!isfinite(b->r->limit))
 		return RS_OK;
-	late = retrieval_late(r);
+	late = retrieval_late(r, 0);
 	st = retrieval_agree(r, &late);
 	*stop |= late != 0;
 	return st;

@@ -17,7 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "model/retrieval_int.h"
+#include "model/retrieval_ials.h"
 #include "model/spectral.h"
 #include "model/user_softmax.h"
 
@@ -259,7 +259,7 @@ epoch_done(void *arg, Team *team, int epoch, double loss, bool *stop)
 	bool judged;
 	bool hopeless = false;
 	double value = 0;
-	int32_t late = retrieval_late(t->r);
+	int32_t late = retrieval_late(t->r, 0);
 	RsStatus st = retrieval_agree(t->r, &late);
 
 	judged = t->every > 0 && t->r->ds->n_held > 0 &&
@@ -408,7 +408,7 @@ refit(Towers *t)
 	if (st == RS_OK)
 		st = train(t, true, true);
 	/* when it could not come to its end, the first run counts */
-	late = retrieval_late(r);
+	late = retrieval_late(r, 0);
 	if (st == RS_OK)
 		st = retrieval_agree(r, &late);
 	return st == RS_OK && !late ? copy_units(t, t->best_u, t->best_v) : st;
@@ -418,10 +418,8 @@ refit(Towers *t)
 static RsStatus
 wants_refit(Retrieval *r, int32_t *wanted)
 {
-	double most = r->job->config.max_seconds;
-
 	*wanted = r->ds->n_held > 0 && r->job->config.refit != 0 &&
-			  (most <= 0 || 1.5 * retrieval_seconds(r) < most);
+			  1.5 * retrieval_seconds(r) < retrieval_room(r);
 	return retrieval_agree(r, wanted);
 }
 
@@ -442,6 +440,26 @@ say(const Towers *t)
 			 t->config.teacher_share > 0 ? ", taught by 256 dimensions" : "");
 }
 
+/*
+ * As many epochs as there is time for, so that the learning rate has come down
+ * by then: about as long as a short training of implicit ALS each.
+ */
+static RsStatus
+plan_epochs(Towers *t)
+{
+	Retrieval *r = t->r;
+	double epoch = t->rival->asked ? r->ials->trial_seconds : 0;
+	double most = epoch > 0 ? retrieval_left(r) / epoch : INFINITY;
+	int32_t epochs = t->config.epochs;
+	RsStatus st;
+
+	if (most < epochs)
+		epochs = most > 1 ? (int32_t) most : 1;
+	st = retrieval_agree(r, &epochs);
+	t->config.epochs = epochs;
+	return st;
+}
+
 RsStatus
 retrieval_towers(Retrieval *r, Rival *rival)
 {
@@ -452,6 +470,8 @@ retrieval_towers(Retrieval *r, Rival *rival)
 	RsStatus st;
 
 	towers_config(config, &r->job->input, &t.config);
+	if ((st = plan_epochs(&t)) != RS_OK)
+		return st;
 	c = t.config;
 	t.every = c.epochs > 40 ? 4 : 2;
 	t.patience = config->patience > 0 ? config->patience : 6;

@@ -297,6 +297,12 @@ train_compute(const TrainArgs *args, TimestampTz deadline, TrainTeam *team,
 	train_team_shrink(team, train_workers_useful(args, input));
 	train_segment_make(team, args, input);
 	times->fill = lap(&clock);
+	/* what was read, was read in this time too */
+	if (args->config.max_seconds > 0)
+		team->job->config.max_seconds =
+			Max(args->config.max_seconds -
+					(times->launch + times->read + times->fill) / 1000,
+				1e-3);
 	train_team_run(team, deadline);
 	times->compute = lap(&clock);
 }

@@ -3,7 +3,10 @@
  *		All learners of the ranking stage: quality on made data, team sizes,
  *		degenerate ratings, limits and cancelling.
  */
+#include <math.h>
+
 #include "check.h"
+#include "model/clock.h"
 #include "rank_testing.h"
 
 static void
@@ -215,6 +218,41 @@ test_cancelled(void)
 	test_free(&x);
 }
 
+/*
+ * max_seconds: the run for the metrics and the last one share them, and where
+ * they are over at once there is a model all the same.
+ */
+static void
+test_hurried(JobLoss loss)
+{
+	TestRatings x = test_ratings(150, 200, 9000, 7, loss == LOSS_ORDINAL);
+	static const double most[] = {0.5, 1e-6};
+
+	for (int k = 0; k < 2; k++)
+	{
+		JobConfig c = test_config();
+		JobShared *job;
+		double start = clock_seconds();
+
+		c.ranking_loss = loss;
+		c.epochs = 1000000;
+		c.patience = c.epochs;
+		c.valid_fraction = 0.2f;
+		c.max_seconds = most[k];
+		job = test_job(&x, &c, 2);
+		CHECK(test_run(job) == RS_OK);
+		CHECK(clock_seconds() - start < most[k] + 5);
+		CHECK(isfinite(test_metric(job, "rmse", false)));
+		/* the others overfit in so many epochs, time or not */
+		if (k == 0 && (loss == LOSS_GIBBS || loss == LOSS_ORDINAL))
+			CHECK(test_metric(job, "rmse", false) <
+				  test_metric(job, "rmse", true));
+		CHECK(job->output.epochs > 0 && job->output.epochs < c.epochs);
+		free(job);
+	}
+	test_free(&x);
+}
+
 int
 main(void)
 {
@@ -231,5 +269,9 @@ main(void)
 	test_binary();
 	test_refused();
 	test_cancelled();
+	test_hurried(LOSS_GIBBS);
+	test_hurried(LOSS_ORDINAL);
+	test_hurried(LOSS_SGD);
+	test_hurried(LOSS_MSE);
 	return check_summary();
 }
