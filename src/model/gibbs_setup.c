@@ -9,6 +9,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* from so many users, items and ratings on: who rated what, too */
+#define IMPLICIT_SIDE 400
+#define IMPLICIT_ROWS 5000
+
+/*
+ * What somebody rated tells little where there is little to choose from, or
+ * the ratings are few: held-out RMSE 1 to 2 % worse with 20 items or 20 users
+ * and with 3,000 rows, .5 % with 100 and 300 items; 1 % better with 1,500 x
+ * 1,000, 2 % on MovieLens-100K.
+ */
+static bool
+wants_implicit(const JobConfig *config, const JobInput *input)
+{
+	if (config->implicit >= 0)
+		return config->implicit > 0;
+	return input->n_users >= IMPLICIT_SIDE && input->n_items >= IMPLICIT_SIDE &&
+		   input->n >= IMPLICIT_ROWS;
+}
+
 /*
  * Chosen on validation rows of MovieLens-100K: more factors than 10 gain
  * nothing below a million ratings. The time grows with the ratings, so large
@@ -41,7 +60,7 @@ gibbs_plan(GibbsPlan *p, const JobConfig *config, const JobInput *input)
 		p->rank = GIBBS_MAX_DIM;
 	/* of ratings without levels it turns into the Gaussian model */
 	p->ordinal = config->ranking_loss != LOSS_GIBBS;
-	p->implicit[0] = p->implicit[1] = config->implicit != 0;
+	p->implicit[0] = p->implicit[1] = wants_implicit(config, input);
 	p->given[0] = input->users.n_cols > 0;
 	p->given[1] = input->items.n_cols > 0;
 }

@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "math/arena.h"
@@ -222,6 +223,45 @@ run_stages(Team *team, JobShared *job)
 	if (st == RS_OK && job->config.ranking)
 		st = run_ranking(team, job, &arena, &ds, ranking_own, limit);
 	return st;
+}
+
+const char *const job_comparisons[7] = {"", ">=", ">", "<=", "<", "=", "<>"};
+
+/* *p moves behind the operator; a number alone means "at least" */
+static JobPositive
+comparison(const char **p)
+{
+	JobPositive found = POSITIVE_GE;
+	size_t longest = 0;
+
+	if (strncmp(*p, "!=", 2) == 0)
+	{
+		*p += 2;
+		return POSITIVE_NE;
+	}
+	for (int k = POSITIVE_GE; k <= POSITIVE_NE; k++)
+	{
+		size_t n = strlen(job_comparisons[k]);
+
+		if (n > longest && strncmp(*p, job_comparisons[k], n) == 0)
+		{
+			found = (JobPositive) k;
+			longest = n;
+		}
+	}
+	*p += longest;
+	return found;
+}
+
+bool
+job_positive_read(const char *text, JobConfig *config)
+{
+	char *end;
+
+	config->positive_kind = comparison(&text);
+	config->positive_value = strtof(text, &end);
+	return end != text && end[strspn(end, " ")] == '\0' &&
+		   isfinite(config->positive_value);
 }
 
 static const char *

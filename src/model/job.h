@@ -101,6 +101,8 @@ job_is_positive(JobPositive kind, float value, float rating)
 	}
 }
 
+extern const char *const job_comparisons[7]; /* by JobPositive */
+
 /*
  * Hyperparameters. Zero (NAN for floats, AUTO for enums) means: chosen by
  * the preset and the data. Checked by the leader before it gets here.
@@ -138,11 +140,17 @@ typedef struct JobConfig
 	int normalize;  /* 1: cosine towers, 0: not, -1: auto */
 	int refit;      /* 1: after validation train on all rows; -1: auto */
 	int implicit;   /* Gibbs: 1: what a user rated is a feature of him, and who
-				   * rated an item one of it; 0: not; -1: auto, yes */
+				   * rated an item one of it; 0: not; -1: where there are enough */
 	JobPositive positive_kind; /* rows of interest: how the rating */
 	float positive_value;      /* compares with this one */
 	double max_seconds;        /* wall clock bound, 0: none */
 } JobConfig;
+
+/*
+ * '>= 4', '4' ("at least"): a comparison of the rating with a number, into
+ * positive_kind and positive_value
+ */
+extern bool job_positive_read(const char *text, JobConfig *config);
 
 /* the label of a click: what counts as interest, else what is above zero */
 static inline bool

@@ -412,7 +412,7 @@ rank_gibbs_run(RankRun *run, RankBias *bias)
 	gibbs_plan(&t->plan, &run->job->config, &run->job->input);
 	/* enough for metrics that are hardly worse than the final model's */
 	if (run->quick && t->plan.sweeps > 60)
-		t->plan.sweeps = t->plan.sweeps / 5 > 60 ? t->plan.sweeps / 5 : 60;
+		t->plan.sweeps = t->plan.sweeps / 2 > 60 ? t->plan.sweeps / 2 : 60;
 	g->ordinal = t->plan.ordinal;
 	g->noise_shape[0] = 40;
 	g->noise_shape[1] = 30;

@@ -150,7 +150,7 @@ wants_refit(const JobConfig *config, const Dataset *ds)
 		return false;
 	if (config->refit >= 0)
 		return config->refit > 0;
-	return isnan(config->valid_fraction);
+	return config->preset != PRESET_TFRS;
 }
 
 /* by rank 0 alone, so that nobody stops it before it has said why */

@@ -30,6 +30,20 @@ most_for_towers(const JobConfig *config)
 	return config->preset == PRESET_BEST ? 20000000 : 4000000;
 }
 
+JobLoss
+retrieval_loss(const JobConfig *config, const JobInput *in)
+{
+	bool features = in->users.n_rows > 0 || in->items.n_rows > 0;
+
+	if (config->loss == LOSS_AUTO && config->preset != PRESET_TFRS &&
+		!features &&
+		(!isnan(config->temperature) || config->negatives > 0 ||
+		 config->hard_negatives > 0 || config->logq >= 0 ||
+		 config->accidental >= 0 || config->normalize >= 0))
+		return LOSS_SOFTMAX;
+	return config->loss;
+}
+
 /*
  * The closed form is best where there are few interactions or items have
  * many each, and it is the only one that is quick with tens of millions of
@@ -39,6 +53,7 @@ static Learner
 choose(const JobConfig *config, const JobInput *in)
 {
 	double density = (double) in->n / in->n_users / in->n_items;
+	JobLoss loss = retrieval_loss(config, in);
 
 	/* what only the softmax over batches of interactions has */
 	bool batches = config->batch_size > 0 || config->logq >= 0 ||
@@ -47,14 +62,13 @@ choose(const JobConfig *config, const JobInput *in)
 				   config->optimizer == OPTIMIZER_SGD ||
 				   config->optimizer == OPTIMIZER_ADAGRAD;
 
-	if (config->preset == PRESET_TFRS && config->loss != LOSS_IALS)
+	if (config->preset == PRESET_TFRS && loss != LOSS_IALS)
 		return LEARNER_BATCHES;
-	if (config->n_hidden > 0 &&
-		(config->loss == LOSS_AUTO || config->loss == LOSS_SOFTMAX))
+	if (config->n_hidden > 0 && (loss == LOSS_AUTO || loss == LOSS_SOFTMAX))
 		return LEARNER_HIDDEN;
-	if (config->loss == LOSS_SOFTMAX)
+	if (loss == LOSS_SOFTMAX)
 		return batches ? LEARNER_BATCHES : LEARNER_TOWERS;
-	if (config->loss == LOSS_IALS)
+	if (loss == LOSS_IALS)
 		return LEARNER_IALS;
 	/* only the closed form knows features */
 	if (in->users.n_rows > 0 || in->items.n_rows > 0)
@@ -92,10 +106,10 @@ retrieval_dataset_options(const JobConfig *config, const JobInput *in,
 {
 	opt->repeats = config->preset == PRESET_TFRS;
 	/* towers may give way to implicit ALS */
-	opt->ratings =
-		(choose(config, in) == LEARNER_IALS ||
-		 (choose(config, in) == LEARNER_TOWERS && config->loss == LOSS_AUTO)) &&
-		retrieval_ials_weighs(in);
+	opt->ratings = (choose(config, in) == LEARNER_IALS ||
+					(choose(config, in) == LEARNER_TOWERS &&
+					 retrieval_loss(config, in) == LOSS_AUTO)) &&
+				   retrieval_ials_weighs(in);
 	opt->positive_kind = config->positive_kind;
 	opt->positive_value = config->positive_value;
 }
@@ -280,8 +294,8 @@ give_reason(JobShared *job, const Rival *rival)
 								  : "the interactions fill much of the matrix";
 	char compared[256];
 
-	if (config->loss != LOSS_AUTO || config->preset == PRESET_TFRS ||
-		choose(config, in) == LEARNER_HIDDEN)
+	if (retrieval_loss(config, in) != LOSS_AUTO ||
+		config->preset == PRESET_TFRS || choose(config, in) == LEARNER_HIDDEN)
 		return;
 	if (in->users.n_rows > 0 || in->items.n_rows > 0)
 		why = "it takes features in closed form";

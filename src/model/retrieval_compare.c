@@ -111,7 +111,8 @@ retrieval_compare(Retrieval *r, Rival *rival)
 	RsStatus st = RS_OK;
 
 	memset(rival, 0, sizeof(*rival));
-	rival->asked = r->ds->n_held > 0 && r->job->config.loss == LOSS_AUTO;
+	rival->asked = r->ds->n_held > 0 &&
+				   retrieval_loss(&r->job->config, &r->job->input) == LOSS_AUTO;
 	r->ials = &run;
 	if (rival->asked)
 		st = probe(r, &run, rival);

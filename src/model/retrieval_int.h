@@ -43,6 +43,8 @@ typedef struct Rival
 } Rival;
 
 /* functions in retrieval.c */
+/* config->loss, or the softmax where an option is set that only it has */
+extern JobLoss retrieval_loss(const JobConfig *config, const JobInput *in);
 extern void retrieval_phase(Retrieval *r, const char *phase, int epochs);
 /* what rank 0 says counts for all: barrier, and the same value for everybody */
 extern RsStatus retrieval_agree(Retrieval *r, int32_t *value);

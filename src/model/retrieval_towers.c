@@ -157,7 +157,7 @@ retrieval_towers_size(const JobConfig *config, const JobInput *input,
 		if (most < training_size(&teacher, input, workers))
 			most = training_size(&teacher, input, workers);
 	}
-	if (config->loss == LOSS_AUTO)
+	if (retrieval_loss(config, input) == LOSS_AUTO)
 	{
 		/* it is compared with implicit ALS, beside its vectors */
 		size_t other = retrieval_ials_size(config, input);

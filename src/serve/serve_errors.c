@@ -1,6 +1,7 @@
 /*
  * serve_errors.c
- *		rmse and mae of the ranking stage on a test table.
+ *		rmse and mae of the ranking stage on a test table, or auc and log loss
+ *		where it was trained on clicks.
  *
  * The baseline is the damped mean of item and user (rank_common.c), fitted
  * to the ratings table as it is now.
@@ -15,19 +16,93 @@
 #include "pg/pg_hooks.h"
 #include "serve/serve_evaluate.h"
 
+/* a test row: what the model or the baseline says, and what was there */
+typedef struct Told
+{
+	double predicted;
+	double actual;
+} Told;
+
 typedef struct Errors
 {
+	Told *row; /* (n) */
+	int64 n;
 	double squares;
 	double absolutes;
-	int64 n;
 } Errors;
+
+static double
+label_of(const Evaluation *e, float rating)
+{
+	return e->binary ? job_label(&e->config, rating) : rating;
+}
+
+static void
+begin_errors(const Evaluation *e, Errors *errors)
+{
+	memset(errors, 0, sizeof(*errors));
+	errors->row = serve_alloc((Size) e->held.n + 1, sizeof(Told));
+}
 
 static void
 add_error(Errors *e, double predicted, double actual)
 {
+	e->row[e->n++] = (Told){predicted, actual};
 	e->squares += (predicted - actual) * (predicted - actual);
 	e->absolutes += fabs(predicted - actual);
-	e->n++;
+}
+
+static int
+compare_told(const void *a, const void *b)
+{
+	double x = ((const Told *) a)->predicted;
+	double y = ((const Told *) b)->predicted;
+
+	return x < y ? -1 : x > y;
+}
+
+/* pairs of a 1 and a 0 in the right order, ties half; NAN without one of them */
+static double
+area_under_curve(Errors *e)
+{
+	double below = 0;
+	double ones = 0;
+	double right = 0;
+
+	qsort(e->row, (size_t) e->n, sizeof(Told), compare_told);
+	for (int64 i = 0, end; i < e->n; i = end)
+	{
+		double one = 0;
+
+		for (end = i;
+			 end < e->n && e->row[end].predicted == e->row[i].predicted; end++)
+			one += e->row[end].actual;
+		right += one * (below + 0.5 * ((double) (end - i) - one));
+		below += (double) (end - i) - one;
+		ones += one;
+	}
+	return below > 0 && ones > 0 ? right / (below * ones) : NAN;
+}
+
+static double
+log_loss(const Errors *e)
+{
+	double sum = 0;
+
+	for (int64 i = 0; i < e->n; i++)
+	{
+		double p = fmin(fmax(e->row[i].predicted, 1e-7), 1 - 1e-7);
+
+		sum -= log(e->row[i].actual > 0 ? p : 1 - p);
+	}
+	return sum / (double) e->n;
+}
+
+static void
+measure(Errors *e, bool binary, double *to)
+{
+	to[0] = binary ? area_under_curve(e) : sqrt(e->squares / (double) e->n);
+	to[1] = binary ? log_loss(e) : e->absolutes / (double) e->n;
 }
 
 /* ranking vectors of one side, and the one to take for anybody unknown */
@@ -112,7 +187,7 @@ model_errors(const Evaluation *e, Errors *errors)
 					  predict_one(
 						  &p, vector_of(&users, e->users.keys[row->user]),
 						  vector_of(&items, e->items.keys[row->item]), scratch),
-					  row->rating);
+					  label_of(e, row->rating));
 	}
 }
 
@@ -132,7 +207,8 @@ make_dataset(const Evaluation *e, Dataset *ds)
 			if (isfinite(e->train.rows[i].rating))
 			{
 				ds->item[ds->n] = e->train.rows[i].item;
-				ds->rating[ds->n++] = e->train.rows[i].rating;
+				ds->rating[ds->n++] =
+					(float) label_of(e, e->train.rows[i].rating);
 			}
 		ds->user_ptr[u + 1] = ds->n;
 	}
@@ -163,27 +239,27 @@ baseline_errors(const Evaluation *e, Errors *errors)
 
 		if (isfinite(row->rating))
 			add_error(errors, rank_bias_predict(&bias, row->user, row->item, 0),
-					  row->rating);
+					  label_of(e, row->rating));
 	}
 	return true;
 }
 
 bool
-serve_rating_errors(const Evaluation *e, double *rmse, double *mae)
+serve_rating_errors(const Evaluation *e, RatingErrors *errors)
 {
-	Errors model = {0};
-	Errors baseline = {0};
+	Errors model;
+	Errors baseline;
 
+	begin_errors(e, &model);
 	model_errors(e, &model);
 	if (model.n == 0)
 		return false;
-	rmse[0] = sqrt(model.squares / (double) model.n);
-	mae[0] = model.absolutes / (double) model.n;
-	rmse[1] = mae[1] = NAN;
+	errors->name[0] = e->binary ? "auc" : "rmse";
+	errors->name[1] = e->binary ? "log_loss" : "mae";
+	measure(&model, e->binary, errors->model);
+	errors->baseline[0] = errors->baseline[1] = NAN;
+	begin_errors(e, &baseline);
 	if (e->has_ratings && e->train.rated && baseline_errors(e, &baseline))
-	{
-		rmse[1] = sqrt(baseline.squares / (double) baseline.n);
-		mae[1] = baseline.absolutes / (double) baseline.n;
-	}
+		measure(&baseline, e->binary, errors->baseline);
 	return true;
 }

@@ -12,6 +12,8 @@
  *	- A test item that the model does not know is a miss, not left out.
  *	- A user whom the model does not know is judged by what recommend would
  *	  give: popular items.
+ *	- Rows of the test table whose rating the training would not take as
+ *	  interest (its positive) are no test items.
  *	- A pair that the test table has twice counts once; for rmse and mae
  *	  every row counts.
  */
@@ -24,6 +26,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
@@ -113,19 +116,19 @@ make_part(const Evaluation *e, bool known, Part *part)
 	part->missing = serve_alloc((Size) (to - from) + 1, sizeof(int32));
 	ds->user_ptr = serve_alloc((Size) (to - from) + 1, sizeof(int64));
 	ds->user_end = serve_alloc((Size) (to - from) + 1, sizeof(int64));
-	ds->item = serve_alloc((Size) (e->train.n + e->held.n) + 1, sizeof(int32));
+	ds->item = serve_alloc((Size) (e->train.n + e->liked.n) + 1, sizeof(int32));
 	for (int32 u = from; u < to; u++)
 	{
-		if (e->held_ptr[u] == e->held_ptr[u + 1])
+		if (e->liked_ptr[u] == e->liked_ptr[u + 1])
 			continue;
 		part->who[ds->n_users] = u;
 		ds->user_ptr[ds->n_users] = n;
 		if (e->exclude_seen)
 			n += add_items(&e->train, e->train_ptr[u], e->train_ptr[u + 1],
-						   e->items.known, &e->held, e->held_ptr[u],
-						   e->held_ptr[u + 1], ds->item + n, &unknown);
+						   e->items.known, &e->liked, e->liked_ptr[u],
+						   e->liked_ptr[u + 1], ds->item + n, &unknown);
 		ds->user_end[ds->n_users] = n;
-		n += add_items(&e->held, e->held_ptr[u], e->held_ptr[u + 1],
+		n += add_items(&e->liked, e->liked_ptr[u], e->liked_ptr[u + 1],
 					   e->items.known, NULL, 0, 0, ds->item + n,
 					   &part->missing[ds->n_users]);
 		ds->n_users++;
@@ -185,7 +188,7 @@ run_popular(const Evaluation *e, const Part *part, MetricsResult *result)
 	{
 		const ServePair *p = &e->train.rows[i];
 
-		if (p->item < e->items.known &&
+		if (p->item < e->items.known && serve_is_interest(e, p->rating) &&
 			(i == 0 || p[-1].user != p->user || p[-1].item != p->item))
 			item[p->item] += 1;
 	}
@@ -264,6 +267,34 @@ load_tables(Evaluation *e)
 	serve_names_init(&e->items, &type, e->item_pack);
 }
 
+static const char *
+config_text(const Jsonb *config, const char *key)
+{
+	JsonbValue *v = getKeyJsonValueFromContainer(
+		(JsonbContainer *) &config->root, key, (int) strlen(key), NULL);
+
+	if (v == NULL || v->type != jbvString)
+		return NULL;
+	return pnstrdup(v->val.string.val, v->val.string.len);
+}
+
+/* what the training took as interest, and whether it learnt clicks */
+static void
+read_config(Evaluation *e)
+{
+	Jsonb *config = store_config(&e->model);
+	const char *loss;
+	const char *positive;
+
+	if (config == NULL)
+		return;
+	loss = config_text(config, "ranking_loss");
+	positive = config_text(config, "positive");
+	e->binary = loss != NULL && strcmp(loss, "binary") == 0;
+	if (positive != NULL && !job_positive_read(positive, &e->config))
+		e->config.positive_kind = POSITIVE_ALL;
+}
+
 static void
 read_pairs(Evaluation *e, Oid test)
 {
@@ -283,17 +314,25 @@ read_pairs(Evaluation *e, Oid test)
 		e->train_ptr = serve_pairs_by_user(&e->train, e->users.n);
 	else
 		e->train_ptr = serve_alloc((Size) e->users.n + 2, sizeof(int64));
-	e->held_ptr = serve_pairs_by_user(&e->held, e->users.n);
+	/* by user as well: a user's mean is summed in this order */
+	pfree(serve_pairs_by_user(&e->held, e->users.n));
+	e->liked = e->held;
+	e->liked.rows = serve_alloc((Size) e->held.n + 1, sizeof(ServePair));
+	e->liked.n = 0;
+	for (int64 i = 0; i < e->held.n; i++)
+		if (serve_is_interest(e, e->held.rows[i].rating))
+			e->liked.rows[e->liked.n++] = e->held.rows[i];
+	e->liked_ptr = serve_pairs_by_user(&e->liked, e->users.n);
 }
 
 static void
 evaluate(Evaluation *e, Oid test, ServeRows *rows)
 {
-	double rmse[2];
-	double mae[2];
+	RatingErrors errors;
 	void (*saved)(bool, bool, int, int, int, float, const float *, int,
 				  const float *, int, float, float *, int) = blas.sgemm;
 
+	read_config(e);
 	load_tables(e);
 	read_pairs(e, test);
 	if (e->model.dim > 0)
@@ -311,11 +350,9 @@ evaluate(Evaluation *e, Oid test, ServeRows *rows)
 		PG_END_TRY();
 	}
 	if (e->model.ranking != RANKING_NONE && e->held.rated &&
-		serve_rating_errors(e, rmse, mae))
-	{
-		put(rows, "rmse", 0, rmse[0], rmse[1]);
-		put(rows, "mae", 0, mae[0], mae[1]);
-	}
+		serve_rating_errors(e, &errors))
+		for (int k = 0; k < 2; k++)
+			put(rows, errors.name[k], 0, errors.model[k], errors.baseline[k]);
 }
 
 typedef struct Stored

@@ -5,6 +5,8 @@
 #ifndef RECSYS_SERVE_EVALUATE_H
 #define RECSYS_SERVE_EVALUATE_H
 
+#include <math.h>
+
 #include "utils/memutils.h"
 
 #include "model/metrics.h"
@@ -24,8 +26,11 @@ typedef struct Evaluation
 	bool has_ratings; /* the ratings table exists */
 	ServePairs train; /* the ratings table, by user */
 	ServePairs held;  /* the test table, by user */
+	ServePairs liked; /* of it, what the training would take as interest */
 	int64 *train_ptr; /* (users.n + 1) */
-	int64 *held_ptr;
+	int64 *liked_ptr;
+	bool binary;      /* the ranking stage is of clicks: 1 and 0 */
+	JobConfig config; /* what is positive */
 } Evaluation;
 
 /* some users of the test table, as metrics.c wants them */
@@ -46,9 +51,25 @@ serve_alloc(Size n, Size size)
 	return palloc_extended(n * size, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 }
 
+/* whether a row with this rating is one of interest to the retrieval stage */
+static inline bool
+serve_is_interest(const Evaluation *e, float rating)
+{
+	return isnan(rating) || job_is_positive(e->config.positive_kind,
+											e->config.positive_value, rating);
+}
+
 /* functions in serve_errors.c */
 
-/* of the model and of the baseline; false when no test row has a rating */
-extern bool serve_rating_errors(const Evaluation *e, double *rmse, double *mae);
+/* two measures of the ranking stage, of the model and of the baseline */
+typedef struct RatingErrors
+{
+	const char *name[2]; /* rmse and mae; of clicks auc and log_loss */
+	double model[2];
+	double baseline[2]; /* NAN: there is none */
+} RatingErrors;
+
+/* false when no test row has a rating */
+extern bool serve_rating_errors(const Evaluation *e, RatingErrors *errors);
 
 #endif

@@ -30,7 +30,8 @@ const char *const store_item_words[] = {
 	"song",   "track",   "isbn", "video",  "artist",  "album",
 	"recipe", "article", "game", "course", "podcast", NULL};
 const char *const store_rating_names[] = {"rating", "ratings", "stars",
-										  "score",  "rate",    NULL};
+										  "score",  "rate",    "liked",
+										  "like",   "vote",    NULL};
 
 int
 store_count_names(const char *const *names)

@@ -271,7 +271,6 @@ extern void train_option_set(const char *key, const JsonbValue *v,
 extern void train_options_json(StringInfo json, const JobConfig *config);
 /* of an error about an unknown word: which ones are known */
 extern char *train_hint(const char *word, const char *const *known, int n);
-extern const char *const train_comparisons[7]; /* by JobPositive */
 
 /* functions in train_config.c */
 extern void train_config_default(JobConfig *config);
@@ -306,6 +305,11 @@ extern void train_select(const char *sql, DestReceiver *receiver);
 
 /* functions in train_load.c */
 extern void train_load(const TrainArgs *args, TrainRows *rows);
+/*
+ * Where nobody said what is positive and ratings are on both sides of 0 (thumbs,
+ * clicks): those above it are, for the retrieval stage.
+ */
+extern void train_settle_positive(const TrainRows *rows, JobConfig *config);
 
 /* functions in train_team.c */
 extern void train_team_start(TrainTeam *team, int workers, bool exact);

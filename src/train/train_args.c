@@ -225,32 +225,6 @@ skip_column(const char *p, const char *column)
 	return p + strspn(p, " ");
 }
 
-/* *p moves behind the operator; a number alone means "at least" */
-static JobPositive
-comparison(const char **p)
-{
-	JobPositive found = POSITIVE_GE;
-	size_t longest = 0;
-
-	if (strncmp(*p, "!=", 2) == 0)
-	{
-		*p += 2;
-		return POSITIVE_NE;
-	}
-	for (int k = POSITIVE_GE; k <= POSITIVE_NE; k++)
-	{
-		size_t n = strlen(train_comparisons[k]);
-
-		if (n > longest && strncmp(*p, train_comparisons[k], n) == 0)
-		{
-			found = (JobPositive) k;
-			longest = n;
-		}
-	}
-	*p += longest;
-	return found;
-}
-
 /*
  * A comparison of the rating with a number: 'rating >= 4', '>= 4', '4'. Not
  * SQL: a leader in the background gets the arguments as plain values, and
@@ -259,13 +233,8 @@ comparison(const char **p)
 bool
 train_positive_read(const char *text, const char *column, JobConfig *config)
 {
-	const char *p = skip_column(text + strspn(text, " "), column);
-	char *end;
-
-	config->positive_kind = comparison(&p);
-	config->positive_value = strtof(p, &end);
-	return end != p && end[strspn(end, " ")] == '\0' &&
-		   isfinite(config->positive_value);
+	return job_positive_read(skip_column(text + strspn(text, " "), column),
+							 config);
 }
 
 static void

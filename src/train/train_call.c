@@ -91,6 +91,7 @@ train_publish(const TrainArgs *args, const TrainInput *input,
 			  const JobShared *job, double seconds, TrainResult *result)
 {
 	const TrainRows *rows = &input->rows;
+	TrainArgs settled = *args;
 	StorePublish p = {.schema = args->schema,
 					  .name = NameStr(args->name),
 					  .ratings = args->ratings,
@@ -128,7 +129,9 @@ train_publish(const TrainArgs *args, const TrainInput *input,
 		p.user_features = InvalidOid;
 	if (is_temporary(args->items))
 		p.item_features = InvalidOid;
-	p.config = train_config_json(args);
+	settled.config.positive_kind = job->config.positive_kind;
+	settled.config.positive_value = job->config.positive_value;
+	p.config = train_config_json(&settled);
 	p.skipped = skipped_json(rows, &job->output);
 	p.metrics = metrics_json(&job->output, false);
 	p.baseline = metrics_json(&job->output, true);
@@ -262,7 +265,7 @@ tell_if_worse(const JobShared *job)
 }
 
 static void
-tell_choice(const JobShared *job)
+tell_choice(const TrainArgs *args, const JobShared *job)
 {
 	static const char *const stages[] = {"retrieval", "ranking"};
 	const JobOutput *out = &job->output;
@@ -274,6 +277,12 @@ tell_choice(const JobShared *job)
 	if (out->choice[0] != '\0')
 		ereport(NOTICE,
 				(errmsg("%.*s", (int) sizeof(out->choice) - 1, out->choice)));
+	if (job->config.positive_kind != args->config.positive_kind)
+		ereport(
+			NOTICE,
+			(errmsg("ratings of 0 or less do not count as interest"),
+			 errhint("positive says which ratings do: positive => 'rating "
+					 ">= 4', or all of them by a number below the least.")));
 	tell_if_worse(job);
 	for (int i = 0; i < (int) lengthof(stages); i++)
 		if (curve_judge(job, stages[i], text, sizeof(text)) != CURVE_FLAT)
@@ -321,7 +330,7 @@ train_here(const TrainArgs *args, const JobLog *more, int n_more,
 	train_compute(args, train_deadline(args, started), &team, &input, &times);
 	train_team_check(&team);
 	INSTR_TIME_SET_CURRENT(clock);
-	tell_choice(team.job);
+	tell_choice(args, team.job);
 	for (int i = 0; i < n_more && team.job->n_log < JOB_MAX_LOG; i++)
 		team.job->log[team.job->n_log++] = more[i];
 	train_publish(args, &input, team.job,

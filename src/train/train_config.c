@@ -111,7 +111,7 @@ append_positive(StringInfo json, const JobConfig *config)
 	float_to_shortest_decimal_buf(config->positive_value, number);
 	pg_json_string(
 		json, "positive",
-		psprintf("%s %s", train_comparisons[config->positive_kind], number));
+		psprintf("%s %s", job_comparisons[config->positive_kind], number));
 }
 
 Jsonb *

@@ -333,6 +333,30 @@ check_labels(const TrainArgs *args, const TrainRows *rows)
 					 "without it those above 0 do.")));
 }
 
+void
+train_settle_positive(const TrainRows *rows, JobConfig *config)
+{
+	bool above = false;
+	bool below = false;
+
+	if (!config->retrieval || !rows->has_rating ||
+		config->positive_kind != POSITIVE_ALL || config->preset == PRESET_TFRS)
+		return;
+	for (int64 i = 0; i < rows->n && !(above && below); i++)
+	{
+		float rating = rows->chunk[i / TRAIN_CHUNK]->rating[i % TRAIN_CHUNK];
+
+		if (i % TRAIN_CHUNK == 0)
+			CHECK_FOR_INTERRUPTS();
+		above |= rating > 0;
+		below |= rating <= 0;
+	}
+	if (!above || !below)
+		return;
+	config->positive_kind = POSITIVE_GT;
+	config->positive_value = 0;
+}
+
 /*
  * Reads into memory of a context below the current one. SPI must not be
  * connected. The table may be any relation that can be selected from.

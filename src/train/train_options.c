@@ -336,9 +336,6 @@ append_option(StringInfo json, const Option *o, const JobConfig *config)
 	}
 }
 
-/* as JobPositive counts them */
-const char *const train_comparisons[7] = {"", ">=", ">", "<=", "<", "=", "<>"};
-
 void
 train_options_json(StringInfo json, const JobConfig *config)
 {

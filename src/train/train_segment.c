@@ -206,6 +206,7 @@ void
 train_segment_make(TrainTeam *team, const TrainArgs *args, TrainInput *from)
 {
 	TrainRows *rows = &from->rows;
+	JobConfig config = args->config;
 	Layout layout = {0};
 	JobInput input;
 	JobShared *job;
@@ -213,9 +214,10 @@ train_segment_make(TrainTeam *team, const TrainArgs *args, TrainInput *from)
 	size_t need;
 
 	place(&layout, 1, sizeof(JobShared));
-	place_input(&layout, &args->config, from, &input);
+	train_settle_positive(rows, &config);
+	place_input(&layout, &config, from, &input);
 	arena = layout.used;
-	need = job_arena_size(&args->config, &input, team->size);
+	need = job_arena_size(&config, &input, team->size);
 	if (need > SIZE_MAX / 4 || arena > SIZE_MAX / 4)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY),
 						errmsg("training would need too much memory")));
@@ -230,7 +232,7 @@ train_segment_make(TrainTeam *team, const TrainArgs *args, TrainInput *from)
 	job->workers = team->size;
 	job->size = arena + need;
 	job->arena = arena;
-	job->config = args->config;
+	job->config = config;
 	job->input = input;
 	strlcpy(job->progress.phase, "waiting", sizeof(job->progress.phase));
 	team->job = job;

@@ -190,20 +190,26 @@ def als(runs):
         c.execute("CREATE EXTENSION recsys")
         load_pairs(c, "r", pairs)
         for d in (64, 128):
-            cg, cholesky, own = [], [], []
-            for _ in range(runs):
+            cg, cholesky, own, call = [], [], [], []
+            for run in range(runs):
                 cg.append(implicit_als(x, d, 5, True)[0])
                 cholesky.append(implicit_als(x, d, 5, False)[0])
-                own.append(train(
+                call.append(train(
                     c, "r", dim=d, epochs=5, test_fraction=0,
+                    model=f"m{d}_{run}",
                     options="'{\"loss\": \"ials\"}'")[0])
+                own.append(throughput.log(c, f"m{d}_{run}")[-1][2])
             lines.append((d, f"{median(cg):.2f} s", f"{median(cholesky):.2f} s",
                           f"{median(own):.2f} s", ratios(own, cg)[1],
-                          ratios(own, cholesky)[1]))
-    table(f"ALS, 5 epochs on {len(pairs)} interactions, reading and "
-          "publishing included (wanted: not slower, 5x)",
+                          ratios(own, cholesky)[1], f"{median(call):.2f} s",
+                          ratios(call, cg)[1]))
+    table(f"ALS, 5 epochs on {len(pairs)} interactions (wanted: not slower "
+          "than CG, 5x Cholesky); the peer's matrix is made beforehand, ours "
+          "within the training; the whole call also reads the table and "
+          "publishes the vectors with their indexes",
           ("d", "implicit CG", "implicit Cholesky", "recsys, exact",
-           "against CG", "against Cholesky"), lines)
+           "against CG", "against Cholesky", "whole call", "against CG"),
+          lines)
 
 
 def workers(runs):
