@@ -685,6 +685,22 @@ CREATE FUNCTION rank_items(user_id text, items text[],
 	AS 'MODULE_PATHNAME', 'recsys_rank_items_text'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
 
+-- The items as the text of an array: what clients send as a parameter without
+-- a type ('{12,7}') is taken as this.
+CREATE FUNCTION rank_items(user_id bigint, items text,
+	model name DEFAULT NULL, context jsonb DEFAULT NULL,
+	OUT rank integer, OUT item_id bigint,
+	OUT item text, OUT score double precision) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'recsys_rank_items_int_literal'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
+
+CREATE FUNCTION rank_items(user_id text, items text,
+	model name DEFAULT NULL, context jsonb DEFAULT NULL,
+	OUT rank integer, OUT item_id bigint,
+	OUT item text, OUT score double precision) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'recsys_rank_items_literal'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
+
 -- Everybody's best items.
 CREATE FUNCTION recommend_all(k integer DEFAULT 10, model name DEFAULT NULL,
 	exclude_seen boolean DEFAULT true, OUT user_id bigint, OUT "user" text,
@@ -706,6 +722,13 @@ CREATE FUNCTION recommend_from(items text[], k integer DEFAULT 10,
 	OUT item text, OUT score double precision, OUT source text)
 	RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_recommend_from_text'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
+
+CREATE FUNCTION recommend_from(items text, k integer DEFAULT 10,
+	model name DEFAULT NULL, OUT rank integer, OUT item_id bigint,
+	OUT item text, OUT score double precision, OUT source text)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'recsys_recommend_from_literal'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
 
 -- For somebody of whom features are all that is known: an object with

@@ -38,6 +38,28 @@ SELECT id FROM ann_long ORDER BY subvector(e, 1, 2000)::vector(2000) <->
 	subvector(array_fill(7, '{2003}')::vector, 1, 2000) LIMIT 1;
 DROP TABLE ann_long;
 
+-- rows that are infinitely far: each comes once
+CREATE TABLE ann_far AS SELECT i AS id, ARRAY[i, 1, -i]::vector(3) AS e
+	FROM generate_series(1, 3000) i;
+CREATE INDEX ON ann_far USING ann (e vector_l2_ops);
+CREATE INDEX ON ann_far USING ann (e vector_ip_ops);
+SET enable_seqscan = off;
+SET enable_sort = off;
+SELECT q, k, count(*), count(DISTINCT id)
+FROM unnest(ARRAY['[1e20,1e20,1]', '[1e30,-1e30,1]', '[3e38,1,3e38]']) q,
+	unnest(ARRAY[10, 150, 5000]) k,
+	LATERAL (SELECT id FROM ann_far ORDER BY e <-> q::vector LIMIT k) r
+GROUP BY q, k ORDER BY q, k;
+UPDATE ann_far SET e = ARRAY[id * 1e35, 1, id * 1e35]::vector(3);
+SELECT q, k, count(*), count(DISTINCT id)
+FROM unnest(ARRAY['[1e20,1e20,1]', '[-1e30,1,1]']) q,
+	unnest(ARRAY[10, 150, 5000]) k,
+	LATERAL (SELECT id FROM ann_far ORDER BY e <#> q::vector LIMIT k) r
+GROUP BY q, k ORDER BY q, k;
+RESET enable_seqscan;
+RESET enable_sort;
+DROP TABLE ann_far;
+
 -- zero, huge, tiny and equal vectors: every row comes, in order
 CREATE TABLE ann_odd (id int, e vector(3));
 INSERT INTO ann_odd VALUES (1, '[0,0,0]'), (2, '[1e38,1e38,1e38]'),

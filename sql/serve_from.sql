@@ -19,6 +19,12 @@ SELECT register('default', 'int', 'int', 2, rating_col => '');
 SELECT * FROM recommend_from(ARRAY[10, 30]);
 SELECT * FROM recommend_from(ARRAY[10, 30, 30, 10, 99, 99999999999], 2);
 SELECT * FROM recommend_from(ARRAY['10', '30'], 1, 'default');
+-- as clients send a parameter without a type
+SELECT * FROM recommend_from('{10,30}');
+PREPARE untyped AS SELECT * FROM recommend_from($1, 1);
+EXECUTE untyped('{10, 30}');
+DEALLOCATE untyped;
+SELECT * FROM recommend_from(NULL::text);
 -- nothing known: popular
 SELECT * FROM recommend_from(ARRAY[99, 60], 2);
 SELECT * FROM recommend_from('{}'::int[], 2);

@@ -29,6 +29,8 @@ SELECT round(predict(1, 99)::numeric, 4), round(predict(99, 99)::numeric, 4);
 SELECT * FROM rank_items(1, ARRAY[10, 20, 30]);
 SELECT * FROM rank_items('1', '{30,20,99,20,99999999999}'::text[]);
 SELECT * FROM rank_items(1, '{10,20}'::bigint[]);
+SELECT * FROM rank_items(1, '{10,20}');
+SELECT * FROM rank_items('1', '{20}');
 -- a user by number and items by text, and the other way round
 SELECT * FROM rank_items(1, ARRAY['10', '20']);
 SELECT * FROM rank_items('1'::text, ARRAY[10, 20]);

@@ -73,6 +73,7 @@ SELECT train('wait => NULL');
 SELECT n, train(format('positive => %L', n)) FROM unnest(ARRAY['', 'rating', 'rating >= x', '>= 4 OR true', 'rating >= nan', 'note >= 4', '"Star Rating" >= 4', 'rating => 4', 'rating >== 4', '4); DROP TABLE x; --']) n;
 SELECT n, train(format('epochs => 1, stages => ''{retrieval}'', positive => %L', n)) FROM unnest(ARRAY['rating >= 4', '>3', ' 3.5 ', 'rating>4', 'rating < 3', '<=2', 'rating=5', 'rating <> 3', '!= 3']) n;
 SELECT train('rating_col => '''', positive => ''>= 4''');
+SELECT train('positive => ''> 99''');
 
 -- options
 SELECT train('options => NULL');

@@ -26,7 +26,12 @@ SELECT oid AS item_oid FROM pg_class WHERE relname = 'mod_item' \gset
 SELECT digest('mod_user') AS u1, digest('mod_item') AS i1, digest('mod_param') AS p1 \gset
 GRANT SELECT ON mod_item TO recsys_bob;
 CREATE VIEW mod_v AS SELECT item_id FROM mod_item;
+-- a foreign key on the model's rows: said before the training, not after it
+CREATE TABLE mod_f (item_id int REFERENCES mod_item);
+SELECT try('SELECT recsys_train(''mod_r'', ''mod'', dim => 4, epochs => 2, seed => 2)');
+ALTER TABLE mod_f ALTER CONSTRAINT mod_f_item_id_fkey DEFERRABLE INITIALLY DEFERRED;
 SELECT version FROM recsys_train('mod_r', 'mod', dim => 4, epochs => 2, seed => 2);
+DROP TABLE mod_f;
 SELECT digest('mod_user') = :'u1' AS user, digest('mod_item') = :'i1' AS item;
 SELECT digest('mod_user_old') = :'u1' AS user, digest('mod_item_old') = :'i1' AS item, digest('mod_param_old') = :'p1' AS param;
 SELECT model, version, version_before, status, owner = current_user::regrole AS mine FROM recsys_models;

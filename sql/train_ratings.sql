@@ -132,6 +132,24 @@ SELECT count(*), max(user_id) FROM rat_m_user;
 SELECT recsys_drop('rat_m');
 DROP VIEW rat_view, rat_coll;
 DROP MATERIALIZED VIEW rat_mat;
+-- thumbs: those down are no interest
+CREATE TABLE rat_thumbs AS SELECT u AS user_id, i AS item_id, CASE WHEN (u + i) % 3 = 0 THEN 1 ELSE -1 END AS liked
+	FROM generate_series(1, 60) u, generate_series(1, 30) i WHERE hashint4(u * 100 + i) % 2 = 0;
+SET client_min_messages = notice;
+SELECT users, items FROM recsys_train('rat_thumbs', 'rat_m', epochs => 2, dim => 4, test_fraction => 0, stages => '{retrieval}');
+SET client_min_messages = warning;
+SELECT interactions = (SELECT count(*) FROM rat_thumbs WHERE liked > 0) AS liked, config->'positive' AS positive FROM recsys_models WHERE model = 'rat_m';
+SELECT count(*) FROM recsys_train('rat_thumbs', 'rat_m', epochs => 2, dim => 4, test_fraction => 0, stages => '{retrieval}', positive => '>= -1');
+SELECT interactions = (SELECT count(*) FROM rat_thumbs) AS all FROM recsys_models WHERE model = 'rat_m';
+-- clicks are evaluated as such, on any scale
+SELECT count(*) FROM recsys_train('rat_thumbs', 'rat_m', epochs => 2, dim => 4, test_fraction => 0, options => '{"ranking_loss": "binary"}');
+CREATE TABLE rat_test AS SELECT user_id, item_id, liked * 100 AS liked FROM rat_thumbs;
+SELECT a.metric, a.value = b.value AS same, a.value BETWEEN 0 AND 1 AS sane
+	FROM recsys_evaluate('rat_m', 'rat_thumbs', '{10}', false) a JOIN recsys_evaluate('rat_m', 'rat_test', '{10}', false) b USING (metric);
+SELECT count(*) FROM recsys_train('rat_thumbs', 'rat_m', epochs => 2, dim => 4, test_fraction => 0, options => '{"ranking_loss": "gibbs"}');
+SELECT string_agg(metric, ' ') FROM recsys_evaluate('rat_m', 'rat_thumbs', '{10}', false);
+SELECT recsys_drop('rat_m');
+
 DO $$
 DECLARE
 	r record;

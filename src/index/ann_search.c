@@ -192,7 +192,8 @@ push_low(AnnSearch *s, float low)
 static inline float
 tau(const AnnSearch *s)
 {
-	return s->lows < s->goal ? NO_TAU : s->low[0];
+	/* rows that are infinitely far, or may be, have lows below it */
+	return s->lows < s->goal ? NO_TAU : Max(s->low[0], NO_TAU);
 }
 
 /* the next candidate but for its bounds */

@@ -436,5 +436,8 @@ rank_add_choice(RankRun *run, const char *sentence)
 	if (run->team->rank != 0 || run->quick)
 		return;
 	snprintf(out->choice + used, sizeof(out->choice) - used, "%s%s",
-			 used > 0 ? " " : "", sentence);
+			 used == 0                      ? ""
+			 : out->choice[used - 1] == '.' ? " "
+											: ". ",
+			 sentence);
 }

@@ -288,7 +288,7 @@ give_reason(JobShared *job, const Rival *rival)
 	const JobInput *in = &job->input;
 	char *choice = job->output.choice;
 	size_t used = strlen(choice);
-	long long n = (long long) (in->n - job->output.n_duplicates);
+	long long n = (long long) job->output.n_interactions;
 	double share = 100.0 * (double) n / in->n_users / in->n_items;
 	const char *why = in->n < FEW ? "the interactions are few"
 								  : "the interactions fill much of the matrix";

@@ -160,6 +160,8 @@ extern void serve_query_plan(SPIPlanPtr plan, int n, const Oid *types,
 							 void *arg);
 
 /* functions in serve_key.c */
+/* an argument that is the text of an array ('{12,7}') becomes the array of text */
+extern void serve_array_literal(FunctionCallInfo fcinfo, int arg);
 extern void serve_key_init(ServeKeyType *type, Oid oid);
 /* a value as a column of the key's type has it */
 extern Datum serve_key_read(const ServeKeyType *type, Datum raw);

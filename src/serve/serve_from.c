@@ -217,3 +217,11 @@ recsys_recommend_from_text(PG_FUNCTION_ARGS)
 {
 	return recommend_from(fcinfo, true);
 }
+
+PG_FUNCTION_INFO_V1(recsys_recommend_from_literal);
+Datum
+recsys_recommend_from_literal(PG_FUNCTION_ARGS)
+{
+	serve_array_literal(fcinfo, 0);
+	return recommend_from(fcinfo, true);
+}

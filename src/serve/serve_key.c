@@ -14,11 +14,22 @@
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/uuid.h"
 
 #include "serve/serve.h"
+
+void
+serve_array_literal(FunctionCallInfo fcinfo, int arg)
+{
+	NullableDatum *a = &fcinfo->args[arg];
+
+	if (!a->isnull)
+		a->value = OidInputFunctionCall(
+			F_ARRAY_IN, text_to_cstring(DatumGetTextPP(a->value)), TEXTOID, -1);
+}
 
 void
 serve_key_init(ServeKeyType *type, Oid oid)

@@ -17,8 +17,10 @@
 #include "catalog/indexing.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -296,6 +298,34 @@ read_latest(StoreTable table, Oid schema, const char *name, StoreModel *model)
 	table_close(rel, AccessShareLock);
 }
 
+/* the rows of a version are deleted before those of the next one come */
+static void
+refuse_references(Oid table)
+{
+	Relation rel = table_open(table, AccessShareLock);
+
+	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers;
+		 i++)
+	{
+		const Trigger *t = &rel->trigdesc->triggers[i];
+
+		if (t->tgconstrrelid != table && !t->tginitdeferred &&
+			RI_FKey_trigger_type(t->tgfoid) == RI_TRIGGER_PK)
+			ereport(ERROR,
+					(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+					 errmsg("table \"%s\" refers to table \"%s\" by a foreign "
+							"key",
+							get_rel_name(t->tgconstrrelid),
+							RelationGetRelationName(rel)),
+					 errdetail("A training replaces the rows of \"%s\".",
+							   RelationGetRelationName(rel)),
+					 errhint("Make the foreign key DEFERRABLE INITIALLY "
+							 "DEFERRED, or let it refer to a table of your "
+							 "own.")));
+	}
+	table_close(rel, AccessShareLock);
+}
+
 void
 store_check_target(Oid schema, const char *name)
 {
@@ -317,8 +347,23 @@ store_check_target(Oid schema, const char *name)
 	refuse_taken(schema, name, "_user_old", old.user_table);
 	refuse_taken(schema, name, "_item_old", old.item_table);
 	refuse_taken(schema, name, "_param_old", old.param_table);
-	if (store_tables_exist(&model))
-		store_check_owner(&model);
+	if (!store_tables_exist(&model))
+		return;
+	store_check_owner(&model);
+	refuse_references(model.user_table);
+	refuse_references(model.item_table);
+}
+
+void
+store_reserve(Oid schema, const char *name)
+{
+	StoreModel model;
+
+	read_latest(STORE_MODEL, schema, name, &model);
+	if (!store_tables_exist(&model))
+		return;
+	LockRelationOid(model.user_table, ShareUpdateExclusiveLock);
+	LockRelationOid(model.item_table, ShareUpdateExclusiveLock);
 }
 
 int

@@ -90,9 +90,17 @@ extern bool store_locate(const char *text, Oid *schema, NameData *name);
 
 /*
  * Errors that publishing would raise after a long training, raised before
- * it: no right to create tables, or tables of somebody else in the way.
+ * it: no right to create tables, tables of somebody else in the way, foreign
+ * keys that would not let a version go.
  */
 extern void store_check_target(Oid schema, const char *name);
+
+/*
+ * To the end of the transaction nobody rebuilds indexes of the model's tables
+ * or vacuums them by hand: REINDEX CONCURRENTLY would wait for this transaction
+ * and publishing for it, and the training be lost.
+ */
+extern void store_reserve(Oid schema, const char *name);
 
 /* functions in store_publish.c: the version that is present then */
 extern int store_publish(const StorePublish *publish);

@@ -327,6 +327,7 @@ train_here(const TrainArgs *args, const JobLog *more, int n_more,
 	instr_time clock;
 
 	store_lock(args->schema, NameStr(args->name), false, true);
+	store_reserve(args->schema, NameStr(args->name));
 	train_compute(args, train_deadline(args, started), &team, &input, &times);
 	train_team_check(&team);
 	INSTR_TIME_SET_CURRENT(clock);

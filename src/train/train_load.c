@@ -333,12 +333,38 @@ check_labels(const TrainArgs *args, const TrainRows *rows)
 					 "without it those above 0 do.")));
 }
 
+static void
+check_positive(const TrainRows *rows, const JobConfig *config)
+{
+	if (!config->retrieval || !rows->has_rating ||
+		config->positive_kind == POSITIVE_ALL)
+		return;
+	for (int64 i = 0; i < rows->n; i++)
+	{
+		if (i % TRAIN_CHUNK == 0)
+			CHECK_FOR_INTERRUPTS();
+		if (job_is_positive(
+				config->positive_kind, config->positive_value,
+				rows->chunk[i / TRAIN_CHUNK]->rating[i % TRAIN_CHUNK]))
+			return;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("not enough data to train from"),
+			 errdetail("None of %lld ratings is %s %g.", (long long) rows->n,
+					   job_comparisons[config->positive_kind],
+					   config->positive_value),
+			 errhint("Say with positive which ratings count as "
+					 "interest, or leave it out.")));
+}
+
 void
 train_settle_positive(const TrainRows *rows, JobConfig *config)
 {
 	bool above = false;
 	bool below = false;
 
+	check_positive(rows, config);
 	if (!config->retrieval || !rows->has_rating ||
 		config->positive_kind != POSITIVE_ALL || config->preset == PRESET_TFRS)
 		return;

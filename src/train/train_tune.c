@@ -435,6 +435,7 @@ recsys_tune(PG_FUNCTION_ARGS)
 		return (Datum) 0;
 	}
 	store_lock(t->args.schema, NameStr(t->args.name), false, true);
+	store_reserve(t->args.schema, NameStr(t->args.name));
 	choose(t);
 	train_here(&t->args, t->log, t->n_log, &result);
 	answer_trials(fcinfo, t);
