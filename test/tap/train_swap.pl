@@ -77,6 +77,17 @@ is($old->query_safe($nearest), '3 4', 'the older snapshot reads its rows');
 $old->quit;
 is($node->safe_psql('postgres', $nearest), '3 9', 'others the new ones');
 
+# REINDEX CONCURRENTLY would wait for the training, and that for it at the end
+$h = start_call($node, q{SELECT version FROM recsys_train('a', 'm', preset => 'tfrs', dim => 11,
+	epochs => 1000000, test_fraction => 0, options => '{"max_seconds": 4}')});
+ok(in_phase($node, 'retrieval', 'm'), 'a training goes on');
+my $reindex = start_call($node, 'REINDEX INDEX CONCURRENTLY mine');
+($out, $err) = wait_call($h);
+unlike($err, qr/ERROR/, 'it comes to its end');
+($out, $err) = wait_call($reindex);
+unlike($err, qr/ERROR/, 'and so does REINDEX CONCURRENTLY');
+is($node->safe_psql('postgres', $nearest), '3 11', 'the index is of the new version');
+
 my $now = $node->safe_psql('postgres', $ask);
 $node->safe_psql('postgres', 'VACUUM big_item');
 $node->safe_psql('postgres', 'VACUUM big_item');
