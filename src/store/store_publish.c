@@ -302,8 +302,11 @@ read_latest(StoreTable table, Oid schema, const char *name, StoreModel *model)
 static void
 refuse_references(Oid table)
 {
-	Relation rel = table_open(table, AccessShareLock);
+	/* recsys_drop may have taken it away meanwhile */
+	Relation rel = try_table_open(table, AccessShareLock);
 
+	if (rel == NULL)
+		return;
 	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers;
 		 i++)
 	{

@@ -80,7 +80,7 @@ for my $p (@phases)
 # publishing waits for a lock that somebody holds
 my $holder = $node->background_psql('postgres');
 $holder->query_safe('BEGIN');
-$holder->query_safe('LOCK TABLE default_item IN SHARE MODE');
+$holder->query_safe('LOCK TABLE default_param IN SHARE MODE');
 my $call = start_call($node, call(q{preset => 'tfrs', epochs => 1}));
 ok(in_phase($node, 'publishing'), 'in phase publishing');
 my $from = time;
