@@ -747,8 +747,9 @@ CREATE FUNCTION recsys_refresh(model name DEFAULT 'default',
 	AS 'MODULE_PATHNAME', 'recsys_refresh'
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
--- How good a model is on a test table, beside most popular or, for rmse and
--- mae, beside damped means; without a table what training found on the
+-- How good a model is on a test table, of which the rows that the model's
+-- `positive` takes are to be found, beside most popular or, for rmse and mae (of
+-- clicks auc and log_loss), beside damped means; without a table what training found on the
 -- interactions that it held out.
 CREATE FUNCTION recsys_evaluate(model name DEFAULT 'default',
 	test regclass DEFAULT NULL, ks integer[] DEFAULT '{1,5,10,20,50,100}',
