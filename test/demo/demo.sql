@@ -77,7 +77,7 @@ SELECT m.title, r.rating FROM ratings r JOIN movies m ON m.id = r.item_id
 
 \echo
 \echo '6. Ten recommendations for user 42:'
-\echo '   SELECT r.rank, m.title, r.score FROM recommend(42, 10) r JOIN movies m ON m.id = r.item_id;'
+\echo '   SELECT r.rank, m.title, r.score FROM recommend(42, 10) r JOIN movies m ON m.id = r.item_id ORDER BY r.rank;'
 SELECT r.rank, m.title, round(r.score::numeric, 3) AS score
   FROM recommend(42, 10) r JOIN movies m ON m.id = r.item_id ORDER BY r.rank;
 
