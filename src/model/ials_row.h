@@ -28,7 +28,7 @@ typedef struct IalsRow
 extern RsStatus ials_row_init(IalsRow *row, const Ials *als,
 							  const IalsSide *side, float *target,
 							  const float *source);
-/* into the cache what row r will read: a few rows' time is spent on misses */
+/* into the cache what row r reads, while the row before is solved for */
 extern void ials_row_fetch(const IalsRow *row, int32_t r);
 /* solve or improve row r of target; returns its part of the objective */
 extern double ials_row_solve(IalsRow *row, int32_t r);

@@ -184,21 +184,18 @@ rank_bias_predict(void *arg, int32_t user, int32_t item, int64_t r)
 	return y > bias->high ? bias->high : y;
 }
 
-/* the log loss of one row; counted for the area under the curve as well */
-static double
-count_binary(RankRun *run, double p, bool positive)
+double
+rank_count_binary(int64_t *bins, double p, bool positive)
 {
 	int bin = (int) (fmin(fmax(p, 0), 1) * (RANK_BINS - 1));
 	double q = fmin(fmax(p, 1e-7), 1 - 1e-7);
 
-	__atomic_fetch_add(&run->bins[positive * RANK_BINS + bin], 1,
-					   __ATOMIC_RELAXED);
+	__atomic_fetch_add(&bins[positive * RANK_BINS + bin], 1, __ATOMIC_RELAXED);
 	return -log(positive ? q : 1 - q);
 }
 
-/* pairs in the right order, ties half; 0.5 when one class is missing */
-static double
-area_under_curve(const RankRun *run)
+double
+rank_area_under_curve(const int64_t *bins)
 {
 	double below = 0;
 	double right = 0;
@@ -206,8 +203,8 @@ area_under_curve(const RankRun *run)
 
 	for (int b = 0; b < RANK_BINS; b++)
 	{
-		double negative = (double) run->bins[b];
-		double positive = (double) run->bins[RANK_BINS + b];
+		double negative = (double) bins[b];
+		double positive = (double) bins[RANK_BINS + b];
 
 		right += positive * (below + 0.5 * negative);
 		below += negative;
@@ -235,7 +232,7 @@ error_chunk(RankRun *run, RankPredict predict, void *arg, int c)
 			sum[0] += (p - y) * (p - y);
 			sum[1] += fabs(p - y);
 			if (run->binary)
-				sum[2] += count_binary(run, p, y > 0);
+				sum[2] += rank_count_binary(run->bins, p, y > 0);
 			sum[3] += 1;
 		}
 }
@@ -265,7 +262,7 @@ rank_error(RankRun *run, RankPredict predict, void *arg, RankError *error)
 	error->rmse = sum[3] > 0 ? sqrt(sum[0] / sum[3]) : NAN;
 	error->mae = sum[3] > 0 ? sum[1] / sum[3] : NAN;
 	error->log_loss = sum[3] > 0 ? sum[2] / sum[3] : NAN;
-	error->auc = run->binary ? area_under_curve(run) : NAN;
+	error->auc = run->binary ? rank_area_under_curve(run->bins) : NAN;
 	return team_barrier(run->team);
 }
 

@@ -55,6 +55,13 @@ typedef struct RankBias
 } RankBias;
 
 extern double rank_clock(void); /* seconds, monotonic */
+/*
+ * The log loss of a row that is (or is not) positive by probability p; counts it
+ * in bins (2, RANK_BINS), of which the area under the curve is: pairs in the
+ * right order, ties half; 0.5 when one class is missing.
+ */
+extern double rank_count_binary(int64_t *bins, double p, bool positive);
+extern double rank_area_under_curve(const int64_t *bins);
 /* whether the run's limit is over, the same for every member */
 extern RsStatus rank_late(RankRun *run, bool *late);
 

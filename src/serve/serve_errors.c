@@ -16,19 +16,12 @@
 #include "pg/pg_hooks.h"
 #include "serve/serve_evaluate.h"
 
-/* a test row: what the model or the baseline says, and what was there */
-typedef struct Told
-{
-	double predicted;
-	double actual;
-} Told;
-
 typedef struct Errors
 {
-	Told *row; /* (n) */
+	double first;  /* sums: squares; of clicks log losses */
+	double second; /* absolute errors */
 	int64 n;
-	double squares;
-	double absolutes;
+	int64_t *bins; /* of clicks, see rank_common.h */
 } Errors;
 
 static double
@@ -41,68 +34,31 @@ static void
 begin_errors(const Evaluation *e, Errors *errors)
 {
 	memset(errors, 0, sizeof(*errors));
-	errors->row = serve_alloc((Size) e->held.n + 1, sizeof(Told));
+	if (e->binary)
+		errors->bins = serve_alloc(2 * RANK_BINS, sizeof(int64_t));
 }
 
 static void
 add_error(Errors *e, double predicted, double actual)
 {
-	e->row[e->n++] = (Told){predicted, actual};
-	e->squares += (predicted - actual) * (predicted - actual);
-	e->absolutes += fabs(predicted - actual);
+	double error = predicted - actual;
+
+	e->first += e->bins != NULL
+					? rank_count_binary(e->bins, predicted, actual > 0)
+					: error * error;
+	e->second += fabs(error);
+	e->n++;
 }
 
-static int
-compare_told(const void *a, const void *b)
-{
-	double x = ((const Told *) a)->predicted;
-	double y = ((const Told *) b)->predicted;
-
-	return x < y ? -1 : x > y;
-}
-
-/* pairs of a 1 and a 0 in the right order, ties half; NAN without one of them */
-static double
-area_under_curve(Errors *e)
-{
-	double below = 0;
-	double ones = 0;
-	double right = 0;
-
-	qsort(e->row, (size_t) e->n, sizeof(Told), compare_told);
-	for (int64 i = 0, end; i < e->n; i = end)
-	{
-		double one = 0;
-
-		for (end = i;
-			 end < e->n && e->row[end].predicted == e->row[i].predicted; end++)
-			one += e->row[end].actual;
-		right += one * (below + 0.5 * ((double) (end - i) - one));
-		below += (double) (end - i) - one;
-		ones += one;
-	}
-	return below > 0 && ones > 0 ? right / (below * ones) : NAN;
-}
-
-static double
-log_loss(const Errors *e)
-{
-	double sum = 0;
-
-	for (int64 i = 0; i < e->n; i++)
-	{
-		double p = fmin(fmax(e->row[i].predicted, 1e-7), 1 - 1e-7);
-
-		sum -= log(e->row[i].actual > 0 ? p : 1 - p);
-	}
-	return sum / (double) e->n;
-}
-
+/* rmse and mae, or auc and log loss */
 static void
-measure(Errors *e, bool binary, double *to)
+measure(const Errors *e, double *to)
 {
-	to[0] = binary ? area_under_curve(e) : sqrt(e->squares / (double) e->n);
-	to[1] = binary ? log_loss(e) : e->absolutes / (double) e->n;
+	double n = (double) e->n;
+
+	to[0] =
+		e->bins != NULL ? rank_area_under_curve(e->bins) : sqrt(e->first / n);
+	to[1] = e->bins != NULL ? e->first / n : e->second / n;
 }
 
 /* ranking vectors of one side, and the one to take for anybody unknown */
@@ -237,6 +193,7 @@ baseline_errors(const Evaluation *e, Errors *errors)
 	{
 		const ServePair *row = &e->held.rows[i];
 
+		CHECK_FOR_INTERRUPTS();
 		if (isfinite(row->rating))
 			add_error(errors, rank_bias_predict(&bias, row->user, row->item, 0),
 					  label_of(e, row->rating));
@@ -256,10 +213,10 @@ serve_rating_errors(const Evaluation *e, RatingErrors *errors)
 		return false;
 	errors->name[0] = e->binary ? "auc" : "rmse";
 	errors->name[1] = e->binary ? "log_loss" : "mae";
-	measure(&model, e->binary, errors->model);
+	measure(&model, errors->model);
 	errors->baseline[0] = errors->baseline[1] = NAN;
 	begin_errors(e, &baseline);
 	if (e->has_ratings && e->train.rated && baseline_errors(e, &baseline))
-		measure(&baseline, e->binary, errors->baseline);
+		measure(&baseline, errors->baseline);
 	return true;
 }

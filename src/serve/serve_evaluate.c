@@ -295,6 +295,26 @@ read_config(Evaluation *e)
 		e->config.positive_kind = POSITIVE_ALL;
 }
 
+/* e->liked without the rows that are of no interest; they are by user */
+static void
+keep_interest(Evaluation *e)
+{
+	int64 n = 0;
+
+	e->liked.rows = serve_alloc((Size) e->held.n + 1, sizeof(ServePair));
+	for (int32 u = 0; u < e->users.n; u++)
+	{
+		int64 from = e->liked_ptr[u];
+
+		CHECK_FOR_INTERRUPTS();
+		e->liked_ptr[u] = n;
+		for (int64 i = from; i < e->liked_ptr[u + 1]; i++)
+			if (serve_is_interest(e, e->held.rows[i].rating))
+				e->liked.rows[n++] = e->held.rows[i];
+	}
+	e->liked_ptr[e->users.n] = e->liked.n = n;
+}
+
 static void
 read_pairs(Evaluation *e, Oid test)
 {
@@ -314,15 +334,10 @@ read_pairs(Evaluation *e, Oid test)
 		e->train_ptr = serve_pairs_by_user(&e->train, e->users.n);
 	else
 		e->train_ptr = serve_alloc((Size) e->users.n + 2, sizeof(int64));
-	/* by user as well: a user's mean is summed in this order */
-	pfree(serve_pairs_by_user(&e->held, e->users.n));
+	e->liked_ptr = serve_pairs_by_user(&e->held, e->users.n);
 	e->liked = e->held;
-	e->liked.rows = serve_alloc((Size) e->held.n + 1, sizeof(ServePair));
-	e->liked.n = 0;
-	for (int64 i = 0; i < e->held.n; i++)
-		if (serve_is_interest(e, e->held.rows[i].rating))
-			e->liked.rows[e->liked.n++] = e->held.rows[i];
-	e->liked_ptr = serve_pairs_by_user(&e->liked, e->users.n);
+	if (e->config.positive_kind != POSITIVE_ALL && e->held.rated)
+		keep_interest(e);
 }
 
 static void

@@ -299,19 +299,7 @@ SERVE_FUNCTION(recsys_rank_items, rank_items(fcinfo, false, false))
 SERVE_FUNCTION(recsys_rank_items_int_text, rank_items(fcinfo, false, true))
 SERVE_FUNCTION(recsys_rank_items_text_int, rank_items(fcinfo, true, false))
 SERVE_FUNCTION(recsys_rank_items_text, rank_items(fcinfo, true, true))
-
-PG_FUNCTION_INFO_V1(recsys_rank_items_int_literal);
-Datum
-recsys_rank_items_int_literal(PG_FUNCTION_ARGS)
-{
-	serve_array_literal(fcinfo, 1);
-	return rank_items(fcinfo, false, true);
-}
-
-PG_FUNCTION_INFO_V1(recsys_rank_items_literal);
-Datum
-recsys_rank_items_literal(PG_FUNCTION_ARGS)
-{
-	serve_array_literal(fcinfo, 1);
-	return rank_items(fcinfo, true, true);
-}
+SERVE_FUNCTION(recsys_rank_items_int_literal, (serve_array_literal(fcinfo, 1),
+											   rank_items(fcinfo, false, true)))
+SERVE_FUNCTION(recsys_rank_items_literal,
+			   (serve_array_literal(fcinfo, 1), rank_items(fcinfo, true, true)))

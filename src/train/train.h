@@ -375,6 +375,8 @@ extern void train_read(const TrainArgs *args, TrainInput *input);
 extern void train_publish(const TrainArgs *args, const TrainInput *input,
 						  const JobShared *job, double seconds,
 						  TrainResult *result);
+/* what has gone by since, reading, is part of max_seconds */
+extern void train_take_time(JobShared *job, TimestampTz started);
 /* read and compute; the caller looks at the status and ends the team */
 extern void train_compute(const TrainArgs *args, TimestampTz deadline,
 						  TrainTeam *team, TrainInput *input,

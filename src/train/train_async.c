@@ -292,6 +292,11 @@ publish(const TrainInput *input, const JobShared *job, TimestampTz started)
 
 	begin_transaction();
 	check_again();
+	/* without a snapshot, which REINDEX CONCURRENTLY would wait for */
+	PopActiveSnapshot();
+	store_reserve(request.args.schema, NameStr(request.args.name));
+	PushActiveSnapshot(GetTransactionSnapshot());
+	check_again();
 	train_publish(&request.args, input, job,
 				  (double) (GetCurrentTimestamp() - started) / USECS_PER_SEC,
 				  &result);
@@ -313,6 +318,7 @@ lead(dsm_segment *segment)
 	const TrainArgs *args = &request.args;
 	MemoryContext context = CurrentMemoryContext;
 	TimestampTz started = GetCurrentTimestamp();
+	TimestampTz reading;
 	JobLog *log = NULL;
 	int n_log = 0;
 	TrainTeam team;
@@ -333,9 +339,11 @@ lead(dsm_segment *segment)
 	if (!begun)
 		begin(segment);
 	train_progress_phase("reading");
+	reading = GetCurrentTimestamp();
 	read_input(args, &input);
 	train_team_shrink(&team, train_workers_useful(args, &input));
 	train_segment_make(&team, args, &input);
+	train_take_time(team.job, reading);
 	train_team_run(&team, train_deadline(args, started));
 	train_team_check(&team);
 	for (int i = 0; i < n_log && team.job->n_log < JOB_MAX_LOG; i++)

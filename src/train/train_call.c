@@ -290,9 +290,19 @@ tell_choice(const TrainArgs *args, const JobShared *job)
 }
 
 void
+train_take_time(JobShared *job, TimestampTz started)
+{
+	double gone = (double) (GetCurrentTimestamp() - started) / USECS_PER_SEC;
+
+	if (job->config.max_seconds > 0)
+		job->config.max_seconds = Max(job->config.max_seconds - gone, 1e-3);
+}
+
+void
 train_compute(const TrainArgs *args, TimestampTz deadline, TrainTeam *team,
 			  TrainInput *input, TrainTimes *times)
 {
+	TimestampTz started = GetCurrentTimestamp();
 	instr_time clock;
 
 	INSTR_TIME_SET_CURRENT(clock);
@@ -306,12 +316,7 @@ train_compute(const TrainArgs *args, TimestampTz deadline, TrainTeam *team,
 	train_team_shrink(team, train_workers_useful(args, input));
 	train_segment_make(team, args, input);
 	times->fill = lap(&clock);
-	/* what was read, was read in this time too */
-	if (args->config.max_seconds > 0)
-		team->job->config.max_seconds =
-			Max(args->config.max_seconds -
-					(times->launch + times->read + times->fill) / 1000,
-				1e-3);
+	train_take_time(team->job, started);
 	train_team_run(team, deadline);
 	times->compute = lap(&clock);
 }

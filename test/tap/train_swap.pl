@@ -88,6 +88,23 @@ unlike($err, qr/ERROR/, 'it comes to its end');
 unlike($err, qr/ERROR/, 'and so does REINDEX CONCURRENTLY');
 is($node->safe_psql('postgres', $nearest), '3 11', 'the index is of the new version');
 
+# nor is one in the background lost, whose publishing finds it at work
+my $holder = $node->background_psql('postgres');
+$holder->query_safe('BEGIN; SELECT count(*) FROM m_item');
+$reindex = start_call($node, 'REINDEX INDEX CONCURRENTLY mine');
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity
+	WHERE query ~ '^REINDEX' AND wait_event_type = 'Lock'}), 'REINDEX waits for a reader');
+$node->safe_psql('postgres', q{SELECT recsys_train('a', 'm', preset => 'tfrs', dim => 13, epochs => 1,
+	test_fraction => 0, wait => false)});
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks
+	WHERE relation IN ('m_user'::regclass, 'm_item'::regclass) AND NOT granted}), 'and waits');
+$holder->quit;
+($out, $err) = wait_call($reindex);
+unlike($err, qr/ERROR/, 'REINDEX ends');
+ok($node->poll_query_until('postgres', q{SELECT dim = 13 FROM recsys_models WHERE model = 'm'}),
+	'and the version is published');
+is($node->safe_psql('postgres', $nearest), '3 13', 'with its index');
+
 my $now = $node->safe_psql('postgres', $ask);
 $node->safe_psql('postgres', 'VACUUM big_item');
 $node->safe_psql('postgres', 'VACUUM big_item');
