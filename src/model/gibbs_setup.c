@@ -249,15 +249,16 @@ find_levels(const RankRun *run, float *levels)
 	for (int32_t u = 0; u < ds->n_users; u++)
 		for (int64_t r = ds->user_ptr[u]; r < rank_user_end(run, u); r++)
 		{
+			float y = rank_target(run, r);
 			int k = 0;
 
-			while (k < n && levels[k] != ds->rating[r])
+			while (k < n && levels[k] != y)
 				k++;
 			if (k < n)
 				continue;
 			if (n == GIBBS_MAX_LEVELS)
 				return 0;
-			levels[n++] = ds->rating[r];
+			levels[n++] = y;
 		}
 	qsort(levels, (size_t) n, sizeof(float), compare_floats);
 	return n;
@@ -293,14 +294,15 @@ prepare_ratings(GibbsTrain *t, const RankBias *bias)
 	for (int32_t u = 0; u < ds->n_users; u++)
 		for (int64_t r = ds->user_ptr[u]; r < rank_user_end(t->run, u); r++)
 		{
+			float y = rank_target(t->run, r);
 			int k = 0;
 
 			if (!t->g.ordinal)
 			{
-				t->scaled[r] = (float) ((ds->rating[r] - t->shift) / t->scale);
+				t->scaled[r] = (float) ((y - t->shift) / t->scale);
 				continue;
 			}
-			while (t->levels[k] != ds->rating[r])
+			while (t->levels[k] != y)
 				k++;
 			count[k]++;
 			t->scaled[r] = (float) k;

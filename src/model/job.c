@@ -50,6 +50,23 @@ ranking_options(const JobConfig *config, const JobInput *in,
 }
 
 bool
+job_wants_network(const JobConfig *config)
+{
+	JobLoss loss = config->ranking_loss;
+
+	if (loss == LOSS_MSE)
+		return true;
+	if (loss != LOSS_AUTO && loss != LOSS_BINARY)
+		return false;
+	if (config->preset == PRESET_TFRS || config->cross_layers > 0)
+		return true;
+	if (loss == LOSS_AUTO)
+		return !config->retrieval && config->n_hidden >= 0;
+	return config->n_hidden >= 0 || config->optimizer != OPTIMIZER_AUTO ||
+		   config->batch_size > 0 || isfinite(config->learning_rate);
+}
+
+bool
 job_reads_ratings(const JobConfig *config, const JobInput *input)
 {
 	DatasetOptions opt;

@@ -152,6 +152,13 @@ typedef struct JobConfig
  */
 extern bool job_positive_read(const char *text, JobConfig *config);
 
+/*
+ * Is the rating network to be trained in the ranking stage? By ranking_loss
+ * "mse" and the preset of the tutorial, and by options that nothing else has;
+ * a learning rate, an optimizer, hidden layers alone may be meant for towers.
+ */
+extern bool job_wants_network(const JobConfig *config);
+
 /* the label of a click: what counts as interest, else what is above zero */
 static inline bool
 job_label(const JobConfig *config, float rating)

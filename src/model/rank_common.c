@@ -92,7 +92,11 @@ rank_deviation(const RankRun *run, double mean)
 
 	for (int32_t u = 0; u < ds->n_users && !rank_stopped(run, u); u++)
 		for (int64_t r = ds->user_ptr[u]; r < rank_user_end(run, u); r++)
-			s += (ds->rating[r] - mean) * (ds->rating[r] - mean) / n;
+		{
+			double e = rank_target(run, r) - mean;
+
+			s += e * e / n;
+		}
 	return s > 0 && isfinite(s) ? sqrt(s) : 1;
 }
 

@@ -23,15 +23,17 @@
 static JobLoss
 choose(const JobConfig *config, const JobInput *input)
 {
-	if (config->ranking_loss != LOSS_AUTO)
-		return config->ranking_loss;
-	if (config->preset == PRESET_TFRS)
-		return LOSS_MSE;
+	JobLoss loss = config->ranking_loss;
+
+	if (job_wants_network(config))
+		return loss == LOSS_BINARY ? loss : LOSS_MSE;
+	if (loss != LOSS_AUTO && loss != LOSS_BINARY)
+		return loss;
 	/* beyond, Gibbs sampling would take many minutes or gigabytes */
 	if (config->preset != PRESET_BEST &&
 		(input->n > SGD_RATINGS ||
 		 (int64_t) input->n_users + input->n_items > SGD_ROWS))
-		return LOSS_SGD;
+		return loss == LOSS_BINARY ? loss : LOSS_SGD;
 	return LOSS_ORDINAL;
 }
 

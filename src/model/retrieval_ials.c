@@ -30,10 +30,9 @@
 #define EPOCH_DOUBT 1.01 /* what fewer epochs, or one more, must gain: noise */
 #define MOST_EXACT 128   /* dimensions; above, long rows by blocks */
 #define BLOCK 64
-#define GROWN_TO_128 48000 /* users and items */
-#define GROWN_TO_256 32000
-#define GROWN_ROWS 500000 /* up to so many interactions dimensions may grow */
-#define GROWN_ITEMS 4000  /* from so many items on: 64 say most of fewer */
+#define MOST_DIM 256         /* that the search may come to */
+#define MOST_FLOATS 32000000 /* of all vectors with them */
+#define GROWN_ITEMS 4000     /* from so many items on: 64 say most of fewer */
 
 static int
 auto_dim(const JobInput *in)
@@ -72,8 +71,8 @@ ials_config(const JobConfig *config, const JobInput *in, IalsConfig *c)
 }
 
 /*
- * How many dimensions the search may come to. The memory for them is taken
- * before: about what two models side by side take, twice that for 256.
+ * How many dimensions the search may come to; the memory for them is taken
+ * before.
  */
 static int
 most_dim(const JobConfig *config, const JobInput *in)
@@ -81,10 +80,12 @@ most_dim(const JobConfig *config, const JobInput *in)
 	int d = config->dim > 0 ? config->dim : auto_dim(in);
 	int64_t rows = (int64_t) in->n_users + in->n_items;
 
-	if (config->dim > 0 || d != 64 || in->n > GROWN_ROWS ||
-		in->n_items < GROWN_ITEMS || rows > GROWN_TO_128)
+	if (config->dim > 0 || d != 64 || in->n > LARGE ||
+		in->n_items < GROWN_ITEMS)
 		return d;
-	return rows > GROWN_TO_256 ? 128 : 256;
+	while (2 * d <= MOST_DIM && rows * 2 * d <= MOST_FLOATS)
+		d *= 2;
+	return d;
 }
 
 /* floats of a row of factors, and of a prior */

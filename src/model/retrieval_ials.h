@@ -38,6 +38,7 @@ typedef struct IalsRun
 	int most_trials;
 	int n_wider;  /* trials with more dimensions than the search began with */
 	int most_dim; /* that may be tried */
+	bool wide;    /* trials have all dimensions, however many interactions */
 	bool fix_lambda;
 	bool fix_alpha0;
 	int starts; /* models whose scores are averaged */

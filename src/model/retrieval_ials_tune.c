@@ -85,7 +85,7 @@ try_point(IalsRun *run, int lambda, int alpha0, double *value)
 	if (run->n_trials >= run->most_trials || (lambda != 0 && run->fix_lambda) ||
 		(alpha0 != 0 && run->fix_alpha0))
 		return RS_OK;
-	if (c.dim > TUNE_DIM && run->r->ds->n > TUNE_FULL)
+	if (c.dim > TUNE_DIM && run->r->ds->n > TUNE_FULL && !run->wide)
 		c.dim = TUNE_DIM;
 	seconds = retrieval_seconds(run->r);
 	if ((st = ials_restart(run->r->team, &run->als, &c)) != RS_OK)
@@ -253,15 +253,28 @@ climb_both(IalsRun *run, IalsTrial *best)
 
 /*
  * Twice the dimensions, as long as held-out interactions want them: data of
- * many small groups do. More dimensions want other values beside.
+ * many small groups do. More dimensions want other values beside. Where the
+ * walk had few dimensions, all are tried first; what follows has the
+ * dimensions that *best was found with.
  */
 static RsStatus
 grow(IalsRun *run, IalsTrial *best)
 {
+	IalsTrial walked = *best;
 	int32_t late;
 	int tried = run->n_trials;
+	int start = run->base.dim;
 	RsStatus st = too_late(run, &late);
 
+	run->wide = 2 * start <= run->most_dim;
+	if (run->wide && run->r->ds->n > TUNE_FULL && st == RS_OK && !late)
+	{
+		run->n_trials = 0;
+		st = try_point(run, best->lambda, best->alpha0, &best->value);
+		run->n_wider++;
+		if (st == RS_OK)
+			st = too_late(run, &late);
+	}
 	while (st == RS_OK && !late && 2 * run->base.dim <= run->most_dim)
 	{
 		IalsTrial wide = {best->lambda, best->alpha0, best->to_zero, -1, 0};
@@ -288,6 +301,9 @@ grow(IalsRun *run, IalsTrial *best)
 		run->u = run->als.w;
 		run->v = run->als.h;
 	}
+	run->wide = run->base.dim > start;
+	if (!run->wide)
+		*best = walked;
 	run->n_trials = tried;
 	return st;
 }

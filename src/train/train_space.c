@@ -85,10 +85,11 @@ tune_space_default(const JobConfig *config)
 		text = "{\"loss\": [\"ials\"], \"dim\": [16, 32, 64, 128], "
 			   "\"regularization\": [0.001, 0.003, 0.01, 0.03], "
 			   "\"alpha0\": [0.03, 0.1, 0.3, 1]}";
-	else if (config->ranking_loss == LOSS_MSE ||
-			 config->ranking_loss == LOSS_BINARY)
+	else if (job_wants_network(config))
 		text = "{\"dim\": [8, 16, 32], \"hidden\": [[64], [256, 64]], "
 			   "\"learning_rate\": [0.001, 0.003, 0.01, 0.03]}";
+	else if (config->ranking_loss == LOSS_BINARY)
+		text = "{\"dim\": [4, 8, 12, 16, 24], \"implicit\": [true, false]}";
 	else
 		text = "{\"ranking_loss\": [\"gibbs\", \"ordinal\"], "
 			   "\"dim\": [4, 8, 12, 16, 24], \"implicit\": [true, false]}";
