@@ -21,7 +21,9 @@
 #include "index/ann_build.h"
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
+#include "pg/pg_compat.h"
 #include "pgstat.h"
+#include "postmaster/autovacuum.h"
 #include "type/vector.h"
 #include "utils/backend_progress.h"
 #include "utils/memutils.h"
@@ -34,15 +36,18 @@ phase(int64 number)
 }
 
 void
-ann_build_init(AnnBuild *build, Relation index)
+ann_build_init(AnnBuild *build, Relation index, int dim)
 {
 	int wide;
 
 	memset(build, 0, sizeof(*build));
 	build->index = index;
-	build->dim = ann_index_dim(index);
+	build->dim = dim;
 	build->metric = ann_metric(index)->kind;
-	build->memory = (Size) maintenance_work_mem * 1024;
+	build->memory = (Size) (pg_is_autovacuum() && autovacuum_work_mem >= 0
+								? autovacuum_work_mem
+								: maintenance_work_mem) *
+					1024;
 	build->context = CurrentMemoryContext;
 	ann_layout(&build->layout, build->dim,
 			   ann_choose_head(build->dim, build->metric == ANN_L2),
@@ -60,6 +65,10 @@ ann_build_init(AnnBuild *build, Relation index)
 	build->meta.next_generation = 2;
 	build->meta.static_block = InvalidBlockNumber;
 	build->meta.log_head = build->meta.log_tail = InvalidBlockNumber;
+	/* until it is calibrated: all that the bounds say */
+	for (int g = 0; g < ANN_GOALS; g++)
+		for (int i = 0; i < ANN_RECALLS; i++)
+			build->meta.z[g][i] = build->meta.share[g][i] = 1;
 }
 
 /*
@@ -291,7 +300,7 @@ annbuild(Relation heap, Relation index, IndexInfo *info)
 	AnnBuild *build = palloc(sizeof(AnnBuild));
 	AnnTeam *team;
 
-	ann_build_init(build, index);
+	ann_build_init(build, index, ann_index_dim(index));
 	if (RelationGetNumberOfBlocks(index) != 0)
 		elog(ERROR, "index \"%s\" already contains data",
 			 RelationGetRelationName(index));
@@ -323,7 +332,7 @@ annbuildempty(Relation index)
 {
 	AnnBuild *build = palloc(sizeof(AnnBuild));
 
-	ann_build_init(build, index);
+	ann_build_init(build, index, ann_index_dim(index));
 	ann_write_meta(build, INIT_FORKNUM);
 	pfree(build);
 }

@@ -77,7 +77,7 @@ extern Size ann_rotation_size(const AnnBuild *build); /* bytes; 0: none */
 extern Size ann_centroids_size(const AnnBuild *build);
 
 /* ann_build.c */
-extern void ann_build_init(AnnBuild *build, Relation index);
+extern void ann_build_init(AnnBuild *build, Relation index, int dim);
 /* memory in bytes; coordinate: NULL when no team sorts */
 extern void ann_build_begin_sort(AnnBuild *build, Size memory,
 								 SortCoordinate coordinate);

@@ -11,6 +11,7 @@
 #include <math.h>
 
 #include "index/ann.h"
+#include "pgstat.h"
 #include "miscadmin.h"
 #include "port/pg_crc32c.h"
 #include "storage/bufmgr.h"
@@ -166,7 +167,11 @@ ann_read(Relation index, AnnRecent *recent, BlockNumber block)
 	if (buffer != InvalidBuffer &&
 		ReadRecentBuffer(pg_relation_locator(index), MAIN_FORKNUM, block,
 						 buffer))
+	{
+		pgstat_count_buffer_read(index);
+		pgstat_count_buffer_hit(index);
 		return buffer;
+	}
 	buffer = ReadBuffer(index, block);
 	/* buffers of temporary tables are negative and not shared: no need */
 	recent->buffer[block] = Max(buffer, InvalidBuffer);

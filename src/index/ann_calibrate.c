@@ -490,9 +490,6 @@ ann_calibrate(AnnBuild *build)
 	MemoryContext old;
 	Calibration c = {.build = build};
 
-	for (int g = 0; g < ANN_GOALS; g++)
-		for (int i = 0; i < ANN_RECALLS; i++)
-			build->meta.z[g][i] = build->meta.share[g][i] = 1;
 	if (build->rows < LEAST_ROWS || build->cells < 2)
 		return;
 	old = MemoryContextSwitchTo(build->context);

@@ -27,6 +27,7 @@
  * structure was made of: beside those the time is little.
  */
 #define RETRAIN_ROWS 50000
+#define RETRAIN_FLOATS 6400000
 #define OWN_LEAST 2000
 #define LONG_CHAIN 8 /* leaves: the cell has outgrown its size at build */
 #define GROWN_BLOCKS 64
@@ -422,7 +423,8 @@ retrain_due(const Inserter *in, double own)
 
 	if (own >= Max((double) meta->built_rows, OWN_LEAST))
 		return true;
-	if (meta->built_rows > RETRAIN_ROWS)
+	if (meta->built_rows > RETRAIN_ROWS ||
+		meta->built_rows * meta->dim > RETRAIN_FLOATS)
 		return false;
 	if (ann_log_outgrown(meta, &in->cache->layout))
 		return true;

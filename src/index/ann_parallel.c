@@ -317,7 +317,7 @@ work(Shared *shared, dsm_segment *segment, shm_toc *toc, Relation heap,
 
 	tuplesort_attach_shared(sort, segment);
 	info->ii_Concurrent = shared->concurrent;
-	ann_build_init(build, index);
+	ann_build_init(build, index, ann_index_dim(index));
 	load_model(build, shared, shm_toc_lookup(toc, KEY_MODEL, false));
 	tuples = take_part(build, shared, sort, heap, info);
 	leave_sums(build, shared, shm_toc_lookup(toc, KEY_CELLS, false), tuples,

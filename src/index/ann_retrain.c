@@ -24,14 +24,17 @@
  *
  * Rows that are dead to everybody here may still be seen on a standby, whose
  * snapshots conflict with the pruning of the heap, not with us: an entry is
- * left out only when its row was pruned. Nothing is read from TOAST for a
- * dead row, because it may be gone: such an entry is kept without bounds.
+ * left out only when its row was pruned. Nothing is read from TOAST for a row
+ * that is deleted, because it may be gone, and neither VACUUM's nor an insert's
+ * own snapshot keeps it: such an entry is kept without bounds.
  *
  * Memory: maintenance_work_mem, half of it for the sample, a quarter each for
  * the sorts of TIDs and of codes; and about 80 bytes a leaf to know which of
  * its slots were listed.
  */
 #include "postgres.h"
+
+#include <math.h>
 
 #include "access/generic_xlog.h"
 #include "access/sysattr.h"
@@ -83,7 +86,7 @@ typedef struct Retrain
 	BlockNumber heap_blocks;
 	IndexFetchTableData *fetch;
 	TupleTableSlot *slot;
-	SnapshotData snapshot;
+	SnapshotData not_vacuumable;
 	IndexInfo *info;
 	EState *estate;
 } Retrain;
@@ -105,12 +108,15 @@ ann_outgrown(const AnnMeta *meta, const AnnLayout *layout, double rows)
 
 /*
  * Pages of the structures before come free at VACUUM only, and one
- * transaction may make several: so an insert waits for twice the rows.
+ * transaction may make several: so an insert waits for twice the rows. After
+ * every attempt that failed, by a timeout say, for twice as many again.
  */
 bool
 ann_log_outgrown(const AnnMeta *meta, const AnnLayout *layout)
 {
-	return log_outgrown(meta, layout, 2 * LOG_SHARE);
+	uint32 failed = meta->next_generation - meta->generation - 1;
+
+	return log_outgrown(meta, layout, 2 * LOG_SHARE * pow(2, Min(failed, 30)));
 }
 
 /*
@@ -192,19 +198,29 @@ typedef enum Fetched
 {
 	ROW_GONE, /* no index needs an entry for it */
 	ROW_LIVE,
-	ROW_DEAD /* here dead to everybody, but perhaps not on a standby */
+	ROW_DEAD /* somebody may see it still: an entry without bounds */
 } Fetched;
 
+static bool
+fetch_by(Retrain *r, ItemPointer tid, Snapshot snapshot)
+{
+	ItemPointerData at = *tid;
+	bool again = false, dead = false;
+
+	return table_index_fetch_tuple(r->fetch, &at, snapshot, r->slot, &again,
+								   &dead);
+}
+
+/* a row that is deleted, but some snapshot, here or on a standby, may see */
 static Fetched
 fetch_dead(Retrain *r, ItemPointer tid, Datum *value)
 {
-	ItemPointerData at = *tid;
 	AttrNumber column = r->info->ii_IndexAttrNumbers[0];
-	bool again = false, dead = false, null;
+	bool null;
 
-	if (!RelationNeedsWAL(r->build.index) || !XLogStandbyInfoActive() ||
-		!table_index_fetch_tuple(r->fetch, &at, SnapshotAny, r->slot, &again,
-								 &dead))
+	if (!fetch_by(r, tid, &r->not_vacuumable) &&
+		(!RelationNeedsWAL(r->build.index) || !XLogStandbyInfoActive() ||
+		 !fetch_by(r, tid, SnapshotAny)))
 		return ROW_GONE;
 	if (column == 0)
 		return ROW_DEAD;
@@ -218,14 +234,13 @@ fetch_dead(Retrain *r, ItemPointer tid, Datum *value)
 static Fetched
 fetch_row(Retrain *r, ItemPointer tid, Datum *value)
 {
-	ItemPointerData at = *tid;
-	bool again = false, dead = false;
+	SnapshotData present;
 	Datum values[INDEX_MAX_KEYS];
 	bool nulls[INDEX_MAX_KEYS];
 
 	ExecClearTuple(r->slot);
-	if (!table_index_fetch_tuple(r->fetch, &at, &r->snapshot, r->slot, &again,
-								 &dead))
+	InitDirtySnapshot(present);
+	if (!fetch_by(r, tid, &present))
 		return fetch_dead(r, tid, value);
 	ResetExprContext(GetPerTupleExprContext(r->estate));
 	FormIndexDatum(r->info, r->slot, r->estate, values, nulls);
@@ -240,7 +255,7 @@ open_heap(Retrain *r)
 	r->estate = CreateExecutorState();
 	r->slot = table_slot_create(r->heap, NULL);
 	GetPerTupleExprContext(r->estate)->ecxt_scantuple = r->slot;
-	InitNonVacuumableSnapshot(r->snapshot, GlobalVisTestFor(r->heap));
+	InitNonVacuumableSnapshot(r->not_vacuumable, GlobalVisTestFor(r->heap));
 	r->fetch = table_index_fetch_begin(r->heap);
 }
 
@@ -455,9 +470,10 @@ switch_over(Retrain *r)
 	Buffer buffer = ReadBuffer(index, ANN_META_BLOCK);
 	GenericXLogState *state;
 
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	/* with the lock: no scan with a newer snapshot has read the old metapage */
 	r->build.meta.retired_xid =
 		U64FromFullTransactionId(ReadNextFullTransactionId());
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	state = GenericXLogStart(index);
 	memcpy(ann_meta_of(GenericXLogRegisterBuffer(state, buffer, 0)),
 		   &r->build.meta, sizeof(AnnMeta));
@@ -491,6 +507,8 @@ retrain_locked(Retrain *r, uint32 generation)
 	ann_read_meta(build->index, &r->old);
 	if (!r->load && r->old.generation != generation)
 		return false; /* somebody else was faster */
+	/* first of all: attempts that fail can be told from it */
+	take_generation(r);
 	begin_list(r);
 	list_rows(r);
 	if (r->load)
@@ -498,7 +516,6 @@ retrain_locked(Retrain *r, uint32 generation)
 	PAUSE_POINT("ann_retrain_listed");
 	open_heap(r);
 	train_and_sort(r);
-	take_generation(r);
 	ann_write_all(build, true);
 	ann_calibrate(build);
 	ann_build_end_sort(build);
@@ -519,7 +536,9 @@ retrain(Relation index, Relation heap, uint32 generation, bool load)
 									ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 	r = palloc0(sizeof(Retrain));
-	ann_build_init(&r->build, index);
+	/* all entries have this one; the column may have lost its typmod since */
+	ann_read_meta(index, &r->old);
+	ann_build_init(&r->build, index, (int) r->old.dim);
 	ann_train_begin(&r->build);
 	r->heap = heap;
 	r->load = load;
@@ -548,7 +567,8 @@ ann_load(Relation index, Relation heap, int dim)
 	if (!index->rd_index->indisvalid || !ann_is_current(index))
 		return false;
 	ann_read_meta(index, &meta);
-	if ((int) meta.dim != dim || ann_index_dim(index) != dim)
+	if ((int) meta.dim != dim ||
+		TupleDescAttr(RelationGetDescr(index), 0)->atttypmod != dim)
 		return false;
 	LockPage(index, ANN_RETRAIN_LOCK, ExclusiveLock);
 	return retrain(index, heap, 0, true);

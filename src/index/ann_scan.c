@@ -173,6 +173,7 @@ start(IndexScanDesc scan)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("ann index needs an MVCC snapshot for a scan")));
 	pgstat_count_index_scan(scan->indexRelation);
+	pg_count_search(scan);
 	if (so->fetch == NULL)
 		start_heap(scan);
 	ann_read_meta(s->index, &s->meta);

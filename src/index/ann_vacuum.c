@@ -14,7 +14,9 @@
 #include "commands/vacuum.h"
 #include "index/ann.h"
 #include "miscadmin.h"
+#include "pg/pg_compat.h"
 #include "pg/pg_pause.h"
+#include "postmaster/autovacuum.h"
 #include "storage/bufmgr.h"
 #include "storage/indexfsm.h"
 #include "storage/lmgr.h"
@@ -204,54 +206,102 @@ release_generations(Relation index, uint32 below)
 	UnlockReleaseBuffer(buffer);
 }
 
-/* pages of older structures that no scan can be reading any more */
+/* a page of a structure that was given up: as of one before all others */
 static void
-recycle(Relation index, const AnnMeta *meta, Relation heap)
+mark_free(Relation index, Buffer buffer)
 {
-	BlockNumber blocks = RelationGetNumberOfBlocks(index), n = 0;
-	FullTransactionId retired = FullTransactionIdFromU64(meta->retired_xid);
+	GenericXLogState *state;
 
-	if (meta->retired_xid == 0 ||
-		!GlobalVisCheckRemovableFullXid(heap, retired))
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	state = GenericXLogStart(index);
+	AnnPageOpaque(GenericXLogRegisterBuffer(state, buffer, 0))->generation = 0;
+	GenericXLogFinish(state);
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+}
+
+/*
+ * Is the page free: new, of a generation below `below`, or above the present
+ * one, that is of a structure whose making was given up?
+ */
+static bool
+is_free(Relation index, const AnnMeta *meta, uint32 below, Buffer buffer)
+{
+	Page page = BufferGetPage(buffer);
+	uint32 generation = meta->generation;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	if (PageIsNew(page))
+		generation = 0;
+	else if (PageGetSpecialSize(page) == MAXALIGN(sizeof(AnnOpaque)) &&
+			 AnnPageOpaque(page)->page_id == ANN_PAGE_ID)
+		generation = AnnPageOpaque(page)->generation;
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	if (generation <= meta->generation)
+		return generation < below;
+	mark_free(index, buffer);
+	return true;
+}
+
+/*
+ * Pages of older structures that no scan can be reading any more, and of
+ * those that were given up, into the free space map. The metapage says last
+ * that they are free: what was interrupted is done again.
+ */
+static void
+recycle(IndexVacuumInfo *info, const AnnMeta *meta, Relation heap)
+{
+	Relation index = info->index;
+	BlockNumber blocks, n = 0;
+	FullTransactionId retired = FullTransactionIdFromU64(meta->retired_xid);
+	bool given_up = meta->next_generation > meta->generation + 1;
+	uint32 below = Max(meta->free_below, 1);
+
+	if (meta->retired_xid != 0 && GlobalVisCheckRemovableFullXid(heap, retired))
+		below = meta->generation;
+	if (!given_up && below <= Max(meta->free_below, 1))
 		return;
-	if (meta->free_below < meta->generation)
-		release_generations(index, meta->generation);
+	blocks = RelationGetNumberOfBlocks(index);
 	for (BlockNumber block = ANN_META_BLOCK + 1; block < blocks; block++)
 	{
 		Buffer buffer;
-		Page page;
-		bool old;
 
 		pg_vacuum_delay_point();
-		buffer = ReadBuffer(index, block);
-		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		page = BufferGetPage(buffer);
-		old = PageIsNew(page) ||
-			  (PageGetSpecialSize(page) == MAXALIGN(sizeof(AnnOpaque)) &&
-			   AnnPageOpaque(page)->page_id == ANN_PAGE_ID &&
-			   AnnPageOpaque(page)->generation < meta->generation);
-		UnlockReleaseBuffer(buffer);
-		if (old)
+		buffer = ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_NORMAL,
+									info->strategy);
+		if (is_free(index, meta, below, buffer))
 		{
 			RecordFreeIndexPage(index, block);
 			n++;
 		}
+		ReleaseBuffer(buffer);
 	}
 	if (n > 0)
 		IndexFreeSpaceMapVacuum(index);
+	if (meta->free_below < below)
+		release_generations(index, below);
 }
 
 static void
-recycle_locked(Relation index, Relation heap)
+recycle_locked(IndexVacuumInfo *info, Relation heap)
 {
 	AnnMeta meta;
 
-	/* a retrain by an insert takes pages from the free space map */
-	LockPage(index, ANN_RETRAIN_LOCK, ShareLock);
-	ann_read_meta(index, &meta);
-	if (meta.generation > 1)
-		recycle(index, &meta, heap);
-	UnlockPage(index, ANN_RETRAIN_LOCK, ShareLock);
+	/* nobody makes a structure meanwhile, or takes pages from the map for one */
+	LockPage(info->index, ANN_RETRAIN_LOCK, ShareLock);
+	ann_read_meta(info->index, &meta);
+	recycle(info, &meta, heap);
+	UnlockPage(info->index, ANN_RETRAIN_LOCK, ShareLock);
+}
+
+/*
+ * Before 17 autovacuum runs functions of an index with an empty search path,
+ * which they need not bear.
+ */
+static bool
+may_retrain(Relation index)
+{
+	return PG_SAFE_MAINTENANCE || !pg_is_autovacuum() ||
+		   RelationGetIndexExpressions(index) == NIL;
 }
 
 IndexBulkDeleteResult *
@@ -281,10 +331,11 @@ annvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	if (ann_outgrown(&meta, &layout, stats->num_index_tuples))
 	{
 		/* the new structure goes where older ones were */
-		recycle_locked(info->index, heap);
-		ann_retrain(info->index, heap, meta.generation, true);
+		recycle_locked(info, heap);
+		if (may_retrain(info->index))
+			ann_retrain(info->index, heap, meta.generation, true);
 	}
-	recycle_locked(info->index, heap);
+	recycle_locked(info, heap);
 	table_close(heap, NoLock);
 	stats->num_pages = RelationGetNumberOfBlocks(info->index);
 	return stats;

@@ -7,6 +7,8 @@
 
 #include "postgres.h"
 
+#include "catalog/pg_namespace.h"
+
 #if PG_VERSION_NUM < 150000
 #error "recsys needs PostgreSQL 15 or newer"
 #endif
@@ -83,6 +85,28 @@
 	plan_create_index_workers(RelationGetRelid(heap), RelationGetRelid(index))
 #endif
 
+/* Is this an autovacuum worker? */
+#if PG_VERSION_NUM >= 170000
+#define pg_is_autovacuum() AmAutoVacuumWorkerProcess()
+#else
+#define pg_is_autovacuum() IsAutoVacuumWorkerProcess()
+#endif
+
+/* Since 17 CREATE INDEX, too, runs functions with autovacuum's search path. */
+#define PG_SAFE_MAINTENANCE (PG_VERSION_NUM >= 170000)
+
+/* EXPLAIN tells the searches of an index scan since 18. */
+#if PG_VERSION_NUM >= 180000
+#define pg_count_search(scan)                                                  \
+	do                                                                         \
+	{                                                                          \
+		if ((scan)->instrument)                                                \
+			(scan)->instrument->nsearches++;                                   \
+	} while (0)
+#else
+#define pg_count_search(scan) ((void) (scan))
+#endif
+
 /* A datum out of a sort, not copied, which 16 made a choice. */
 #if PG_VERSION_NUM >= 160000
 #define pg_tuplesort_getdatum(sort, value, null)                               \
@@ -106,12 +130,17 @@
 #define pg_may_create_in(schema, role)                                         \
 	(object_aclcheck(NamespaceRelationId, schema, role, ACL_CREATE) ==         \
 	 ACLCHECK_OK)
+#define pg_may_use_schema(schema, role)                                        \
+	(object_aclcheck(NamespaceRelationId, schema, role, ACL_USAGE) ==          \
+	 ACLCHECK_OK)
 #define pg_insert_index_tuples(result, slot, estate)                           \
 	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL, false)
 #else
 #define pg_owns_relation(relation, role) pg_class_ownercheck(relation, role)
 #define pg_may_create_in(schema, role)                                         \
 	(pg_namespace_aclcheck(schema, role, ACL_CREATE) == ACLCHECK_OK)
+#define pg_may_use_schema(schema, role)                                        \
+	(pg_namespace_aclcheck(schema, role, ACL_USAGE) == ACLCHECK_OK)
 #define pg_insert_index_tuples(result, slot, estate)                           \
 	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL)
 #endif

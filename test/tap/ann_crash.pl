@@ -91,5 +91,26 @@ is($node->safe_psql('postgres', q{SET enable_seqscan = off;
 is($node->safe_psql('postgres',
 		q{SELECT recsys_index_check('unlogged_l2', true)}), '',
 	'unlogged: sound');
+
+# and as good as another one, before it gets its first new structure
+$node->safe_psql('postgres', q{
+	CREATE UNLOGGED TABLE broad (id int, e vector(64));
+	CREATE INDEX broad_ip ON broad USING ann (e vector_ip_ops)});
+$node->kill9;
+restart();
+$node->safe_psql('postgres', q{INSERT INTO broad
+	SELECT i, (SELECT array_agg(random() - 0.5 + 0 * (g + i))
+		FROM generate_series(1, 64) g)::vector FROM generate_series(1, 900) i});
+my $found = $node->safe_psql('postgres', q{
+	SET enable_seqscan = off;
+	CREATE TEMP TABLE got AS SELECT q.id AS asked, r.id
+	FROM broad q, LATERAL (SELECT id FROM broad ORDER BY e <#> q.e LIMIT 10) r
+	WHERE q.id <= 50;
+	SET enable_seqscan = on; SET enable_indexscan = off;
+	SELECT count(*) FROM got, (SELECT q.id AS asked, r.id FROM broad q,
+		LATERAL (SELECT id FROM broad ORDER BY e <#> q.e LIMIT 10) r
+		WHERE q.id <= 50) best
+	WHERE got.asked = best.asked AND got.id = best.id});
+cmp_ok($found, '>=', 490, "unlogged: $found of 500 found after a crash");
 $node->stop;
 done_testing();
