@@ -384,6 +384,8 @@ CREATE TABLE recsys_model (
 	choice pg_catalog.text NOT NULL,
 	user_features pg_catalog.regclass NOT NULL DEFAULT '-',
 	item_features pg_catalog.regclass NOT NULL DEFAULT '-',
+	user_ranking_dim pg_catalog.int4 NOT NULL DEFAULT 0,
+	item_ranking_dim pg_catalog.int4 NOT NULL DEFAULT 0,
 	PRIMARY KEY (schema, name)
 );
 
@@ -408,8 +410,16 @@ CREATE TABLE recsys_log (
 	PRIMARY KEY (schema, name, version, step)
 );
 
-SELECT pg_catalog.pg_extension_config_dump('recsys_model', '');
-SELECT pg_catalog.pg_extension_config_dump('recsys_model_old', '');
+-- not models of which somebody dropped a table: where the dump is restored,
+-- the number of that table may be another one's
+SELECT pg_catalog.pg_extension_config_dump('recsys_model',
+	'WHERE 3 OPERATOR(pg_catalog.=) (SELECT pg_catalog.count(*) '
+	'FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) '
+	'ANY (ARRAY[user_table::pg_catalog.oid, item_table, param_table]))');
+SELECT pg_catalog.pg_extension_config_dump('recsys_model_old',
+	'WHERE 3 OPERATOR(pg_catalog.=) (SELECT pg_catalog.count(*) '
+	'FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) '
+	'ANY (ARRAY[user_table::pg_catalog.oid, item_table, param_table]))');
 SELECT pg_catalog.pg_extension_config_dump('recsys_log', '');
 
 -- on the tables of every model: a change makes sessions drop what they cache
@@ -764,19 +774,19 @@ CREATE FUNCTION recsys_evaluate(model name DEFAULT 'default',
 CREATE FUNCTION user_embedding(user_id bigint, model name DEFAULT NULL)
 	RETURNS vector
 	AS 'MODULE_PATHNAME', 'recsys_user_embedding'
-	LANGUAGE C STABLE PARALLEL SAFE COST 100;
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 100;
 
 CREATE FUNCTION user_embedding(user_id text, model name DEFAULT NULL)
 	RETURNS vector
 	AS 'MODULE_PATHNAME', 'recsys_user_embedding_text'
-	LANGUAGE C STABLE PARALLEL SAFE COST 100;
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 100;
 
 CREATE FUNCTION item_embedding(item_id bigint, model name DEFAULT NULL)
 	RETURNS vector
 	AS 'MODULE_PATHNAME', 'recsys_item_embedding'
-	LANGUAGE C STABLE PARALLEL SAFE COST 100;
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 100;
 
 CREATE FUNCTION item_embedding(item_id text, model name DEFAULT NULL)
 	RETURNS vector
 	AS 'MODULE_PATHNAME', 'recsys_item_embedding_text'
-	LANGUAGE C STABLE PARALLEL SAFE COST 100;
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 100;

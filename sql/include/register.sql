@@ -10,5 +10,9 @@ LANGUAGE sql AS $$
 		quote_ident($1 || '_item')::regclass,
 		quote_ident($1 || '_param')::regclass,
 		$2, $3, $4, $5, 40, 60, 800, 1, 0, '{retrieval,ranking}', '{}', '{}',
-		'{}', '{}', '');
+		'{}', '{}', '', '-', '-',
+		(SELECT max(atttypmod) FROM pg_attribute WHERE attname = 'ranking'
+			AND attrelid = quote_ident($1 || '_user')::regclass),
+		(SELECT max(atttypmod) FROM pg_attribute WHERE attname = 'ranking'
+			AND attrelid = quote_ident($1 || '_item')::regclass));
 $$;

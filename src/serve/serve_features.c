@@ -58,7 +58,8 @@ unquote(const char *text)
 static void
 read_feature(ServeFeatures *f, const PredictParam *p, ServeFeature *to)
 {
-	const char *at = p->name + strlen(STORE_FEATURE_PREFIX) + strlen(f->side);
+	size_t prefix = strlen(STORE_FEATURE_PREFIX) + strlen(f->side);
+	const char *at = strlen(p->name) > prefix ? p->name + prefix : "";
 	const char *slash = *at == '/' ? strchr(at + 1, '/') : NULL;
 	int kind = 0;
 
@@ -87,7 +88,7 @@ bool
 serve_features_open(ServeFeatures *f, const StoreModel *model, const char *side)
 {
 	ServeParams *params;
-	int prefix = (int) strlen(STORE_FEATURE_PREFIX);
+	size_t prefix = strlen(STORE_FEATURE_PREFIX);
 
 	memset(f, 0, sizeof(*f));
 	f->side = side;
@@ -99,7 +100,8 @@ serve_features_open(ServeFeatures *f, const StoreModel *model, const char *side)
 	{
 		const PredictParam *p = &params->params[i];
 
-		if (strcmp(p->name + prefix, f->side) != 0)
+		if (strncmp(p->name, STORE_FEATURE_PREFIX, prefix) != 0 ||
+			strcmp(p->name + prefix, f->side) != 0)
 			continue;
 		if (p->ndim != 2 || p->shape[0] != 1 || p->shape[1] <= f->dim)
 			serve_features_refuse(f, p->name);
@@ -220,11 +222,14 @@ serve_features_vector(const StoreModel *model, bool item, Datum key,
 
 	/* a table that the caller may not read is no better than none */
 	if (!OidIsValid(table) || get_rel_name(table) == NULL ||
+		!pg_may_use_schema(get_rel_namespace(table), GetUserId()) ||
 		pg_class_aclcheck(table, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
 		return NULL;
 	key_name = store_feature_key(
 		table, NameStr(*(item ? &model->item_col : &model->user_col)), !item);
 	if (key_name == NULL ||
+		!store_is_key_type(
+			getBaseType(get_atttype(table, get_attnum(table, key_name)))) ||
 		!serve_features_open(&f, model, item ? "item" : "user"))
 		return NULL;
 	dim =

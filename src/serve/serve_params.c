@@ -55,7 +55,8 @@ read_param(ServeTable *table, HeapTuple tuple, TupleDesc desc, PredictParam *p,
 	float *data;
 	int64 product = 1;
 
-	if (name == NULL || shape == NULL || value == NULL)
+	if (name == NULL || SPI_gettypeid(desc, 1) != TEXTOID || shape == NULL ||
+		value == NULL)
 		refuse(table, name != NULL ? name : "", "is no array of numbers");
 	p->ndim = length(shape);
 	if (p->ndim > (int) lengthof(p->shape))

@@ -10,6 +10,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -73,6 +74,35 @@ typedef struct Refresh
 	Oid target;
 } Refresh;
 
+/* what a number must be for the model to hold it as a key */
+static const char *
+key_range(const Refresh *r, const char *key)
+{
+	const char *least;
+	const char *greatest;
+
+	switch (r->key.type)
+	{
+		case INT2OID:
+			least = "-32768";
+			greatest = "32767";
+			break;
+		case INT4OID:
+			least = "-2147483648";
+			greatest = "2147483647";
+			break;
+		case INT8OID:
+			least = "-9223372036854775808";
+			greatest = "9223372036854775807";
+			break;
+		default:
+			return "";
+	}
+	return psprintf(" AND %s OPERATOR(pg_catalog.>=) %s AND %s "
+					"OPERATOR(pg_catalog.<=) %s",
+					key, least, key, greatest);
+}
+
 /* keys of the table of features that the model does not have, with features */
 static Portal
 open_new_rows(const Refresh *r)
@@ -81,12 +111,13 @@ open_new_rows(const Refresh *r)
 
 	return SPI_cursor_open_with_args(
 		NULL,
-		psprintf("SELECT DISTINCT ON (%s) %s, %s FROM %s s WHERE %s IS NOT "
+		psprintf("SELECT DISTINCT ON (%s) %s::%s, %s FROM %s s WHERE %s IS NOT "
 				 "NULL AND NOT EXISTS (SELECT FROM %s m WHERE m.%s "
-				 "OPERATOR(pg_catalog.=) %s)",
-				 key, key, serve_features_object(&r->features, r->source),
+				 "OPERATOR(pg_catalog.=) %s)%s",
+				 key, key, format_type_be_qualified(r->key.type),
+				 serve_features_object(&r->features, r->source),
 				 serve_table_name(r->source), key, serve_table_name(r->target),
-				 r->item ? "item_id" : "user_id", key),
+				 r->item ? "item_id" : "user_id", key, key_range(r, key)),
 		0, NULL, NULL, NULL, true, CURSOR_OPT_NO_SCROLL);
 }
 
@@ -208,6 +239,10 @@ refresh_side(const StoreModel *model, bool item)
 	if (r.key_name == NULL)
 		return nothing_new(model, item,
 						   "the table of their features has no key any more");
+	if (!store_is_key_type(getBaseType(
+			get_atttype(r.source, get_attnum(r.source, r.key_name)))))
+		return nothing_new(model, item,
+						   "the key of their features is of another type now");
 	if (!serve_features_open(&r.features, model, item ? "item" : "user"))
 		return nothing_new(model, item, "it learnt nothing of their features");
 	serve_key_init(&r.key, item ? model->item_type : model->user_type);
@@ -217,6 +252,16 @@ refresh_side(const StoreModel *model, bool item)
 	SPI_finish();
 	serve_features_close(&r.features);
 	return n;
+}
+
+/* who may not insert must not make trainings wait either */
+static void
+check_insert(Oid table)
+{
+	if (pg_class_aclcheck(table, GetUserId(), ACL_INSERT) != ACLCHECK_OK &&
+		pg_attribute_aclcheck_all(table, GetUserId(), ACL_INSERT,
+								  ACLMASK_ANY) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, get_rel_name(table));
 }
 
 /*
@@ -235,6 +280,8 @@ recsys_refresh(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "recsys_refresh must return a row");
 	serve_arg_model(fcinfo, 0, &model);
+	check_insert(model.user_table);
+	check_insert(model.item_table);
 	store_lock(model.schema, NameStr(model.name), false, true);
 	/* the lock may have been waited for: see what is there now */
 	PushActiveSnapshot(GetLatestSnapshot());

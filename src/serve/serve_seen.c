@@ -56,7 +56,10 @@ refuse_ratings(const StoreModel *model, int code, const char *problem)
 					errmsg("could not look up what has been seen: %s", problem),
 					errdetail("Model \"%s\" was trained from this table.",
 							  NameStr(model->name)),
-					errhint("Use exclude_seen => false.")));
+					code == ERRCODE_UNDEFINED_COLUMN
+						? errhint("Use exclude_seen => false, or train the "
+								  "model again if the column was renamed.")
+						: errhint("Use exclude_seen => false.")));
 }
 
 static void
@@ -68,6 +71,11 @@ check_column(const StoreModel *model, const char *column)
 	if (att == InvalidAttrNumber)
 		refuse_ratings(model, ERRCODE_UNDEFINED_COLUMN,
 					   psprintf("column \"%s\" of \"%s\" does not exist",
+								column, get_rel_name(relid)));
+	/* a cast of another type could be a function of whoever made the type */
+	if (!store_is_key_type(getBaseType(get_atttype(relid, att))))
+		refuse_ratings(model, ERRCODE_DATATYPE_MISMATCH,
+					   psprintf("column \"%s\" of \"%s\" is no key any more",
 								column, get_rel_name(relid)));
 	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
 		pg_attribute_aclcheck(relid, att, GetUserId(), ACL_SELECT) !=
@@ -83,6 +91,12 @@ check_ratings(const StoreModel *model)
 	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(model->ratings)))
 		refuse_ratings(model, ERRCODE_UNDEFINED_TABLE,
 					   "the ratings table does not exist any more");
+	/* what follows may read an index below the executor */
+	if (!pg_may_use_schema(get_rel_namespace(model->ratings), GetUserId()))
+		refuse_ratings(
+			model, ERRCODE_INSUFFICIENT_PRIVILEGE,
+			psprintf("permission denied for schema %s",
+					 get_namespace_name(get_rel_namespace(model->ratings))));
 	check_column(model, NameStr(model->user_col));
 	check_column(model, NameStr(model->item_col));
 }

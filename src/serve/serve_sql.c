@@ -173,9 +173,11 @@ serve_sql_top(ServeTable *table, const Vector *query, bool cosine, bool exact,
 	char *text = psprintf(
 		"SELECT %s, %s (%s) FROM %s WHERE %s IS NOT NULL ORDER BY %s LIMIT "
 		"%lld",
-		key, cosine ? "1 -" : "-", distance,
-		serve_table_name(RelationGetRelid(table->rel)), embedding, distance,
-		rows_enough(k, skip));
+		key,
+		cosine ? "1::pg_catalog.float8 OPERATOR(pg_catalog.-)"
+			   : "OPERATOR(pg_catalog.-)",
+		distance, serve_table_name(RelationGetRelid(table->rel)), embedding,
+		distance, rows_enough(k, skip));
 	Datum value = PointerGetDatum(query);
 	Oid type = att->atttypid;
 	int level = NewGUCNestLevel();

@@ -81,6 +81,51 @@ check_vector_column(const StoreModel *model, Relation rel, AttrNumber attno)
 									 RelationGetRelationName(rel)));
 }
 
+static Oid
+type_of(Relation rel, AttrNumber attno)
+{
+	return getBaseType(
+		TupleDescAttr(RelationGetDescr(rel), attno - 1)->atttypid);
+}
+
+/*
+ * Keys in hand are of the type that the catalog's row says; a training with
+ * another one may have replaced the table since that row was read.
+ */
+static void
+check_key_type(const StoreModel *model, Relation rel, AttrNumber attno,
+			   Oid expected)
+{
+	Oid type = type_of(rel, attno);
+
+	if (type == expected)
+		return;
+	if (IsolationUsesXactSnapshot())
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("table \"%s\" was rewritten after the snapshot was taken",
+					RelationGetRelationName(rel)),
+			 errhint("Run the transaction again.")));
+	refuse_table(model,
+				 psprintf("Column \"%s\" of \"%s\" is of type %s, not %s.",
+						  NameStr(*attnumAttName(rel, attno)),
+						  RelationGetRelationName(rel), format_type_be(type),
+						  format_type_be(expected)));
+}
+
+static void
+check_param_column(const StoreModel *model, Relation rel, AttrNumber attno,
+				   Oid expected)
+{
+	if (TupleDescAttr(RelationGetDescr(rel), attno - 1)->atttypid != expected)
+		refuse_table(model, psprintf("Column \"%s\" of \"%s\" is not of type "
+									 "%s.",
+									 NameStr(*attnumAttName(rel, attno)),
+									 RelationGetRelationName(rel),
+									 format_type_be(expected)));
+}
+
 static Relation
 open_relation(const StoreModel *model, Oid relid, const char *what)
 {
@@ -115,6 +160,8 @@ serve_table_open(ServeTable *table, const StoreModel *model, bool item,
 		atts[2] = column(model, rel, "interactions");
 	check_rights(rel, atts, lengthof(atts));
 	table->schema = store_extension_schema();
+	check_key_type(model, rel, atts[0],
+				   item ? model->item_type : model->user_type);
 	check_vector_column(model, rel, atts[1]);
 	if (atts[2] != 0 &&
 		TupleDescAttr(RelationGetDescr(rel), atts[2] - 1)->atttypid != INT4OID)
@@ -129,9 +176,10 @@ serve_table_open(ServeTable *table, const StoreModel *model, bool item,
 	table->params = false;
 	table->plain = is_plain(rel);
 	table->version = model->version;
-	table->dim =
-		ranking ? TupleDescAttr(RelationGetDescr(rel), atts[1] - 1)->atttypmod
-				: model->dim;
+	/* of the version that is read, not of the columns as they are now */
+	table->dim = !ranking ? model->dim
+				 : item   ? model->item_ranking_dim
+						  : model->user_ranking_dim;
 	table->rows = item ? model->items : model->users;
 }
 
@@ -146,6 +194,9 @@ serve_table_open_params(ServeTable *table, const StoreModel *model)
 	atts[1] = column(model, rel, "shape");
 	atts[2] = column(model, rel, "value");
 	check_rights(rel, atts, lengthof(atts));
+	check_param_column(model, rel, atts[0], TEXTOID);
+	check_param_column(model, rel, atts[1], INT4ARRAYOID);
+	check_param_column(model, rel, atts[2], FLOAT4ARRAYOID);
 	table->rel = rel;
 	table->schema = store_extension_schema();
 	table->params = true;

@@ -73,6 +73,8 @@ typedef struct StoreModel
 	Oid item_features;
 	int dim; /* of embedding, 0 when there is no retrieval stage */
 	JobRanking ranking;
+	int user_ranking_dim;
+	int item_ranking_dim;
 	int64 users;
 	int64 items;
 	int64 interactions;
@@ -100,6 +102,8 @@ extern const char *const store_item_names[];
 extern const char *const store_user_words[];
 extern const char *const store_item_words[];
 extern const char *const store_rating_names[];
+/* may columns of this base type be keys of users and items? */
+extern bool store_is_key_type(Oid type);
 extern int store_count_names(const char *const *names);
 /*
  * The key column of a table of features: called as in the ratings, or the

@@ -296,6 +296,8 @@ store_read(HeapTuple tuple, Relation rel, StoreModel *m)
 	if (!OidIsValid(m->schema))
 		m->schema = get_namespace_oid(name_of(tuple, desc, MODEL_SCHEMA), true);
 	m->dim = (int) number_of(tuple, desc, MODEL_DIM);
+	m->user_ranking_dim = (int) number_of(tuple, desc, MODEL_USER_RANKING_DIM);
+	m->item_ranking_dim = (int) number_of(tuple, desc, MODEL_ITEM_RANKING_DIM);
 	m->ranking = (JobRanking) number_of(tuple, desc, MODEL_RANKING);
 	m->users = number_of(tuple, desc, MODEL_USERS);
 	m->items = number_of(tuple, desc, MODEL_ITEMS);
@@ -519,6 +521,14 @@ store_creation_name(const char *text, Oid *schema, NameData *name)
 		*schema = linitial_oid(path);
 		list_free(path);
 	}
+	/* its row would be left when the session ends, and in dumps before */
+	if (isAnyTempNamespace(*schema))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("a model cannot be in a temporary schema"),
+			 errhint("Write model => 'schema.name'; the ratings may be in a "
+					 "temporary table.")));
 }
 
 /*

@@ -49,7 +49,9 @@ enum
 	MODEL_CHOICE,
 	MODEL_USER_FEATURES,
 	MODEL_ITEM_FEATURES,
-	MODEL_NATTS = MODEL_ITEM_FEATURES
+	MODEL_USER_RANKING_DIM,
+	MODEL_ITEM_RANKING_DIM,
+	MODEL_NATTS = MODEL_ITEM_RANKING_DIM
 };
 
 /* columns of recsys_log */
@@ -121,6 +123,8 @@ extern void store_set_dimension(Oid relation, AttrNumber attno, int32 dim);
 
 /* functions in store_fill.c */
 
+/* that the tables of a model have the columns that will be filled */
+extern void store_check_columns(const StoreModel *model);
 extern void store_fill_tables(const StorePublish *publish,
 							  const StoreModel *model);
 

@@ -6,6 +6,7 @@
 
 #include "access/sysattr.h"
 #include "catalog/pg_constraint.h"
+#include "catalog/pg_type.h"
 #include "utils/lsyscache.h"
 
 #include "store/store.h"
@@ -32,6 +33,14 @@ const char *const store_item_words[] = {
 const char *const store_rating_names[] = {"rating", "ratings", "stars",
 										  "score",  "rate",    "liked",
 										  "like",   "vote",    NULL};
+
+bool
+store_is_key_type(Oid type)
+{
+	return type == INT2OID || type == INT4OID || type == INT8OID ||
+		   type == TEXTOID || type == VARCHAROID || type == UUIDOID ||
+		   type == NUMERICOID;
+}
 
 int
 store_count_names(const char *const *names)

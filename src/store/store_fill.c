@@ -2,150 +2,21 @@
  * store_fill.c
  *		Rows of a model's tables, written in bulk.
  *
- * The way of COPY: batches of slots through table_multi_insert, then index
- * entries. Columns are found by name, since users may add columns of their
- * own; those get NULL.
+ * Columns are found by name, since users may add columns of their own.
  */
 #include "postgres.h"
 
 #include <math.h>
 
-#include "access/genam.h"
-#include "access/heapam.h"
-#include "access/table.h"
-#include "access/tableam.h"
-#include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "executor/executor.h"
-#include "executor/tuptable.h"
-#include "miscadmin.h"
-#include "nodes/execnodes.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
 
-#include "pg/pg_compat.h"
 #include "store/store_catalog.h"
+#include "store/store_insert.h"
 #include "type/vector.h"
-
-#define BATCH 256
-
-typedef struct Fill
-{
-	Relation rel;
-	EState *estate;
-	ResultRelInfo *result;
-	BulkInsertState bulk;
-	MemoryContext batch_context; /* values of one batch */
-	TupleTableSlot *slot[BATCH];
-	int n;
-} Fill;
-
-/*
- * The index that will be built anew gets no entries: it leaves the list,
- * since executors of 17 and later bear no gap in it.
- */
-static void
-skip_own_index(Fill *fill, Oid index)
-{
-	ResultRelInfo *result = fill->result;
-	int kept = 0;
-
-	for (int i = 0; i < result->ri_NumIndices; i++)
-	{
-		Relation desc = result->ri_IndexRelationDescs[i];
-
-		if (RelationGetRelid(desc) == index)
-		{
-			index_close(desc, NoLock);
-			continue;
-		}
-		result->ri_IndexRelationDescs[kept] = desc;
-		result->ri_IndexRelationInfo[kept++] = result->ri_IndexRelationInfo[i];
-	}
-	result->ri_NumIndices = kept;
-}
-
-static void
-fill_begin(Fill *fill, Oid relation)
-{
-	memset(fill, 0, sizeof(*fill));
-	fill->rel = table_open(relation, RowExclusiveLock);
-	fill->estate = CreateExecutorState();
-	fill->result = makeNode(ResultRelInfo);
-	InitResultRelInfo(fill->result, fill->rel, 0, NULL, 0);
-	ExecOpenIndices(fill->result, false);
-	skip_own_index(fill, store_own_index(relation));
-	fill->bulk = GetBulkInsertState();
-	fill->batch_context = AllocSetContextCreate(
-		CurrentMemoryContext, "recsys batch", ALLOCSET_DEFAULT_SIZES);
-	for (int i = 0; i < BATCH; i++)
-		fill->slot[i] = table_slot_create(fill->rel, NULL);
-}
-
-static void
-fill_flush(Fill *fill)
-{
-	MemoryContext old;
-
-	if (fill->n == 0)
-		return;
-	CHECK_FOR_INTERRUPTS();
-	old = MemoryContextSwitchTo(fill->batch_context);
-	table_multi_insert(fill->rel, fill->slot, fill->n,
-					   GetCurrentCommandId(true), 0, fill->bulk);
-	MemoryContextSwitchTo(old);
-	for (int i = 0; i < fill->n; i++)
-	{
-		if (fill->result->ri_NumIndices > 0)
-			list_free(pg_insert_index_tuples(fill->result, fill->slot[i],
-											 fill->estate));
-		ExecClearTuple(fill->slot[i]);
-	}
-	ResetPerTupleExprContext(fill->estate);
-	MemoryContextReset(fill->batch_context);
-	fill->n = 0;
-}
-
-static void
-fill_end(Fill *fill)
-{
-	fill_flush(fill);
-	for (int i = 0; i < BATCH; i++)
-		ExecDropSingleTupleTableSlot(fill->slot[i]);
-	FreeBulkInsertState(fill->bulk);
-	table_finish_bulk_insert(fill->rel, 0);
-	ExecCloseIndices(fill->result);
-	FreeExecutorState(fill->estate);
-	MemoryContextDelete(fill->batch_context);
-	CacheInvalidateRelcache(fill->rel);
-	table_close(fill->rel, NoLock);
-}
-
-/* the next row, all NULL; its values are to be made in batch_context */
-static TupleTableSlot *
-fill_row(Fill *fill)
-{
-	TupleTableSlot *slot = fill->slot[fill->n];
-
-	ExecClearTuple(slot);
-	memset(slot->tts_isnull, true,
-		   (size_t) slot->tts_tupleDescriptor->natts * sizeof(bool));
-	return slot;
-}
-
-static void
-fill_store(Fill *fill, TupleTableSlot *slot)
-{
-	ExecStoreVirtualTuple(slot);
-	if (fill->rel->rd_att->constr != NULL)
-		ExecConstraints(fill->result, slot, fill->estate);
-	if (++fill->n == BATCH)
-		fill_flush(fill);
-}
 
 static void
 set_value(TupleTableSlot *slot, AttrNumber attno, Datum value)
@@ -154,16 +25,30 @@ set_value(TupleTableSlot *slot, AttrNumber attno, Datum value)
 	slot->tts_isnull[attno - 1] = false;
 }
 
+/*
+ * Users may have altered columns: what is written must be of their types.
+ * InvalidOid: of any.
+ */
 static AttrNumber
-column_of(Oid relation, const char *name)
+column_of(Oid relation, const char *name, Oid type)
 {
 	AttrNumber attno = get_attnum(relation, name);
+	Oid found;
 
 	if (attno == InvalidAttrNumber)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
 						errmsg("column \"%s\" of relation \"%s\" does not "
 							   "exist",
 							   name, get_rel_name(relation)),
+						errhint("Drop the model with recsys_drop and train "
+								"it again.")));
+	found = getBaseType(get_atttype(relation, attno));
+	if (OidIsValid(type) && found != type)
+		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
+						errmsg("column \"%s\" of relation \"%s\" is of type "
+							   "%s, not %s",
+							   name, get_rel_name(relation),
+							   format_type_be(found), format_type_be(type)),
 						errhint("Drop the model with recsys_drop and train "
 								"it again.")));
 	return attno;
@@ -188,11 +73,30 @@ set_vector(TupleTableSlot *slot, AttrNumber attno, const float *x, int dim)
 	set_value(slot, attno, PointerGetDatum(v));
 }
 
+void
+store_check_columns(const StoreModel *model)
+{
+	Oid vector = store_vector_type();
+	Oid side[2] = {model->user_table, model->item_table};
+
+	for (int k = 0; k < 2; k++)
+	{
+		column_of(side[k], k == 0 ? "user_id" : "item_id", InvalidOid);
+		column_of(side[k], "embedding", vector);
+		column_of(side[k], "ranking", vector);
+		column_of(side[k], "interactions", INT4OID);
+	}
+	column_of(model->param_table, "name", TEXTOID);
+	column_of(model->param_table, "shape", INT4ARRAYOID);
+	column_of(model->param_table, "value", FLOAT4ARRAYOID);
+}
+
 /* one of the two tables of vectors */
 typedef struct Side
 {
 	Oid table;
 	const char *key_name;
+	Oid key_type;
 	int32 n;
 	StoreKey key;
 	const void *arg;
@@ -206,17 +110,18 @@ typedef struct Side
 static void
 fill_side(const Side *side)
 {
-	Fill fill;
-	AttrNumber key = column_of(side->table, side->key_name);
-	AttrNumber embedding = column_of(side->table, "embedding");
-	AttrNumber ranking = column_of(side->table, "ranking");
-	AttrNumber count = column_of(side->table, "interactions");
+	StoreInsert fill;
+	Oid vector = store_vector_type();
+	AttrNumber key = column_of(side->table, side->key_name, side->key_type);
+	AttrNumber embedding = column_of(side->table, "embedding", vector);
+	AttrNumber ranking = column_of(side->table, "ranking", vector);
+	AttrNumber count = column_of(side->table, "interactions", INT4OID);
 
-	fill_begin(&fill, side->table);
+	store_insert_begin(&fill, side->table);
 	for (int32 i = 0; i < side->n; i++)
 	{
-		TupleTableSlot *slot = fill_row(&fill);
-		MemoryContext old = MemoryContextSwitchTo(fill.batch_context);
+		TupleTableSlot *slot = store_insert_row(&fill);
+		MemoryContext old = MemoryContextSwitchTo(fill.context);
 		size_t row = (size_t) i;
 
 		set_value(slot, key, side->key(side->arg, i));
@@ -229,9 +134,9 @@ fill_side(const Side *side)
 				   side->ranking_dim);
 		set_value(slot, count, Int32GetDatum(side->count ? side->count[i] : 0));
 		MemoryContextSwitchTo(old);
-		fill_store(&fill, slot);
+		store_insert_put(&fill, slot);
 	}
-	fill_end(&fill);
+	store_insert_end(&fill);
 }
 
 static Datum
@@ -275,7 +180,7 @@ zeros(Size n)
 /* the param table while it is filled */
 typedef struct Params
 {
-	Fill fill;
+	StoreInsert fill;
 	AttrNumber name;
 	AttrNumber shape;
 	AttrNumber value;
@@ -285,8 +190,8 @@ static void
 put_param(Params *p, const char *name, int ndim, const int *shape,
 		  const float *value)
 {
-	TupleTableSlot *slot = fill_row(&p->fill);
-	MemoryContext old = MemoryContextSwitchTo(p->fill.batch_context);
+	TupleTableSlot *slot = store_insert_row(&p->fill);
+	MemoryContext old = MemoryContextSwitchTo(p->fill.context);
 	int64 n = 1;
 
 	for (int i = 0; i < ndim; i++)
@@ -295,7 +200,7 @@ put_param(Params *p, const char *name, int ndim, const int *shape,
 	set_value(slot, p->shape, int_array(shape, ndim));
 	set_value(slot, p->value, float_array(value, n));
 	MemoryContextSwitchTo(old);
-	fill_store(&p->fill, slot);
+	store_insert_put(&p->fill, slot);
 }
 
 /* what was learnt of one side's features: rows of W floats, by column */
@@ -426,10 +331,10 @@ fill_params(Oid table, const StorePublish *publish)
 						   .added = true};
 	Params p;
 
-	p.name = column_of(table, "name");
-	p.shape = column_of(table, "shape");
-	p.value = column_of(table, "value");
-	fill_begin(&p.fill, table);
+	p.name = column_of(table, "name", TEXTOID);
+	p.shape = column_of(table, "shape", INT4ARRAYOID);
+	p.value = column_of(table, "value", FLOAT4ARRAYOID);
+	store_insert_begin(&p.fill, table);
 	for (int i = 0; i < out->n_params; i++)
 		put_param(&p, out->params[i].name, out->params[i].ndim,
 				  out->params[i].shape, job_at(job, out->params[i].data));
@@ -437,7 +342,7 @@ fill_params(Oid table, const StorePublish *publish)
 	put_features(&p, &items, publish->item_feature, publish->n_item_features);
 	put_features(&p, &context, publish->context_feature,
 				 publish->n_context_features);
-	fill_end(&p.fill);
+	store_insert_end(&p.fill);
 }
 
 void
@@ -447,6 +352,7 @@ store_fill_tables(const StorePublish *p, const StoreModel *model)
 	const JobOutput *out = &job->output;
 	Side users = {.table = model->user_table,
 				  .key_name = "user_id",
+				  .key_type = p->user_type,
 				  .n = job->input.n_users,
 				  .key = p->user_key,
 				  .arg = p->user_arg,
@@ -457,6 +363,7 @@ store_fill_tables(const StorePublish *p, const StoreModel *model)
 				  .ranking_dim = out->user_ranking_dim};
 	Side items = {.table = model->item_table,
 				  .key_name = "item_id",
+				  .key_type = p->item_type,
 				  .n = job->input.n_items,
 				  .key = p->item_key,
 				  .arg = p->item_arg,

@@ -27,6 +27,7 @@
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -95,6 +96,8 @@ form_row(Relation rel, const StorePublish *p, const StoreModel *m)
 	v[MODEL_METRICS - 1] = JsonbPGetDatum(p->metrics);
 	v[MODEL_BASELINE - 1] = JsonbPGetDatum(p->baseline);
 	v[MODEL_CHOICE - 1] = CStringGetTextDatum(out->choice);
+	v[MODEL_USER_RANKING_DIM - 1] = Int32GetDatum(out->user_ranking_dim);
+	v[MODEL_ITEM_RANKING_DIM - 1] = Int32GetDatum(out->item_ranking_dim);
 	return heap_form_tuple(RelationGetDescr(rel), v, nulls);
 }
 
@@ -329,6 +332,22 @@ refuse_references(Oid table)
 	table_close(rel, AccessShareLock);
 }
 
+/* rows that a policy hides from whoever trains could not be replaced */
+static void
+refuse_policies(Oid table)
+{
+	if (check_enable_rls(table, GetUserId(), true) == RLS_ENABLED)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("row-level security is in force for you on table "
+					"\"%s\"",
+					get_rel_name(table)),
+			 errdetail("A training replaces the rows of the table."),
+			 errhint("ALTER TABLE ... NO FORCE ROW LEVEL SECURITY, or train "
+					 "as a role with BYPASSRLS.")));
+}
+
 void
 store_check_target(Oid schema, const char *name)
 {
@@ -353,6 +372,10 @@ store_check_target(Oid schema, const char *name)
 	if (!store_tables_exist(&model))
 		return;
 	store_check_owner(&model);
+	store_check_columns(&model);
+	refuse_policies(model.user_table);
+	refuse_policies(model.item_table);
+	refuse_policies(model.param_table);
 	refuse_references(model.user_table);
 	refuse_references(model.item_table);
 }

@@ -352,6 +352,19 @@ store_prepare_tables(const StorePublish *p, const StoreModel *before,
 }
 
 static Oid
+owner_of(Oid relation)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	Oid owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relation);
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+static Oid
 keep_table(Oid relation)
 {
 	Oid schema = get_rel_namespace(relation);
@@ -360,6 +373,11 @@ keep_table(Oid relation)
 	char *to = store_quoted(schema, name, "_old");
 
 	store_run(psprintf("CREATE TABLE %s AS SELECT * FROM %s", to, from));
+	/* a superuser or a fellow member may train for the owner */
+	if (owner_of(relation) != GetUserId())
+		store_run(psprintf(
+			"ALTER TABLE %s OWNER TO %s", to,
+			quote_identifier(GetUserNameFromId(owner_of(relation), false))));
 	return get_relname_relid(psprintf("%s_old", name), schema);
 }
 
@@ -427,10 +445,24 @@ store_restore_old(const StoreModel *model, const StoreModel *old)
 	store_build_indexes(&next);
 }
 
+/* a number in a row that was restored or edited may be another table's now */
+static bool
+is_of_model(Oid relation)
+{
+	AttrNumber vector = get_attnum(relation, "embedding");
+
+	return (vector > 0 &&
+			get_atttype(relation, vector) == store_vector_type()) ||
+		   (get_attnum(relation, "name") > 0 &&
+			get_attnum(relation, "shape") > 0 &&
+			get_attnum(relation, "value") > 0);
+}
+
 static void
 drop_table(Oid relation)
 {
-	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relation)))
+	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relation)) &&
+		is_of_model(relation))
 	{
 		check_owner(relation);
 		store_run(psprintf("DROP TABLE %s", quoted_relation(relation)));

@@ -95,6 +95,14 @@ typedef struct TrainKeys
 	int32 *rank;  /* (n) by number of appearance: place in key order */
 } TrainKeys;
 
+/* begins a receiver of rows: the columns' base types, by train_expect */
+typedef struct TrainReceiver
+{
+	DestReceiver pub;
+	Oid *type; /* (n_types) */
+	int n_types;
+} TrainReceiver;
+
 /* a column as read: where it is, of which base type */
 typedef struct TrainColumn
 {
@@ -143,7 +151,8 @@ typedef struct TrainRows
 typedef struct TrainFeature
 {
 	NameData name;
-	Oid type; /* of the values: base type, or that of array elements */
+	Oid column; /* its base type */
+	Oid type;   /* of the values: base type, or that of array elements */
 	bool is_array;
 	bool chosen;          /* asked for by name */
 	bool dropped;         /* says nothing: constant, or all different */
@@ -301,7 +310,8 @@ extern Datum train_keys_datum(const TrainKeys *keys, int32 place);
 extern size_t train_keys_memory(const TrainKeys *keys);
 
 /* functions in train_select.c */
-extern void train_select(const char *sql, DestReceiver *receiver);
+extern void train_expect(TrainReceiver *receiver, Oid type);
+extern void train_select(const char *sql, TrainReceiver *to);
 
 /* functions in train_load.c */
 extern void train_load(const TrainArgs *args, TrainRows *rows);

@@ -68,14 +68,6 @@ is_time_type(Oid type)
 		   (is_rating_type(type) && type != BOOLOID);
 }
 
-static bool
-is_key_type(Oid type)
-{
-	return type == INT2OID || type == INT4OID || type == INT8OID ||
-		   type == TEXTOID || type == VARCHAROID || type == UUIDOID ||
-		   type == NUMERICOID;
-}
-
 TrainKeyKind
 train_key_kind(const TrainColumn *column)
 {
@@ -197,7 +189,8 @@ guess_only_word(const TrainArgs *args, TupleDesc desc, const char *const *words,
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
-		if (!att->attisdropped && is_key_type(getBaseType(att->atttypid)) &&
+		if (!att->attisdropped &&
+			store_is_key_type(getBaseType(att->atttypid)) &&
 			!taken(args, NameStr(att->attname)) &&
 			contains_word(NameStr(att->attname), words) &&
 			is_readable(args, att) && n++ == 0)
@@ -215,7 +208,7 @@ guess_key(const TrainArgs *args, TupleDesc desc, const char *const *names,
 {
 	int n_names = store_count_names(names);
 
-	return guess(args, desc, names, n_names, is_key_type, found) ||
+	return guess(args, desc, names, n_names, store_is_key_type, found) ||
 		   guess(args, desc, names, n_names, is_any_type, found) ||
 		   guess_only_word(args, desc, words, found);
 }

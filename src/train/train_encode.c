@@ -35,6 +35,7 @@ compare_doubles(const void *a, const void *b)
 	double x = *(const double *) a;
 	double y = *(const double *) b;
 
+	CHECK_FOR_INTERRUPTS();
 	return x < y ? -1 : x > y;
 }
 

@@ -28,13 +28,14 @@
 #include "utils/typcache.h"
 
 #include "pg/pg_compat.h"
+#include "pg/pg_module.h"
 #include "store/store_catalog.h"
 #include "train/train.h"
 #include "type/vector.h"
 
 typedef struct FeatureReceiver
 {
-	DestReceiver pub;
+	TrainReceiver to;
 	MemoryContext context; /* of what is kept */
 	MemoryContext scratch;
 	TrainKeys *keys;
@@ -42,7 +43,9 @@ typedef struct FeatureReceiver
 	int n_features;
 	int32 n_seen;
 	bool *seen; /* (n_seen) keys that had a row */
+	Oid key_type;
 	int64 repeated;
+	int64 beyond; /* keys that the ratings' type cannot hold */
 	int64 count;
 } FeatureReceiver;
 
@@ -62,6 +65,7 @@ set_kind(TrainFeature *f, Oid type)
 {
 	Oid element = get_element_type(type);
 
+	f->column = type;
 	f->is_array = OidIsValid(element);
 	f->type = getBaseType(f->is_array ? element : type);
 	if (f->type == store_vector_type() && !f->is_array)
@@ -162,7 +166,8 @@ all_features(Oid table, const char *key, int *n)
 	return f;
 }
 
-static void
+/* returns the base type of the key */
+static Oid
 check_key(Oid table, const char *name, const TrainKeys *keys)
 {
 	TrainColumn column;
@@ -175,6 +180,7 @@ check_key(Oid table, const char *name, const TrainKeys *keys)
 						"ratings' keys are of type %s",
 						name, get_rel_name(table), format_type_be(column.type),
 						format_type_be(keys->type))));
+	return column.type;
 }
 
 static const char *
@@ -421,20 +427,79 @@ first_row(FeatureReceiver *r, int32 number)
 	return true;
 }
 
+/* an integer of the table's width as one of the ratings'; false: it has none */
+static bool
+take_key(const FeatureReceiver *r, Datum *key)
+{
+	int64 x;
+
+	if (r->keys->kind != TRAIN_KEY_INT || r->key_type == r->keys->type)
+		return true;
+	x = r->key_type == INT8OID   ? DatumGetInt64(*key)
+		: r->key_type == INT4OID ? DatumGetInt32(*key)
+								 : DatumGetInt16(*key);
+	if ((r->keys->type == INT4OID && x != (int32) x) ||
+		(r->keys->type == INT2OID && x != (int16) x))
+		return false;
+	*key = r->keys->type == INT8OID   ? Int64GetDatum(x)
+		   : r->keys->type == INT4OID ? Int32GetDatum((int32) x)
+									  : Int16GetDatum((int16) x);
+	return true;
+}
+
 static void
 take_row(FeatureReceiver *r, TupleTableSlot *slot)
 {
+	Datum key = slot->tts_values[0];
 	int32 number;
 
 	if (slot->tts_isnull[0])
 		return;
-	number = train_keys_add(r->keys, slot->tts_values[0]);
+	if (!take_key(r, &key))
+	{
+		r->beyond++;
+		return;
+	}
+	number = train_keys_add(r->keys, key);
 	if (!first_row(r, number))
 		return;
 	for (int i = 0; i < r->n_features; i++)
 		if (!slot->tts_isnull[i + 1])
 			train_feature_add(&r->feature[i], number, slot->tts_values[i + 1],
 							  r->context);
+}
+
+/* what has been collected, against the setting */
+static void
+check_memory(const FeatureReceiver *r)
+{
+	Size bytes = 0;
+
+	for (int i = 0; i < r->n_features; i++)
+	{
+		const TrainFeature *f = &r->feature[i];
+		Size entry = sizeof(int32);
+
+		if (has_codes(f))
+			entry += sizeof(int32);
+		else if (f->out.kind != FEATURE_VECTOR)
+			entry += sizeof(double);
+		else
+			entry += (Size) f->dim * sizeof(float);
+		bytes += (Size) f->capacity * entry;
+		if (has_codes(f))
+			bytes += train_keys_memory(&f->dictionary);
+	}
+	if (bytes / 1024 > (Size) recsys_train_memory)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("the features do not fit into recsys.train_memory"),
+				 errdetail("After %lld rows %zu MB are needed, and %d MB "
+						   "allowed.",
+						   (long long) r->count, bytes / (1024 * 1024),
+						   recsys_train_memory / 1024),
+				 errhint("Raise recsys.train_memory, or take fewer columns: "
+						 "user_features, item_features.")));
 }
 
 static bool
@@ -447,6 +512,7 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	take_row(r, slot);
 	if ((++r->count & 63) == 0)
 	{
+		check_memory(r);
 		MemoryContextReset(r->scratch);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -479,7 +545,7 @@ train_features_read(Oid table, const char *key_name, TrainKeys *keys,
 	const char *key = find_key(table, key_name, users);
 	FeatureReceiver r = {.context = CurrentMemoryContext, .keys = keys};
 
-	check_key(table, key, keys);
+	r.key_type = check_key(table, key, keys);
 	r.n_features = n_names;
 	r.feature = n_names > 0 ? train_features_named(table, names, n_names)
 							: all_features(table, key, &r.n_features);
@@ -487,13 +553,22 @@ train_features_read(Oid table, const char *key_name, TrainKeys *keys,
 	r.n_seen = keys->capacity;
 	r.scratch = AllocSetContextCreate(CurrentMemoryContext, "recsys feature",
 									  ALLOCSET_DEFAULT_SIZES);
-	r.pub.receiveSlot = receive_row;
-	train_select(select_text(table, key, r.feature, r.n_features), &r.pub);
+	r.to.pub.receiveSlot = receive_row;
+	train_expect(&r.to, r.key_type);
+	for (int i = 0; i < r.n_features; i++)
+		train_expect(&r.to, r.feature[i].column);
+	train_select(select_text(table, key, r.feature, r.n_features), &r.to);
 	MemoryContextDelete(r.scratch);
 	if (r.repeated > 0)
 		ereport(NOTICE,
 				(errmsg("%lld rows of \"%s\" repeat a key and were not taken",
 						(long long) r.repeated, get_rel_name(table))));
+	if (r.beyond > 0)
+		ereport(NOTICE, (errmsg("%lld rows of \"%s\" have a key that is beyond "
+								"%s, the type of the ratings' keys, and were "
+								"not taken",
+								(long long) r.beyond, get_rel_name(table),
+								format_type_be(keys->type))));
 	*n_features = r.n_features;
 	return r.feature;
 }

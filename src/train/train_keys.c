@@ -247,6 +247,7 @@ train_keys_find(TrainKeys *keys, Datum value)
 	return keys->slots[find_slot(keys, &key)] - 1;
 }
 
+/* millions of keys take seconds to sort: comparisons look for interrupts */
 static int
 compare_ints(const void *a, const void *b, void *arg)
 {
@@ -254,6 +255,7 @@ compare_ints(const void *a, const void *b, void *arg)
 	int64 x = keys->ints[*(const int32 *) a];
 	int64 y = keys->ints[*(const int32 *) b];
 
+	CHECK_FOR_INTERRUPTS();
 	return x < y ? -1 : x > y;
 }
 
@@ -264,6 +266,7 @@ compare_bytes(const void *a, const void *b, void *arg)
 	KeyValue y;
 	int c;
 
+	CHECK_FOR_INTERRUPTS();
 	stored_key(arg, *(const int32 *) a, &x);
 	stored_key(arg, *(const int32 *) b, &y);
 	c = memcmp(x.bytes, y.bytes, Min(x.size, y.size));
@@ -286,9 +289,14 @@ varlena_datum(const TrainKeys *keys, int32 number)
 static int
 compare_numerics(const void *a, const void *b, void *arg)
 {
-	Datum x = varlena_datum(arg, *(const int32 *) a);
-	Datum y = varlena_datum(arg, *(const int32 *) b);
-	int c = DatumGetInt32(DirectFunctionCall2(numeric_cmp, x, y));
+	Datum x;
+	Datum y;
+	int c;
+
+	CHECK_FOR_INTERRUPTS();
+	x = varlena_datum(arg, *(const int32 *) a);
+	y = varlena_datum(arg, *(const int32 *) b);
+	c = DatumGetInt32(DirectFunctionCall2(numeric_cmp, x, y));
 
 	pfree(DatumGetPointer(x));
 	pfree(DatumGetPointer(y));

@@ -33,7 +33,7 @@
 
 typedef struct RowReceiver
 {
-	DestReceiver pub;
+	TrainReceiver to;
 	TrainRows *rows;
 	MemoryContext scratch; /* detoasted keys; reset now and then */
 	Oid rating_type;       /* InvalidOid without a rating column */
@@ -273,26 +273,32 @@ prepare_rows(const TrainArgs *args, TrainRows *rows, RowReceiver *r)
 	MemoryContextSwitchTo(rows->context);
 	train_column_find(args->ratings, NameStr(args->user_col), &column);
 	train_keys_init(&rows->users, &column);
+	train_expect(&r->to, column.type);
 	train_column_find(args->ratings, NameStr(args->item_col), &column);
 	train_keys_init(&rows->items, &column);
+	train_expect(&r->to, column.type);
 	rows->max_chunks = 16;
 	rows->chunk = palloc(16 * sizeof(TrainChunk *));
 	if (NameStr(args->rating_col)[0] != '\0')
 	{
 		train_column_find(args->ratings, NameStr(args->rating_col), &column);
 		r->rating_type = column.type;
+		train_expect(&r->to, column.type);
 		rows->has_rating = true;
 	}
 	if (NameStr(args->time_col)[0] != '\0')
 	{
 		train_column_find(args->ratings, NameStr(args->time_col), &column);
 		r->time_type = column.type;
+		train_expect(&r->to, column.type);
 		rows->has_time = true;
 	}
 	rows->n_features = args->n_context_features;
 	if (rows->n_features > 0)
 		rows->feature = train_features_named(
 			args->ratings, args->context_features, rows->n_features);
+	for (int i = 0; i < rows->n_features; i++)
+		train_expect(&r->to, rows->feature[i].column);
 }
 
 static void
@@ -398,8 +404,8 @@ train_load(const TrainArgs *args, TrainRows *rows)
 	r->rows = rows;
 	r->scratch = AllocSetContextCreate(rows->context, "recsys row",
 									   ALLOCSET_DEFAULT_SIZES);
-	r->pub.receiveSlot = receive_row;
-	train_select(select_text(args), &r->pub);
+	r->to.pub.receiveSlot = receive_row;
+	train_select(select_text(args), &r->to);
 	MemoryContextDelete(r->scratch);
 	if (rows->n == 0)
 		too_few(rows);

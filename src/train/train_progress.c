@@ -75,15 +75,22 @@ run_table(void)
 	return table;
 }
 
+/* a training within another one, by a view that trains, gives way to it again */
 static void
 leave(dsm_segment *segment, Datum arg)
 {
-	if (mine == NULL)
-		return;
-	SpinLockAcquire(&table->mutex);
-	memset(mine, 0, sizeof(*mine));
-	SpinLockRelease(&table->mutex);
+	Run *run = (Run *) DatumGetPointer(arg);
+
 	mine = NULL;
+	SpinLockAcquire(&table->mutex);
+	/* a failure stays, and may have been another's entry since */
+	if (run->pid == MyProcPid)
+		memset(run, 0, sizeof(*run));
+	for (int i = 0; i < MAX_RUNS; i++)
+		if (table->run[i].pid == MyProcPid &&
+			(mine == NULL || table->run[i].started > mine->started))
+			mine = &table->run[i];
+	SpinLockRelease(&table->mutex);
 }
 
 static bool
@@ -128,12 +135,13 @@ train_progress_begin(const TrainArgs *args, Oid role, dsm_segment *segment)
 	run.started = GetCurrentTimestamp();
 	strlcpy(run.progress.phase, "starting", sizeof(run.progress.phase));
 	told = 0;
-	on_dsm_detach(segment, leave, (Datum) 0);
 	SpinLockAcquire(&t->mutex);
 	mine = choose_entry(t, &run);
 	if (mine != NULL)
 		*mine = run;
 	SpinLockRelease(&t->mutex);
+	if (mine != NULL)
+		on_dsm_detach(segment, leave, PointerGetDatum(mine));
 }
 
 bool
