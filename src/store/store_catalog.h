@@ -98,6 +98,14 @@ extern bool store_tables_exist(const StoreModel *model);
 /* for this session: the temporary table behind the model's row of that time */
 extern void store_keep_temporary(TimestampTz trained_at, Oid ratings);
 
+/* functions in store_moved.c */
+
+/*
+ * Rows of both catalogs, open for writing, whose tables are in another schema
+ * by now, and their log, get its name. The caller takes a new snapshot after.
+ */
+extern void store_settle_moved(Relation rel, Relation old_rel);
+
 /* functions in store_tables.c */
 
 /* "schema"."name" + suffix, quoted */

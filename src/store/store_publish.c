@@ -231,11 +231,12 @@ static void
 change_begin(Change *c, Oid schema, const char *name)
 {
 	memset(c, 0, sizeof(*c));
-	/* the lock may have been waited for: see what is there now */
-	PushActiveSnapshot(GetLatestSnapshot());
 	SPI_connect();
 	c->rel = table_open(store_table_oid(STORE_MODEL), RowExclusiveLock);
 	c->old_rel = table_open(store_table_oid(STORE_MODEL_OLD), RowExclusiveLock);
+	store_settle_moved(c->rel, c->old_rel);
+	/* the lock may have been waited for: see what is there now */
+	PushActiveSnapshot(GetLatestSnapshot());
 	c->row = store_row(c->rel, schema, name, GetActiveSnapshot());
 	c->old_row = store_row(c->old_rel, schema, name, GetActiveSnapshot());
 	if (c->row != NULL)

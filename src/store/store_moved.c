@@ -1,0 +1,156 @@
+/*
+ * store_moved.c
+ *		Models whose tables are in another schema than their rows say.
+ *
+ * A schema was renamed, or the tables were moved. Readers find such a model by
+ * its item table (store_row). But its name may be given anew where it was, and
+ * two schemas may have changed names, so before a model is written all rows
+ * get the names that are true now: those of the log go by the model's.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "nodes/pg_list.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "store/store_catalog.h"
+
+/* a row that goes, and the schema that it comes back with */
+typedef struct Moved
+{
+	HeapTuple row;
+	NameData from;
+	NameData name;
+	NameData to;
+} Moved;
+
+static Name
+name_at(HeapTuple row, Relation rel, int att)
+{
+	bool isnull;
+
+	return DatumGetName(heap_getattr(row, att, RelationGetDescr(rel), &isnull));
+}
+
+/* rows of recsys_model or recsys_model_old */
+static List *
+find_moved(Relation rel)
+{
+	SysScanDesc scan =
+		systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	List *moved = NIL;
+	HeapTuple row;
+
+	while (HeapTupleIsValid(row = systable_getnext(scan)))
+	{
+		StoreModel model;
+		char *now;
+		Moved *m;
+
+		store_read(row, rel, &model);
+		now = get_namespace_name(get_rel_namespace(model.item_table));
+		if (now == NULL ||
+			strcmp(now, NameStr(*name_at(row, rel, MODEL_SCHEMA))) == 0)
+			continue;
+		m = palloc(sizeof(Moved));
+		m->row = heap_copytuple(row);
+		m->from = *name_at(row, rel, MODEL_SCHEMA);
+		m->name = *name_at(row, rel, MODEL_NAME);
+		namestrcpy(&m->to, now);
+		moved = lappend(moved, m);
+	}
+	systable_endscan(scan);
+	return moved;
+}
+
+/* the log of models that have moved */
+static List *
+find_log(Relation rel, List *models)
+{
+	List *moved = NIL;
+	ListCell *cell;
+
+	list_free(RelationGetIndexList(rel));
+	foreach (cell, models)
+	{
+		const Moved *model = lfirst(cell);
+		ScanKeyData key[2];
+		SysScanDesc scan;
+		HeapTuple row;
+
+		ScanKeyInit(&key[0], LOG_SCHEMA, BTEqualStrategyNumber, F_NAMEEQ,
+					NameGetDatum(&model->from));
+		ScanKeyInit(&key[1], LOG_NAME, BTEqualStrategyNumber, F_NAMEEQ,
+					NameGetDatum(&model->name));
+		scan = systable_beginscan(rel, rel->rd_pkindex, true, NULL, 2, key);
+		while (HeapTupleIsValid(row = systable_getnext(scan)))
+		{
+			Moved *m = palloc(sizeof(Moved));
+
+			*m = *model;
+			m->row = heap_copytuple(row);
+			moved = lappend(moved, m);
+		}
+		systable_endscan(scan);
+	}
+	return moved;
+}
+
+static void
+delete_rows(Relation rel, List *moved)
+{
+	ListCell *cell;
+
+	foreach (cell, moved)
+		CatalogTupleDelete(rel, &((Moved *) lfirst(cell))->row->t_self);
+}
+
+static void
+insert_rows(Relation rel, List *moved, int schema_att)
+{
+	ListCell *cell;
+
+	foreach (cell, moved)
+	{
+		Moved *m = lfirst(cell);
+		Datum values[MODEL_NATTS] = {0};
+		bool nulls[MODEL_NATTS] = {false};
+		bool replace[MODEL_NATTS] = {false};
+
+		values[schema_att - 1] = NameGetDatum(&m->to);
+		replace[schema_att - 1] = true;
+		CatalogTupleInsert(rel, heap_modify_tuple(m->row, RelationGetDescr(rel),
+												  values, nulls, replace));
+	}
+}
+
+void
+store_settle_moved(Relation rel, Relation old_rel)
+{
+	List *moved = find_moved(rel);
+	List *old = find_moved(old_rel);
+	Relation log_rel;
+	List *log;
+
+	if (moved == NIL && old == NIL)
+		return;
+	log_rel = table_open(store_table_oid(STORE_LOG), RowExclusiveLock);
+	log = find_log(log_rel, moved);
+	/* all first: two may change names with each other */
+	delete_rows(rel, moved);
+	delete_rows(old_rel, old);
+	delete_rows(log_rel, log);
+	CommandCounterIncrement();
+	insert_rows(rel, moved, MODEL_SCHEMA);
+	insert_rows(old_rel, old, MODEL_SCHEMA);
+	insert_rows(log_rel, log, LOG_SCHEMA);
+	CommandCounterIncrement();
+	table_close(log_rel, RowExclusiveLock);
+}
