@@ -18,6 +18,7 @@
 #define ACTIVITY_DOUBT 0.995f /* and it does as often */
 /* lambda alpha0 n_items from which on few interactions say little */
 #define PLAIN 10
+#define DENSE 0.03 /* share of all pairs */
 #define WIDER_TRIALS 7
 #define WIDER_GAIN 1.03  /* what twice the dimensions must gain */
 #define FIRST_GAIN 1.015 /* where they take the room of an average of two */
@@ -27,6 +28,8 @@
 static int
 most_trials(int64_t n)
 {
+	if (n <= 100000)
+		return 32;
 	if (n <= 500000)
 		return 24;
 	if (n <= 3000000)
@@ -186,37 +189,47 @@ try_activity(IalsRun *run, IalsTrial *best)
 
 /*
  * Where a walk begins: at the usual values, or far from them, where noisy
- * data has its optimum, or where that of very sparse data is; in between
- * there are valleys, and plains: with the usual values a user of five
+ * data has its optimum, or where that of very sparse data is, or of dense; in
+ * between there are valleys, and plains: with the usual values a user of five
  * interactions among 30,000 items is hardly more than the mean user, and no
- * step from there helps; there the third point is tried first, since time may
- * be short. A walk of few steps is better off near the usual values.
+ * step from there helps; there its point is tried first, since time may be
+ * short. Where a user has much of all items, popularity is on a plain, too, and
+ * above the usual values. A walk of few steps is better off near these.
  */
 static RsStatus
 begin(IalsRun *run, IalsTrial *at)
 {
-	static const int other[2][2] = {{2, -4}, {-2, -6}};
-	double ridge = run->base.lambda * run->base.alpha0 * run->r->ds->n_items;
-	int more = most_trials(run->r->ds->n) < LONG_WALK ? 0
-			   : ridge < PLAIN                        ? 1
-													  : 2;
+	static const int usual[2] = {0, 0};
+	static const int noisy[2] = {2, -4};
+	static const int sparse[2] = {-2, -6};
+	static const int dense[3][2] = {{0, 2}, {0, 4}, {-2, 6}};
+	const Dataset *ds = run->r->ds;
+	double ridge = run->base.lambda * run->base.alpha0 * ds->n_items;
+	double share = (double) ds->n / ds->n_users / ds->n_items;
+	const int *point[6];
+	int n = 0;
 	RsStatus st = RS_OK;
 
-	if (more == 2)
+	if (ridge >= PLAIN && most_trials(ds->n) >= LONG_WALK)
+		point[n++] = sparse;
+	point[n++] = usual;
+	if (most_trials(ds->n) >= LONG_WALK)
 	{
-		at->lambda = other[1][0];
-		at->alpha0 = other[1][1];
+		point[n++] = noisy;
+		if (share >= DENSE)
+		{
+			point[n++] = dense[0];
+			point[n++] = dense[1];
+			point[n++] = dense[2];
+		}
 	}
-	st = try_point(run, at->lambda, at->alpha0, &at->value);
-	for (int k = 0; k < more && st == RS_OK; k++)
+	for (int k = 0; k < n && st == RS_OK; k++)
 	{
-		bool usual = more == 2 && k == 1;
-		IalsTrial far = {usual ? 0 : other[k][0], usual ? 0 : other[k][1],
-						 at->to_zero, -1, 0};
+		IalsTrial t = {point[k][0], point[k][1], at->to_zero, -1, 0};
 
-		st = try_point(run, far.lambda, far.alpha0, &far.value);
-		if (far.value > 0 && far.value > at->value * DOUBT)
-			*at = far;
+		st = try_point(run, t.lambda, t.alpha0, &t.value);
+		if (k == 0 || (t.value > 0 && t.value > at->value * DOUBT))
+			*at = t;
 	}
 	return st;
 }

@@ -124,6 +124,12 @@ train_publish(const TrainArgs *args, const TrainInput *input,
 	{
 		p.ratings = InvalidOid;
 		p.temporary = args->ratings;
+		ereport(NOTICE,
+				(errmsg("\"%s\" is temporary: other sessions will not know "
+						"what has been seen",
+						get_rel_name(args->ratings)),
+				 errhint("They need exclude_seen => false, or a model that was "
+						 "trained from a table that stays.")));
 	}
 	if (is_temporary(args->users))
 		p.user_features = InvalidOid;

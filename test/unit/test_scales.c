@@ -127,9 +127,12 @@ config_of(JobLoss loss)
 	c.ranking_loss = loss;
 	c.epochs = loss == LOSS_AUTO ? 80 : 15;
 	if (loss != LOSS_AUTO)
+	{
+		/* layers would be asking for the network */
 		c.dim = 8;
-	c.n_hidden = 1;
-	c.hidden[0] = 16;
+		c.n_hidden = 1;
+		c.hidden[0] = 16;
+	}
 	return c;
 }
 
