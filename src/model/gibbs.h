@@ -45,6 +45,12 @@
 #define GIBBS_WIDTH (GIBBS_MAX_DIM + LANES)
 #define GIBBS_MAX_LEVELS 32
 #define GIBBS_BINS 256
+/*
+ * Rate of the prior of a feature's precision. With 1, as factorization
+ * machines have it, four columns cannot have less than .45 of standard
+ * deviation, and what says nothing never shrinks (README.md).
+ */
+#define GIBBS_SET_RATE 0.003
 /* classes of noise precision in the ordinal model, the middle one is 1 */
 #define GIBBS_USER_NOISE 17
 #define GIBBS_ITEM_NOISE 9

@@ -404,8 +404,8 @@ draw_lambda(Gibbs *g, int side)
 				sum[f] += (double) v[f] * v[f];
 		}
 		for (int f = 0; f < g->full; f++)
-			x->lambda[side][j][f] =
-				(float) (rng_gamma(&rng, 0.5 * (1 + n)) / (0.5 * (1 + sum[f])));
+			x->lambda[side][j][f] = (float) (rng_gamma(&rng, 0.5 * (1 + n)) /
+											 (0.5 * (GIBBS_SET_RATE + sum[f])));
 	}
 }
 

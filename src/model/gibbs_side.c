@@ -423,8 +423,8 @@ draw_hyper(Gibbs *g, GibbsSide *s)
 			for (int c = 0; c < RANK_CHUNKS; c++)
 				ss += g->sums[(size_t) c * (size_t) w +
 							  (size_t) ((2 + set) * g->full + f)];
-			s->set_lambda[set][f] =
-				(float) (rng_gamma(&rng, 0.5 * (1 + n)) / (0.5 * (1 + ss)));
+			s->set_lambda[set][f] = (float) (rng_gamma(&rng, 0.5 * (1 + n)) /
+											 (0.5 * (GIBBS_SET_RATE + ss)));
 		}
 	}
 }
