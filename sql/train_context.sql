@@ -24,6 +24,19 @@ SELECT array_agg(item_id % 2 ORDER BY rank) FROM rank_items('5', ARRAY['2', '3',
 -- an unknown user and item
 SELECT predict(-1, 2, 'ctx', '{"place": "day"}') > predict(-1, 2, 'ctx', '{"place": "evening"}') AS unknown_user,
 	predict(5, -1, 'ctx', '{"place": "day"}') BETWEEN 0 AND 6 AS unknown_item;
+-- recsys_evaluate asks as predict is asked: in the context that the test table tells
+CREATE TABLE ctx_bare AS SELECT user_id, item_id, rating FROM ctx_r WHERE (user_id * 7 + item_id) % 9 = 0;
+CREATE TABLE ctx_t AS SELECT * FROM ctx_r WHERE (user_id * 7 + item_id) % 9 = 0;
+INSERT INTO ctx_t VALUES (999, 2, 4, 'day'), (5, 998, 2, 'evening'), (5, 4, NULL, 'day'), (5, 6, 'NaN', 'day'), (NULL, 6, 2, 'day');
+SELECT metric, abs(value - CASE metric WHEN 'rmse' THEN sqrt(avg(e * e)) ELSE avg(abs(e)) END) < 1e-9 AS as_predicted, value < 0.6 AS decided
+  FROM recsys_evaluate('ctx', 'ctx_t'), (SELECT predict(user_id, item_id, 'ctx', jsonb_build_object('place', place)) - rating AS e
+	FROM ctx_t WHERE rating < 'NaN' AND user_id > 0) x GROUP BY metric, value ORDER BY 1;
+SELECT metric, abs(value - sqrt(avg(e * e))) < 1e-9 AS average_occasion FROM recsys_evaluate('ctx', 'ctx_bare'),
+	(SELECT predict(user_id, item_id, 'ctx') - rating AS e FROM ctx_bare) x WHERE metric = 'rmse' GROUP BY metric, value;
+-- a context that tells nothing does next to no harm
+CREATE TABLE ctx_dice AS SELECT user_id, item_id, rating, (ARRAY['a', 'b', 'c', 'd'])[1 + abs(hashint4(user_id * 333 + item_id * 7)) % 4] AS dice FROM ctx_r;
+SELECT (metrics->>'rmse')::float8 AS rmse FROM recsys_train('ctx_dice', 'ctx_dice', stages => '{ranking}', workers => 1) \gset without_
+SELECT (metrics->>'rmse')::float8 / :without_rmse < 1.015 AS harmless FROM recsys_train('ctx_dice', 'ctx_dice', stages => '{ranking}', context_features => '{dice}', workers => 1);
 -- all kinds of columns, other learners
 CREATE FUNCTION try(call text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE r text; h text; s text;
@@ -83,5 +96,5 @@ SELECT count(*) > 1 AS tuned FROM recsys_tune('ctx', '{"dim": [4, 8]}', trials =
 SELECT version, config->'context_features' AS context FROM recsys_models WHERE model = 'ctx';
 SELECT predict(5, 2, 'ctx', '{"place": "day"}') - predict(5, 2, 'ctx', '{"place": "evening"}') > 2 AS place_decides;
 SELECT recsys_drop(model) FROM (SELECT model::text FROM recsys_models WHERE model LIKE 'ctx%' ORDER BY 1) m;
-DROP TABLE ctx_r, ctx_bad, ctx_two;
+DROP TABLE ctx_r, ctx_bad, ctx_two, ctx_t, ctx_bare, ctx_dice;
 DROP FUNCTION try;

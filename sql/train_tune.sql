@@ -51,6 +51,7 @@ SELECT version FROM recsys_train('tune_r', 'both', dim => 4, epochs => 3);
 SELECT count(*), count(value), min(measured) FROM recsys_tune('both', '{"loss": "ials", "regularization": [0.01, 0.1]}', 4);
 SELECT count(*), count(value), min(measured) FROM recsys_tune('both', '{"regularization": [0.01, 0.1]}', 4, metric => 'recall@20');
 SELECT count(*), min(measured) FROM recsys_tune('both', '{"ranking_loss": ["gibbs", "sgd"]}', 4, metric => 'mae');
+SELECT count(*), bool_and(params ?| ARRAY['ranking_loss', 'implicit']), bool_or(params ? 'dim') AS of_both FROM recsys_tune('both', trials => 3, metric => 'rmse') WHERE trial > 0;
 SELECT stages FROM recsys_models WHERE model = 'both';
 -- wrong arguments
 SELECT try($$SELECT recsys_tune('nobody')$$);

@@ -332,6 +332,12 @@ extern void serve_names_init(ServeNames *names, const ServeKeyType *type,
 extern void serve_pairs_read(ServePairs *pairs, const StoreModel *model,
 							 Oid relation, bool guess, ServeNames *users,
 							 ServeNames *items);
+/*
+ * The query of these rows: user, item, rating where there is one (rated), and
+ * what `more`, SQL or NULL, asks for besides.
+ */
+extern char *serve_pairs_query(const StoreModel *model, Oid relation,
+							   bool guess, const char *more, bool *rated);
 /* sorts by user, then item; the answer (n_users + 1) says where each begins */
 extern int64 *serve_pairs_by_user(ServePairs *pairs, int32 n_users);
 

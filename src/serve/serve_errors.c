@@ -3,6 +3,9 @@
  *		rmse and mae of the ranking stage on a test table, or auc and log loss
  *		where it was trained on clicks.
  *
+ * Predictions are those of predict: by features where somebody is unknown, in
+ * the context that the test table's columns tell.
+ *
  * The baseline is the damped mean of item and user (rank_common.c), fitted
  * to the ratings table as it is now.
  */
@@ -61,11 +64,12 @@ measure(const Errors *e, double *to)
 	to[1] = e->bins != NULL ? e->first / n : e->second / n;
 }
 
-/* ranking vectors of one side, and the one to take for anybody unknown */
+/* the ranking vectors of the users or the items of both tables */
 typedef struct Side
 {
 	ServePack *pack;
-	const float *mean;
+	const float *mean;    /* for anybody unknown */
+	const float **vector; /* by number in Evaluation.users or .items */
 } Side;
 
 static void
@@ -98,52 +102,184 @@ find_mean(Side *side, const float *param)
 	side->mean = mean;
 }
 
-static const float *
-vector_of(const Side *side, Datum key)
+/* as predict takes them: stored, else of the features, else the mean */
+static void
+find_vectors(const Evaluation *e, bool item, Side *side)
 {
-	int32 row = serve_pack_find(side->pack, key);
+	const ServeNames *names = item ? &e->items : &e->users;
+	int dim = side->pack->dim;
 
-	return row < 0 ? side->mean
-				   : side->pack->rows + (Size) row * side->pack->dim;
+	side->vector = serve_alloc((Size) names->n + 1, sizeof(float *));
+	for (int32 i = 0; i < names->n; i++)
+	{
+		int32 row = serve_pack_find(side->pack, names->keys[i]);
+		Vector *v = NULL;
+
+		CHECK_FOR_INTERRUPTS();
+		if (row < 0)
+			v = serve_features_vector(&e->model, item, names->keys[i], true);
+		side->vector[i] = row >= 0 ? side->pack->rows + (Size) row * dim
+						  : v != NULL && v->dim == dim ? v->x
+													   : side->mean;
+	}
+}
+
+typedef struct Model
+{
+	const Evaluation *e;
+	Side users;
+	Side items;
+	Predictor predictor;
+	float *scratch;
+	Errors *errors;
+
+	/* of what the context adds */
+	ServeFeatures context;
+	float *sum; /* (context.width) */
+	float *user;
+	float *item;
+	MemoryContext row; /* memory of one row */
+} Model;
+
+static void
+load_model(Model *m)
+{
+	const Evaluation *e = m->e;
+	ServeTable table;
+	ServeParams *params;
+	const char *problem = NULL;
+
+	load_side(e, false, &m->users);
+	load_side(e, true, &m->items);
+	/* not those of the cache, which do not outlive another query */
+	serve_table_open_params(&table, &e->model);
+	params = serve_params_load(&table, MaxAllocHugeSize);
+	serve_table_close(&table);
+	if (predict_init(&m->predictor, e->model.ranking, m->users.pack->dim,
+					 m->items.pack->dim, params->params, params->n,
+					 &problem) != RS_OK)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("ranking stage of model \"%s\" is damaged",
+							   NameStr(e->model.name)),
+						problem != NULL ? errdetail("%s.", problem) : 0));
+	m->scratch = serve_alloc(predict_scratch(&m->predictor) + 1, sizeof(float));
+	find_mean(&m->users, m->predictor.user_mean);
+	find_mean(&m->items, m->predictor.item_mean);
+	find_vectors(e, false, &m->users);
+	find_vectors(e, true, &m->items);
+}
+
+static void
+add_row(Model *m, const float *user, const float *item, float rating)
+{
+	add_error(m->errors, predict_one(&m->predictor, user, item, m->scratch),
+			  label_of(m->e, rating));
+}
+
+static const float *
+add_context(const float *x, const float *add, int dim, float *to)
+{
+	for (int k = 0; k < dim; k++)
+		to[k] = x[k] + (isfinite(add[k]) ? add[k] : 0);
+	return to;
+}
+
+static bool
+take_any(void *arg, const char *name, int size)
+{
+	return true;
+}
+
+/* a row of the test table with its context as an object */
+static bool
+add_row_in_context(TupleTableSlot *slot, void *arg)
+{
+	Model *m = arg;
+	const Evaluation *e = m->e;
+	MemoryContext old;
+	bool null[4];
+	Datum value[4];
+	int user_dim = m->users.pack->dim;
+	int32 user;
+	int32 item;
+	float rating;
+
+	for (int k = 0; k < 4; k++)
+		value[k] = slot_getattr(slot, k + 1, &null[k]);
+	if (null[0] || null[1] || null[2])
+		return true;
+	rating = (float) DatumGetFloat8(value[2]);
+	if (!isfinite(rating))
+		return true;
+	CHECK_FOR_INTERRUPTS();
+	old = MemoryContextSwitchTo(m->row);
+	user = serve_map_find(e->users.map,
+						  serve_key_read(&e->users.map->type, value[0]));
+	item = serve_map_find(e->items.map,
+						  serve_key_read(&e->items.map->type, value[1]));
+	serve_encode(&m->context, DatumGetJsonbP(value[3]), take_any, NULL, m->sum);
+	/* a row that came since the table was read has no number */
+	if (user >= 0 && item >= 0)
+		add_row(m,
+				add_context(m->users.vector[user], m->sum + m->context.dim,
+							user_dim, m->user),
+				add_context(m->items.vector[item],
+							m->sum + m->context.dim + user_dim,
+							m->items.pack->dim, m->item),
+				rating);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(m->row);
+	return true;
+}
+
+/* false when the model knows none */
+static bool
+errors_in_context(Model *m)
+{
+	const Evaluation *e = m->e;
+	int user_dim = m->users.pack->dim;
+	int item_dim = m->items.pack->dim;
+	bool rated;
+	char *query;
+
+	if (!serve_features_open(&m->context, &e->model, "context"))
+		return false;
+	if (!m->context.ranking)
+	{
+		serve_features_close(&m->context);
+		return false;
+	}
+	if (m->context.width != m->context.dim + user_dim + item_dim)
+		serve_features_refuse(&m->context, STORE_FEATURE_PREFIX "context");
+	m->sum = serve_alloc((Size) m->context.width, sizeof(float));
+	m->user = serve_alloc(user_dim, sizeof(float));
+	m->item = serve_alloc(item_dim, sizeof(float));
+	m->row = AllocSetContextCreate(CurrentMemoryContext, "recsys evaluated row",
+								   ALLOCSET_DEFAULT_SIZES);
+	query =
+		serve_pairs_query(&e->model, e->test, true,
+						  serve_features_object(&m->context, e->test), &rated);
+	serve_query(query, 0, NULL, NULL, add_row_in_context, m);
+	serve_features_close(&m->context);
+	return true;
 }
 
 static void
 model_errors(const Evaluation *e, Errors *errors)
 {
-	Side users;
-	Side items;
-	ServeTable table;
-	ServeParams *params;
-	Predictor p;
-	float *scratch;
-	const char *problem = NULL;
+	Model m = {.e = e, .errors = errors};
 
-	load_side(e, false, &users);
-	load_side(e, true, &items);
-	/* last, since it does not outlive another query */
-	serve_table_open_params(&table, &e->model);
-	params = serve_cache_params(&table);
-	serve_table_close(&table);
-	if (predict_init(&p, e->model.ranking, users.pack->dim, items.pack->dim,
-					 params->params, params->n, &problem) != RS_OK)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("ranking stage of model \"%s\" is damaged",
-							   NameStr(e->model.name)),
-						problem != NULL ? errdetail("%s.", problem) : 0));
-	find_mean(&users, p.user_mean);
-	find_mean(&items, p.item_mean);
-	scratch = serve_alloc(predict_scratch(&p) + 1, sizeof(float));
+	load_model(&m);
+	if (errors_in_context(&m))
+		return;
 	for (int64 i = 0; i < e->held.n; i++)
 	{
 		const ServePair *row = &e->held.rows[i];
 
 		CHECK_FOR_INTERRUPTS();
 		if (isfinite(row->rating))
-			add_error(errors,
-					  predict_one(
-						  &p, vector_of(&users, e->users.keys[row->user]),
-						  vector_of(&items, e->items.keys[row->item]), scratch),
-					  label_of(e, row->rating));
+			add_row(&m, m.users.vector[row->user], m.items.vector[row->item],
+					row->rating);
 	}
 }
 

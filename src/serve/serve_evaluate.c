@@ -11,9 +11,9 @@
  *	  of that user.
  *	- A test item that the model does not know is a miss, not left out.
  *	- A user whom the model does not know is judged by what recommend would
- *	  give: popular items.
+ *	  give: by his features where the model knows those, else popular items.
  *	- Rows of the test table whose rating the training would not take as
- *	  interest (its positive) are no test items.
+ *	  interest (its positive, or NULL) are no test items.
  *	- A pair that the test table has twice counts once; for rmse and mae
  *	  every row counts.
  */
@@ -97,14 +97,42 @@ add_items(const ServePairs *pairs, int64 from, int64 to, int32 known,
 	return n;
 }
 
+/* users whom the model does not know: vectors of their features, or NULL */
+static const float **
+feature_vectors(const Evaluation *e)
+{
+	int32 n = e->users.n - e->users.known;
+	const float **found = serve_alloc((Size) n + 1, sizeof(float *));
+
+	for (int32 i = 0; i < n; i++)
+	{
+		Vector *v;
+
+		CHECK_FOR_INTERRUPTS();
+		v = serve_features_vector(&e->model, false,
+								  e->users.keys[e->users.known + i], false);
+		found[i] = v != NULL ? v->x : NULL;
+	}
+	return found;
+}
+
+/* which users of the test table */
+typedef enum Kind
+{
+	USERS_KNOWN,
+	USERS_BY_FEATURES, /* not known, but their features are */
+	USERS_UNKNOWN
+} Kind;
+
 /*
- * The users of the test table that the model knows (or those that it does
- * not), their ratings as the training part and their test items as held out.
+ * Users of one kind, their ratings as the training part and their test items
+ * as held out.
  */
 static void
-make_part(const Evaluation *e, bool known, Part *part)
+make_part(const Evaluation *e, Kind kind, const float **features, Part *part)
 {
 	Dataset *ds = &part->ds;
+	bool known = kind == USERS_KNOWN;
 	int32 from = known ? 0 : e->users.known;
 	int32 to = known ? e->users.known : e->users.n;
 	int64 n = 0;
@@ -119,7 +147,9 @@ make_part(const Evaluation *e, bool known, Part *part)
 	ds->item = serve_alloc((Size) (e->train.n + e->liked.n) + 1, sizeof(int32));
 	for (int32 u = from; u < to; u++)
 	{
-		if (e->liked_ptr[u] == e->liked_ptr[u + 1])
+		if (e->liked_ptr[u] == e->liked_ptr[u + 1] ||
+			(!known &&
+			 (features[u - from] != NULL) != (kind == USERS_BY_FEATURES)))
 			continue;
 		part->who[ds->n_users] = u;
 		ds->user_ptr[ds->n_users] = n;
@@ -161,15 +191,21 @@ run_metrics(const Evaluation *e, const Part *part, const float *user,
 }
 
 static void
-run_model(const Evaluation *e, const Part *part, MetricsResult *result)
+run_model(const Evaluation *e, const Part *part, const float **features,
+		  MetricsResult *result)
 {
 	int dim = e->model.dim;
 	float *user = serve_alloc((Size) part->ds.n_users * dim + 1, sizeof(float));
 
 	for (int32 u = 0; u < part->ds.n_users; u++)
+	{
+		int32 who = part->who[u];
+
 		memcpy(user + (Size) u * dim,
-			   e->user_pack->rows + (Size) part->who[u] * dim,
+			   who < e->users.known ? e->user_pack->rows + (Size) who * dim
+									: features[who - e->users.known],
 			   sizeof(float) * dim);
+	}
 	run_metrics(e, part, user, e->item_pack->rows, dim, result);
 }
 
@@ -188,7 +224,7 @@ run_popular(const Evaluation *e, const Part *part, MetricsResult *result)
 	{
 		const ServePair *p = &e->train.rows[i];
 
-		if (p->item < e->items.known && serve_is_interest(e, p->rating) &&
+		if (p->item < e->items.known && serve_is_interest(e, &e->train, i) &&
 			(i == 0 || p[-1].user != p->user || p[-1].item != p->item))
 			item[p->item] += 1;
 	}
@@ -219,18 +255,24 @@ join_results(MetricsResult *a, const MetricsResult *b, int n_k)
 static void
 put_ranking_metrics(const Evaluation *e, ServeRows *rows)
 {
-	Part part;
-	MetricsResult model;
-	MetricsResult popular;
-	MetricsResult rest;
+	const float **features = feature_vectors(e);
+	MetricsResult model = {0};
+	MetricsResult popular = {0};
 
-	make_part(e, true, &part);
-	run_model(e, &part, &model);
-	run_popular(e, &part, &popular);
-	make_part(e, false, &part);
-	run_popular(e, &part, &rest);
-	join_results(&model, &rest, e->n_k);
-	join_results(&popular, &rest, e->n_k);
+	for (int kind = USERS_KNOWN; kind <= USERS_UNKNOWN; kind++)
+	{
+		Part part;
+		MetricsResult by_model;
+		MetricsResult by_count;
+
+		make_part(e, (Kind) kind, features, &part);
+		run_popular(e, &part, &by_count);
+		by_model = by_count;
+		if (kind != USERS_UNKNOWN)
+			run_model(e, &part, features, &by_model);
+		join_results(&model, &by_model, e->n_k);
+		join_results(&popular, &by_count, e->n_k);
+	}
 	if (model.users == 0)
 		return;
 	for (int k = 0; k < e->n_k; k++)
@@ -309,7 +351,7 @@ keep_interest(Evaluation *e)
 		CHECK_FOR_INTERRUPTS();
 		e->liked_ptr[u] = n;
 		for (int64 i = from; i < e->liked_ptr[u + 1]; i++)
-			if (serve_is_interest(e, e->held.rows[i].rating))
+			if (serve_is_interest(e, &e->held, i))
 				e->liked.rows[n++] = e->held.rows[i];
 	}
 	e->liked_ptr[e->users.n] = e->liked.n = n;
@@ -336,7 +378,7 @@ read_pairs(Evaluation *e, Oid test)
 		e->train_ptr = serve_alloc((Size) e->users.n + 2, sizeof(int64));
 	e->liked_ptr = serve_pairs_by_user(&e->held, e->users.n);
 	e->liked = e->held;
-	if (e->config.positive_kind != POSITIVE_ALL && e->held.rated)
+	if (e->held.rated)
 		keep_interest(e);
 }
 
@@ -347,6 +389,7 @@ evaluate(Evaluation *e, Oid test, ServeRows *rows)
 	void (*saved)(bool, bool, int, int, int, float, const float *, int,
 				  const float *, int, float, float *, int) = blas.sgemm;
 
+	e->test = test;
 	read_config(e);
 	load_tables(e);
 	read_pairs(e, test);

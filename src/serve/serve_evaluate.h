@@ -27,6 +27,7 @@ typedef struct Evaluation
 	ServePairs train; /* the ratings table, by user */
 	ServePairs held;  /* the test table, by user */
 	ServePairs liked; /* of it, what the training would take as interest */
+	Oid test;         /* the test table */
 	int64 *train_ptr; /* (users.n + 1) */
 	int64 *liked_ptr;
 	bool binary;      /* the ranking stage is of clicks: 1 and 0 */
@@ -51,12 +52,15 @@ serve_alloc(Size n, Size size)
 	return palloc_extended(n * size, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 }
 
-/* whether a row with this rating is one of interest to the retrieval stage */
+/* whether row i is one of interest to the retrieval stage, as for training */
 static inline bool
-serve_is_interest(const Evaluation *e, float rating)
+serve_is_interest(const Evaluation *e, const ServePairs *pairs, int64 i)
 {
-	return isnan(rating) || job_is_positive(e->config.positive_kind,
-											e->config.positive_value, rating);
+	float rating = pairs->rows[i].rating;
+
+	return !pairs->rated || (isfinite(rating) &&
+							 job_is_positive(e->config.positive_kind,
+											 e->config.positive_value, rating));
 }
 
 /* functions in serve_errors.c */

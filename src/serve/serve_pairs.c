@@ -132,16 +132,21 @@ need_column(Oid relation, const char *name, const char *const *usual)
 	return found;
 }
 
-static char *
-pairs_query(const StoreModel *model, Oid relation, bool guess,
-			const char *rating)
+char *
+serve_pairs_query(const StoreModel *model, Oid relation, bool guess,
+				  const char *more, bool *rated)
 {
+	const char *rating = NULL;
 	const char *user = need_column(relation, NameStr(model->user_col),
 								   guess ? store_user_names : NULL);
 	const char *item = need_column(relation, NameStr(model->item_col),
 								   guess ? store_item_names : NULL);
 	StringInfoData query;
 
+	if (NameStr(model->rating_col)[0] != '\0')
+		rating = find_column(relation, NameStr(model->rating_col),
+							 guess ? store_rating_names : NULL);
+	*rated = rating != NULL;
 	initStringInfo(&query);
 	appendStringInfo(&query, "SELECT t.%s::%s", quote_identifier(user),
 					 format_type_be_qualified(model->user_type));
@@ -155,6 +160,8 @@ pairs_query(const StoreModel *model, Oid relation, bool guess,
 					BOOLOID
 				? "::pg_catalog.int4"
 				: "");
+	if (more != NULL)
+		appendStringInfo(&query, ", %s", more);
 	appendStringInfo(&query, " FROM %s t", serve_table_name(relation));
 	return query.data;
 }
@@ -164,21 +171,17 @@ serve_pairs_read(ServePairs *pairs, const StoreModel *model, Oid relation,
 				 bool guess, ServeNames *users, ServeNames *items)
 {
 	Reader r = {pairs, users, items, CurrentMemoryContext};
-	const char *rating = NULL;
+	char *query;
 
 	if (get_rel_name(relation) == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("relation with OID %u does not exist", relation)));
-	if (NameStr(model->rating_col)[0] != '\0')
-		rating = find_column(relation, NameStr(model->rating_col),
-							 guess ? store_rating_names : NULL);
-	pairs->rated = rating != NULL;
+	query = serve_pairs_query(model, relation, guess, NULL, &pairs->rated);
 	pairs->n = 0;
 	pairs->capacity = 1024;
 	pairs->rows = palloc(sizeof(ServePair) * (Size) pairs->capacity);
-	serve_query(pairs_query(model, relation, guess, rating), 0, NULL, NULL,
-				add_pair, &r);
+	serve_query(query, 0, NULL, NULL, add_pair, &r);
 }
 
 static int

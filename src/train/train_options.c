@@ -135,7 +135,8 @@ train_hint(const char *word, const char *const *known, int n)
 			best = known[i];
 		}
 	}
-	if (best != NULL)
+	/* of few all are told: any two short words are near */
+	if (best != NULL && n > 3)
 		return psprintf("Did you mean \"%s\"?", best);
 	initStringInfo(&list);
 	for (int i = 0; i < n; i++)

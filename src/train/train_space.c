@@ -77,14 +77,23 @@ tune_space_read(Jsonb *space, const JobConfig *config, TuneSpace *to)
 }
 
 Jsonb *
-tune_space_default(const JobConfig *config)
+tune_space_default(const JobConfig *config, bool ranking)
 {
 	const char *text;
+	bool both = config->retrieval && ranking;
 
-	if (config->retrieval)
+	if (!ranking)
 		text = "{\"loss\": [\"ials\"], \"dim\": [16, 32, 64, 128], "
 			   "\"regularization\": [0.001, 0.003, 0.01, 0.03], "
 			   "\"alpha0\": [0.03, 0.1, 0.3, 1]}";
+	/* dim and steps would be the retrieval stage's, too, which nobody measures */
+	else if (both && job_wants_network(config))
+		text = "{\"cross_layers\": [0, 1, 2, 3]}";
+	else if (both && config->ranking_loss == LOSS_BINARY)
+		text = "{\"implicit\": [true, false]}";
+	else if (both)
+		text = "{\"ranking_loss\": [\"gibbs\", \"ordinal\"], "
+			   "\"implicit\": [true, false]}";
 	else if (job_wants_network(config))
 		text = "{\"dim\": [8, 16, 32], \"hidden\": [[64], [256, 64]], "
 			   "\"learning_rate\": [0.001, 0.003, 0.01, 0.03]}";

@@ -361,9 +361,11 @@ read_arguments(FunctionCallInfo fcinfo, Tune *t)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("trials must be between 1 and %d, not %d",
 							   MAX_TRIALS, most)));
-	tune_space_read(PG_ARGISNULL(1) ? tune_space_default(&t->args.config)
-									: PG_GETARG_JSONB_P(1),
-					&t->args.config, &t->space);
+	tune_space_read(
+		PG_ARGISNULL(1)
+			? tune_space_default(&t->args.config, is_of_ranking(t->metric))
+			: PG_GETARG_JSONB_P(1),
+		&t->args.config, &t->space);
 	t->n = tune_space_trials(&t->space, most, (uint64) PG_GETARG_INT64(4),
 							 &t->trial);
 }
@@ -410,8 +412,10 @@ tune_in_background(FunctionCallInfo fcinfo, const Tune *t)
 {
 	TrainTune tune = {.trials = PG_GETARG_INT32(2),
 					  .seed = (uint64) PG_GETARG_INT64(4)};
-	Jsonb *space = PG_ARGISNULL(1) ? tune_space_default(&t->args.config)
-								   : PG_GETARG_JSONB_P(1);
+	Jsonb *space =
+		PG_ARGISNULL(1)
+			? tune_space_default(&t->args.config, is_of_ranking(t->metric))
+			: PG_GETARG_JSONB_P(1);
 
 	strlcpy(tune.metric, t->metric, sizeof(tune.metric));
 	train_async_start(&t->args, &tune,

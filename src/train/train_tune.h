@@ -44,7 +44,8 @@ typedef struct TuneTrial
 extern void tune_space_read(Jsonb *space, const JobConfig *config,
 							TuneSpace *to);
 /* the one to take when none is given */
-extern Jsonb *tune_space_default(const JobConfig *config);
+/* ranking: that stage is measured */
+extern Jsonb *tune_space_default(const JobConfig *config, bool ranking);
 /*
  * Trial 0 and at most most others: all combinations when there are no more,
  * else different ones drawn by the seed. Returns how many.
