@@ -24,14 +24,22 @@
 #define FIRST_GAIN 1.015 /* where they take the room of an average of two */
 #define DOUBT 1.01       /* what a step must gain: trials are noisy */
 
+static bool
+is_dense(const Dataset *ds)
+{
+	return (double) ds->n / ds->n_users / ds->n_items >= DENSE;
+}
+
 /* how many trainings the search may cost */
 static int
-most_trials(int64_t n)
+most_trials(const Dataset *ds)
 {
+	int64_t n = ds->n;
+
 	if (n <= 100000)
 		return 32;
 	if (n <= 500000)
-		return 24;
+		return is_dense(ds) ? 30 : 24;
 	if (n <= 3000000)
 		return 14;
 	return n <= 10000000 ? 6 : 1;
@@ -205,18 +213,17 @@ begin(IalsRun *run, IalsTrial *at)
 	static const int dense[3][2] = {{0, 2}, {0, 4}, {-2, 6}};
 	const Dataset *ds = run->r->ds;
 	double ridge = run->base.lambda * run->base.alpha0 * ds->n_items;
-	double share = (double) ds->n / ds->n_users / ds->n_items;
 	const int *point[6];
 	int n = 0;
 	RsStatus st = RS_OK;
 
-	if (ridge >= PLAIN && most_trials(ds->n) >= LONG_WALK)
+	if (ridge >= PLAIN && most_trials(ds) >= LONG_WALK)
 		point[n++] = sparse;
 	point[n++] = usual;
-	if (most_trials(ds->n) >= LONG_WALK)
+	if (most_trials(ds) >= LONG_WALK)
 	{
 		point[n++] = noisy;
-		if (share >= DENSE)
+		if (is_dense(ds))
 		{
 			point[n++] = dense[0];
 			point[n++] = dense[1];
@@ -329,7 +336,7 @@ ials_tune(IalsRun *run, IalsConfig *config)
 	int32_t late;
 
 	run->to_zero = false;
-	run->most_trials = most_trials(run->r->ds->n);
+	run->most_trials = most_trials(run->r->ds);
 	if (run->r->ds->n_held == 0 || run->most_trials <= 1 ||
 		(run->fix_lambda && run->fix_alpha0))
 	{
@@ -370,7 +377,7 @@ RsStatus
 ials_tune_half(IalsRun *run, double *ndcg)
 {
 	IalsTrial best = {0, 0, false, -1, 0};
-	int most = most_trials(run->r->ds->n) / 2;
+	int most = most_trials(run->r->ds) / 2;
 	RsStatus st = RS_OK;
 
 	run->most_trials = most > 2 ? most : 2;
