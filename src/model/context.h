@@ -27,7 +27,7 @@ typedef struct Context
 	const int64_t *ptr;         /* by input row */
 	const int32_t *col;
 	const float *val;
-	uint32_t *source; /* (n) input row of each interaction */
+	uint32_t *source; /* (n) input row of each interaction; NULL: the same */
 } Context;
 
 /* the same by column, of training interactions alone */
@@ -41,12 +41,16 @@ typedef struct ContextColumns
 static inline int64_t
 context_from(const Context *c, int64_t r)
 {
+	if (c->source == NULL)
+		return c->ptr[r];
 	return c->source[r] == CONTEXT_NONE ? 0 : c->ptr[c->source[r]];
 }
 
 static inline int64_t
 context_to(const Context *c, int64_t r)
 {
+	if (c->source == NULL)
+		return c->ptr[r + 1];
 	return c->source[r] == CONTEXT_NONE ? 0 : c->ptr[c->source[r] + 1];
 }
 

@@ -10,6 +10,7 @@
 #include "math/hooks.h"
 #include "math/rng.h"
 
+#define OTHER_MOST 4000000 /* ratings: 256 MB */
 #define FIRST_LAMBDA 20
 #define CHECK_COLUMNS 16 /* between two looks at the stop flag */
 
@@ -31,17 +32,25 @@ gibbs_context_layout(GibbsContext *x, Arena *arena, const JobInput *in,
 	const JobFeatures *f = &in->context;
 	size_t n = (size_t) in->n;
 	size_t cols = (size_t) f->n_cols;
+	bool many = n > OTHER_MOST;
 
 	for (int k = 0; k < 2; k++)
 		x->map[k] = arena_alloc(arena, cols * (size_t) width, sizeof(float));
 	x->offset = arena_alloc(arena, n, sizeof(float));
 	x->error = arena_alloc(arena, n, sizeof(float));
+	x->other =
+		many ? NULL : arena_alloc(arena, n * (size_t) width, sizeof(float));
 	x->user = arena_alloc(arena, n, sizeof(int32_t));
+	x->ptr = arena_alloc(arena, n + 1, sizeof(int64_t));
+	x->col = arena_alloc(arena, (size_t) f->nnz, sizeof(int32_t));
+	x->val = arena_alloc(arena, (size_t) f->nnz, sizeof(float));
 	x->colour = arena_alloc(arena, cols, sizeof(int32_t));
 	x->start = arena_alloc(arena, cols + 2, sizeof(int32_t));
-	return x->map[0] != NULL && x->map[1] != NULL && x->offset != NULL &&
-		   x->error != NULL && x->user != NULL && x->colour != NULL &&
-		   x->start != NULL && context_columns_layout(&x->by, arena, f);
+	return x->ptr != NULL && x->col != NULL && x->val != NULL &&
+		   x->map[0] != NULL && x->map[1] != NULL && x->offset != NULL &&
+		   x->error != NULL && (many || x->other != NULL) && x->user != NULL &&
+		   x->colour != NULL && x->start != NULL &&
+		   context_columns_layout(&x->by, arena, f);
 }
 
 /* a colour that no column sharing a rating with column c has */
@@ -54,10 +63,10 @@ free_colour(const GibbsContext *x, const int32_t *of, int32_t c, int32_t *taken)
 	{
 		int64_t r = x->by.row[e];
 
-		for (int64_t i = context_from(x->data, r); i < context_to(x->data, r);
+		for (int64_t i = context_from(&x->data, r); i < context_to(&x->data, r);
 			 i++)
-			if (x->data->col[i] < c)
-				taken[of[x->data->col[i]]] = c;
+			if (x->data.col[i] < c)
+				taken[of[x->data.col[i]]] = c;
 	}
 	while (taken[k] == c)
 		k++;
@@ -68,7 +77,7 @@ free_colour(const GibbsContext *x, const int32_t *of, int32_t c, int32_t *taken)
 static RsStatus
 find_colours(GibbsContext *x, Team *team)
 {
-	int32_t n = x->data->n_cols;
+	int32_t n = x->data.n_cols;
 	int32_t *of = math_alloc_array((size_t) n, sizeof(int32_t));
 	int32_t *taken = math_alloc_array((size_t) n + 1, sizeof(int32_t));
 	int32_t colours = 0;
@@ -97,12 +106,33 @@ find_colours(GibbsContext *x, Team *team)
 	return of != NULL && taken != NULL ? RS_OK : RS_NO_MEMORY;
 }
 
+/* rows of the input lie as they came: a miss for each of ptr, col and val */
+static void
+copy_in_order(GibbsContext *x, const Context *from, int64_t n)
+{
+	int64_t to = 0;
+
+	for (int64_t r = 0; r < n; r++)
+	{
+		int64_t first = context_from(from, r);
+		int64_t last = context_to(from, r);
+
+		x->ptr[r] = to;
+		for (int64_t e = first; e < last; e++, to++)
+		{
+			x->col[to] = from->col[e];
+			x->val[to] = from->val[e];
+		}
+	}
+	x->ptr[n] = to;
+}
+
 static RsStatus
 init_shared(GibbsContext *x, const Gibbs *g)
 {
 	const RankRun *run = g->run;
 	const Dataset *ds = run->ds;
-	size_t size = (size_t) x->data->n_cols * (size_t) g->width;
+	size_t size = (size_t) x->data.n_cols * (size_t) g->width;
 
 	memset(x->map[0], 0, sizeof(float) * size);
 	memset(x->map[1], 0, sizeof(float) * size);
@@ -110,7 +140,8 @@ init_shared(GibbsContext *x, const Gibbs *g)
 	for (int32_t u = 0; u < ds->n_users; u++)
 		for (int64_t r = ds->user_ptr[u]; r < ds->user_ptr[u + 1]; r++)
 			x->user[r] = u;
-	context_columns_fill(&x->by, x->data, ds, run->all);
+	context_columns_fill(&x->by, run->context, ds, run->all);
+	copy_in_order(x, run->context, ds->n);
 	return find_colours(x, run->team);
 }
 
@@ -120,8 +151,12 @@ gibbs_context_init(GibbsContext *x, Gibbs *g)
 	RsStatus st = RS_OK;
 	size_t groups;
 
-	x->data = g->run->context;
-	groups = (size_t) x->data->n_groups;
+	x->data = *g->run->context;
+	x->data.source = NULL;
+	x->data.ptr = x->ptr;
+	x->data.col = x->col;
+	x->data.val = x->val;
+	groups = (size_t) x->data.n_groups;
 	for (int k = 0; k < 2; k++)
 	{
 		x->lambda[k] = math_alloc_array(groups, sizeof(*x->lambda[k]));
@@ -166,7 +201,7 @@ static inline __attribute__((always_inline)) void
 other_vector(const Seen *s, int64_t r, int32_t id, int w, float *z)
 {
 	const GibbsSide *o = &s->g->side[1 - s->side];
-	const Context *c = s->x->data;
+	const Context *c = &s->x->data;
 	const float *map = s->x->map[1 - s->side];
 	const float *base = o->design + (size_t) id * (size_t) w;
 
@@ -183,24 +218,52 @@ other_vector(const Seen *s, int64_t r, int32_t id, int w, float *z)
 	z[s->g->dim] = 1;
 }
 
-/* score of rating r but for the row's own vector: biases, own side's map */
-static inline __attribute__((always_inline)) float
-given_score(const Seen *s, int64_t r, int32_t id, const float *z, int w)
+/* the same, stored while maps are drawn, which changes none of it */
+static inline __attribute__((always_inline)) const float *
+stored_vector(const Seen *s, int64_t r, int32_t id, int w, float *z)
 {
-	const Context *c = s->x->data;
-	int dim = s->g->dim;
-	float y = s->g->side[1 - s->side].bias[id];
+	if (s->own != NULL && s->x->other != NULL)
+		return s->x->other + (size_t) r * (size_t) w;
+	other_vector(s, r, id, w, z);
+	return z;
+}
 
+/*
+ * The other side's vector and, returned, the score of rating r but for the
+ * row's own vector: biases, own side's map
+ */
+static inline __attribute__((always_inline)) float
+given_score(const Seen *s, int64_t r, int32_t id, float *z, int w)
+{
+	const Context *c = &s->x->data;
+	const GibbsSide *o = &s->g->side[1 - s->side];
+	const float *base = o->design + (size_t) id * (size_t) w;
+	int dim = s->g->dim;
+	float own[GIBBS_WIDTH];
+	float y = o->bias[id];
+
+	for (int f = 0; f < w; f++)
+	{
+		z[f] = base[f];
+		own[f] = 0;
+	}
 	for (int64_t e = context_from(c, r); e < context_to(c, r); e++)
 	{
 		size_t at = (size_t) c->col[e] * (size_t) w;
-		const float *add = s->x->map[s->side] + at;
-		float dot = s->x->map[1 - s->side][at + (size_t) dim];
+		const float *theirs = s->x->map[1 - s->side] + at;
+		const float *ours = s->x->map[s->side] + at;
+		float v = c->val[e];
 
 		for (int f = 0; f < w; f++)
-			dot += add[f] * z[f];
-		y += c->val[e] * dot;
+		{
+			z[f] += v * theirs[f];
+			own[f] += v * ours[f];
+		}
+		y += v * theirs[dim];
 	}
+	z[dim] = 1;
+	for (int f = 0; f < w; f++)
+		y += own[f] * z[f];
 	return y;
 }
 
@@ -213,7 +276,8 @@ accumulate_width(const Seen *s, int64_t from, int64_t to, int w,
 	const float *noise = g->side[s->side].noise;
 	const int32_t *user = s->x->user;
 	const int32_t *item = g->run->ds->item;
-	float z[4][GIBBS_WIDTH];
+	float made[4][GIBBS_WIDTH];
+	const float *z[4];
 	float t[4];
 	float p[4];
 
@@ -228,19 +292,23 @@ accumulate_width(const Seen *s, int64_t from, int64_t to, int w,
 			int32_t id = s->side == 0 ? item[r] : user[r];
 			float v = s->val != NULL ? s->val[e] : 1;
 
-			other_vector(s, r, id, w, z[j]);
 			p[j] = k + j < to ? v * o->noise[id] : 0;
 			if (s->own != NULL)
 			{
 				float mine = s->x->error[r];
 
+				z[j] = stored_vector(s, r, id, w, made[j]);
 				for (int f = 0; f < w; f++)
 					mine += v * s->own[f] * z[j][f];
 				t[j] = p[j] * noise[s->side == 0 ? user[r] : item[r]] * mine;
 				p[j] *= v * noise[s->side == 0 ? user[r] : item[r]];
 			}
 			else
-				t[j] = p[j] * (g->target[r] - given_score(s, r, id, z[j], w));
+			{
+				z[j] = made[j];
+				t[j] =
+					p[j] * (g->target[r] - given_score(s, r, id, made[j], w));
+			}
 		}
 		for (int f = 0; f < w; f++)
 			vector[f] += t[0] * z[0][f] + t[1] * z[1][f] + t[2] * z[2][f] +
@@ -331,14 +399,15 @@ correct_errors(const Seen *s, int32_t c, const float *delta)
 	const int32_t *user = s->x->user;
 	const int32_t *item = s->g->run->ds->item;
 	int w = s->g->width;
-	float z[GIBBS_WIDTH];
+	float made[GIBBS_WIDTH];
 
 	for (int64_t e = s->x->by.ptr[c]; e < s->x->by.ptr[c + 1]; e++)
 	{
 		int64_t r = s->row[e];
 		float change = 0;
+		const float *z =
+			stored_vector(s, r, s->side == 0 ? item[r] : user[r], w, made);
 
-		other_vector(s, r, s->side == 0 ? item[r] : user[r], w, z);
 		for (int f = 0; f < w; f++)
 			change += delta[f] * z[f];
 		s->x->error[r] -= s->val[e] * change;
@@ -387,11 +456,11 @@ static void
 draw_lambda(Gibbs *g, int side)
 {
 	GibbsContext *x = g->context;
-	const int32_t *start = x->data->group_start;
+	const int32_t *start = x->data.group_start;
 	Rng rng;
 
 	rng_init(&rng, g->seed, gibbs_stream(g, side, STREAM_HYPER, STREAM_OF(0)));
-	for (int j = 0; j < x->data->n_groups; j++)
+	for (int j = 0; j < x->data.n_groups; j++)
 	{
 		double sum[GIBBS_WIDTH] = {0};
 		double n = start[j + 1] - start[j];
@@ -427,7 +496,7 @@ draw_map(Gibbs *g, int side)
 		{
 			int32_t c = x->colour[j];
 
-			while (c >= x->data->group_start[group + 1])
+			while (c >= x->data.group_start[group + 1])
 				group++;
 			draw_column(g, side, c, x->lambda[side][group]);
 			if (++done % CHECK_COLUMNS == 0 && team_stopped(team) != RS_OK)
@@ -440,14 +509,26 @@ draw_map(Gibbs *g, int side)
 	return team_barrier(team);
 }
 
-/* error = target - score; offset = target - score without context */
+/* the maps take turns: drawing both each time costs twice as much */
+static int
+side_to_draw(const Gibbs *g)
+{
+	return g->sweep % 2;
+}
+
+/*
+ * error = target - score; offset = target - score without context; the other
+ * side's vectors for the map that is to be drawn
+ */
 static void
 find_errors(Gibbs *g, int c)
 {
 	GibbsContext *x = g->context;
 	const Dataset *ds = g->run->ds;
 	int w = g->width;
+	int side = side_to_draw(g);
 	Seen s = {.g = g, .x = x, .side = 0};
+	Seen other = {.g = g, .x = x, .side = 1};
 	float z[GIBBS_WIDTH];
 	int64_t from;
 	int64_t to;
@@ -462,11 +543,18 @@ find_errors(Gibbs *g, int c)
 		{
 			float y;
 
-			other_vector(&s, r, ds->item[r], w, z);
 			y = given_score(&s, r, ds->item[r], z, w);
 			x->error[r] = g->target[r] - y - vec_dot(p, z, w);
 			x->offset[r] =
 				g->target[r] - (float) gibbs_score(g, p, ds->item[r]);
+			if (x->other == NULL)
+				continue;
+			if (side == 0)
+				memcpy(x->other + (size_t) r * (size_t) w, z,
+					   sizeof(float) * (size_t) w);
+			else
+				other_vector(&other, r, (int32_t) u, w,
+							 x->other + (size_t) r * (size_t) w);
 		}
 	}
 }
@@ -491,9 +579,8 @@ gibbs_context_draw(Gibbs *g)
 {
 	RsStatus st;
 
-	/* the maps take turns: drawing both each time costs twice as much */
 	if ((st = gibbs_all_chunks(g, find_errors)) != RS_OK ||
-		(st = draw_map(g, g->sweep % 2)) != RS_OK)
+		(st = draw_map(g, side_to_draw(g))) != RS_OK)
 		return st;
 	return gibbs_all_chunks(g, find_offsets);
 }

@@ -24,12 +24,17 @@
 
 struct GibbsContext
 {
-	const Context *data;
+	Context data; /* in the order of ratings */
 	ContextColumns by;
+	int64_t *ptr; /* of data, shared */
+	int32_t *col;
+	float *val;
 	/* shared: what a column adds to a user's (0) or an item's (1) vector */
 	float *map[2];   /* (n_cols, width), bias at [dim] */
 	float *offset;   /* (n) what the context adds to a rating's score */
 	float *error;    /* (n) target less score, while maps are drawn */
+	float *other;    /* (n, width) vectors of the other side in each rating's
+					  * context, while maps are drawn; NULL: too many */
 	int32_t *user;   /* (n) of each rating */
 	int32_t *colour; /* (n_cols) columns by colour */
 	int32_t *start;  /* (n_cols + 2) start[0] colours, then where each begins */
