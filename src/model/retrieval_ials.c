@@ -32,7 +32,7 @@
 #define BLOCK 64
 #define MOST_DIM 256         /* that the search may come to */
 #define MOST_FLOATS 32000000 /* of all vectors with them */
-#define GROWN_ITEMS 4000     /* from so many items on: 64 say most of fewer */
+#define GROWN_ITEMS 2000     /* from so many items on: 64 say most of fewer */
 
 static int
 auto_dim(const JobInput *in)
