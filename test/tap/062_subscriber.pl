@@ -64,7 +64,8 @@ follows('updates',
 follows('deletes',
 	'DELETE FROM default_item WHERE item_id IN (SELECT item_id FROM recommend(7, 3))');
 follows('inserts', q{INSERT INTO default_item
-	SELECT 1000, embedding + embedding, ranking, 1 FROM default_item WHERE item_id = 60});
+	SELECT 1000, embedding + embedding, ranking, 1 FROM default_item
+	WHERE item_id = (SELECT item_id FROM recommend(7, 1))});
 follows('changes of parameters',
 	q{UPDATE default_param SET value = ARRAY[2.5, 2.75] WHERE name = 'clamp'});
 $session->quit;
