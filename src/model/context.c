@@ -9,84 +9,10 @@
 
 #include "math/hooks.h"
 
-#define CHECK_EVERY 65536 /* rows between two looks at the stop flag */
-
-size_t
-context_size(const JobInput *in)
-{
-	return in->context.n_cols > 0 ? arena_need((size_t) in->n, sizeof(uint32_t))
-								  : 0;
-}
-
-/* where item is in item[from .. to-1], which rises; -1: nowhere */
-static int64_t
-find_item(const int32_t *item, int64_t from, int64_t to, int32_t wanted)
-{
-	int64_t end = to;
-
-	while (from < to)
-	{
-		int64_t mid = from + (to - from) / 2;
-
-		if (item[mid] < wanted)
-			from = mid + 1;
-		else
-			to = mid;
-	}
-	return from < end && item[from] == wanted ? from : -1;
-}
-
-/* the interaction that the data set has of this pair */
-static int64_t
-find_pair(const Dataset *ds, int32_t user, int32_t item)
-{
-	int64_t r =
-		find_item(ds->item, ds->user_ptr[user], ds->user_end[user], item);
-
-	return r >= 0 ? r
-				  : find_item(ds->item, ds->user_end[user],
-							  ds->user_ptr[user + 1], item);
-}
-
-/* input rows of users from .. to-1, in input order: the latest one stays */
-static RsStatus
-find_sources(Team *team, const JobShared *job, const Dataset *ds,
-			 JobPositive kind, float value, int32_t from, int32_t to,
-			 uint32_t *source)
-{
-	const JobInput *in = &job->input;
-	const int32_t *user = job_at(job, in->user);
-	const int32_t *item = job_at(job, in->item);
-	const float *rating = job_at(job, in->rating);
-	const double *time = job_at(job, in->time);
-
-	for (int64_t k = ds->user_ptr[from]; k < ds->user_ptr[to]; k++)
-		source[k] = CONTEXT_NONE;
-	for (int64_t k = 0; k < in->n; k++)
-	{
-		int64_t r;
-
-		if ((k & (CHECK_EVERY - 1)) == 0 && team_stopped(team) != RS_OK)
-			return team_stopped(team);
-		if (user[k] < from || user[k] >= to ||
-			(rating != NULL && !job_is_positive(kind, value, rating[k])))
-			continue;
-		r = find_pair(ds, user[k], item[k]);
-		if (r >= 0 && (source[r] == CONTEXT_NONE || time == NULL ||
-					   time[k] >= time[source[r]]))
-			source[r] = (uint32_t) k;
-	}
-	return RS_OK;
-}
-
-RsStatus
-context_find(Team *team, Arena *arena, const JobShared *job, const Dataset *ds,
-			 JobPositive kind, float value, Context *c)
+void
+context_find(const JobShared *job, const Dataset *ds, Context *c)
 {
 	const JobFeatures *f = &job->input.context;
-	int64_t from;
-	int64_t to;
-	RsStatus st;
 
 	memset(c, 0, sizeof(*c));
 	c->n_cols = f->n_cols;
@@ -95,15 +21,7 @@ context_find(Team *team, Arena *arena, const JobShared *job, const Dataset *ds,
 	c->ptr = job_at(job, f->ptr);
 	c->col = job_at(job, f->col);
 	c->val = job_at(job, f->val);
-	c->source = arena_alloc(arena, (size_t) job->input.n, sizeof(*c->source));
-	if (c->source == NULL || job->input.n >= (int64_t) CONTEXT_NONE)
-		return RS_NO_MEMORY;
-	team_range(team, ds->n_users, &from, &to);
-	st = find_sources(team, job, ds, kind, value, (int32_t) from, (int32_t) to,
-					  c->source);
-	if (st != RS_OK)
-		team_stop(team, st);
-	return team_barrier(team);
+	c->source = ds->source;
 }
 
 /* ---- by column ---- */

@@ -16,8 +16,6 @@
 #include "model/dataset.h"
 #include "model/job.h"
 
-#define CONTEXT_NONE UINT32_MAX
-
 /* entries of interaction r: context_from(c, r) .. context_to(c, r) - 1 */
 typedef struct Context
 {
@@ -27,7 +25,8 @@ typedef struct Context
 	const int64_t *ptr;         /* by input row */
 	const int32_t *col;
 	const float *val;
-	uint32_t *source; /* (n) input row of each interaction; NULL: the same */
+	const uint32_t *source; /* (n) input row of each interaction; NULL: the
+							 * same */
 } Context;
 
 /* the same by column, of training interactions alone */
@@ -41,28 +40,17 @@ typedef struct ContextColumns
 static inline int64_t
 context_from(const Context *c, int64_t r)
 {
-	if (c->source == NULL)
-		return c->ptr[r];
-	return c->source[r] == CONTEXT_NONE ? 0 : c->ptr[c->source[r]];
+	return c->ptr[c->source != NULL ? c->source[r] : r];
 }
 
 static inline int64_t
 context_to(const Context *c, int64_t r)
 {
-	if (c->source == NULL)
-		return c->ptr[r + 1];
-	return c->source[r] == CONTEXT_NONE ? 0 : c->ptr[c->source[r] + 1];
+	return c->ptr[(c->source != NULL ? c->source[r] : r) + 1];
 }
 
-/* arena bytes of a Context, 0 without context */
-extern size_t context_size(const JobInput *in);
-/*
- * Whole team; ds was built with this filter of positives and without
- * repeats. An interaction's context follows it through a split.
- */
-extern RsStatus context_find(Team *team, Arena *arena, const JobShared *job,
-							 const Dataset *ds, JobPositive kind, float value,
-							 Context *c);
+/* of a data set with source[], which follows interactions through a split */
+extern void context_find(const JobShared *job, const Dataset *ds, Context *c);
 
 /* a dry arena measures */
 extern bool context_columns_layout(ContextColumns *by, Arena *arena,

@@ -62,6 +62,8 @@ dataset_size(const JobInput *in, const DatasetOptions *opt)
 		size += arena_need(n, sizeof(double));
 	if (opt->rows)
 		size += arena_need(n, sizeof(int64_t));
+	if (opt->sources)
+		size += arena_need(n, sizeof(uint32_t));
 	return size;
 }
 
@@ -271,6 +273,8 @@ write_users(Build *b, int32_t from, int32_t to)
 				ds->rating[out] = b->rating[r];
 			if (ds->time != NULL)
 				ds->time[out] = b->time[r];
+			if (ds->source != NULL)
+				ds->source[out] = (uint32_t) r;
 		}
 	}
 }
@@ -336,10 +340,13 @@ alloc_lists(Arena *arena, JobShared *job, const DatasetOptions *opt,
 		ds->time = arena_alloc(arena, n, sizeof(double));
 	if (opt->rows)
 		ds->row = arena_alloc(arena, n, sizeof(int64_t));
+	if (opt->sources)
+		ds->source = arena_alloc(arena, n, sizeof(uint32_t));
 	return ds->item != NULL && ds->user != NULL &&
 		   (ds->rating != NULL || !opt->ratings || in->rating == 0) &&
 		   (ds->time != NULL || !opt->times || in->time == 0) &&
-		   (ds->row != NULL || !opt->rows);
+		   (ds->row != NULL || !opt->rows) &&
+		   (ds->source != NULL || !opt->sources);
 }
 
 /* rank 0: pointers by user and by item */

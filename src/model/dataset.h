@@ -45,6 +45,7 @@ typedef struct Dataset
 	int32_t *item;     /* (n) */
 	float *rating;     /* (n), NULL: implicit feedback */
 	double *time;      /* (n), NULL: none */
+	uint32_t *source;  /* (n) row of the input; NULL unless asked */
 
 	int64_t *item_ptr; /* (n_items + 1) */
 	int64_t *item_end; /* (n_items) end of the training part */
@@ -68,6 +69,7 @@ typedef struct DatasetOptions
 	bool ratings; /* want rating[] when the input has it */
 	bool times;   /* want time[] when the input has it */
 	bool rows;    /* want row[] */
+	bool sources; /* want source[] */
 	bool consume; /* the input's users are not read again: may be overwritten */
 	JobPositive positive_kind; /* as in JobConfig */
 	float positive_value;

@@ -26,16 +26,16 @@ dataset_options(const JobConfig *config, const JobInput *in,
 				DatasetOptions *opt)
 {
 	bool filtered = config->positive_kind != POSITIVE_ALL && in->rating != 0;
-	bool shared = config->ranking && !filtered;
+	/* the ranking stage takes every occasion, retrieval a pair once */
+	bool shared = config->ranking && !filtered && in->context.n_cols == 0;
 
 	memset(opt, 0, sizeof(*opt));
 	retrieval_dataset_options(config, in, opt);
 	opt->times = config->split != SPLIT_RANDOM || shared || config->history > 0;
 	opt->ratings = opt->ratings || shared;
 	opt->rows = shared;
-	/* the context is looked up by the input's users */
-	opt->consume = (!config->ranking || shared) && in->context.n_cols == 0 &&
-				   config->history <= 0;
+	opt->sources = in->context.n_cols > 0 || config->history > 0;
+	opt->consume = !config->ranking || shared;
 	return !config->retrieval || !shared;
 }
 
@@ -45,8 +45,9 @@ ranking_options(const JobConfig *config, const JobInput *in,
 {
 	memset(opt, 0, sizeof(*opt));
 	opt->ratings = opt->times = opt->rows = true;
-	opt->consume = in->context.n_cols == 0;
-	opt->repeats = config->preset == PRESET_TFRS;
+	opt->consume = true;
+	opt->sources = in->context.n_cols > 0;
+	opt->repeats = config->preset == PRESET_TFRS || in->context.n_cols > 0;
 }
 
 bool

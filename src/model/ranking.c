@@ -40,7 +40,7 @@ choose(const JobConfig *config, const JobInput *input)
 size_t
 ranking_arena_size(const JobConfig *config, const JobInput *input, int workers)
 {
-	size_t size = rank_common_size(input) + context_size(input) + 4096;
+	size_t size = rank_common_size(input) + 4096;
 	size_t learner = 0;
 
 	switch (choose(config, input))
@@ -222,9 +222,7 @@ ranking_run(Team *team, JobShared *job, Arena *arena, const Dataset *ds,
 		return st;
 	if (job->input.context.n_cols > 0)
 	{
-		st = context_find(team, arena, job, ds, POSITIVE_ALL, 0, &context);
-		if (st != RS_OK)
-			return st;
+		context_find(job, ds, &context);
 		run.context = &context;
 	}
 	mark = arena_mark(arena);

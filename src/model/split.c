@@ -124,6 +124,8 @@ swap_rows(Dataset *ds, int64_t a, int64_t b)
 		SWAP(float, ds->rating);
 	if (ds->time != NULL)
 		SWAP(double, ds->time);
+	if (ds->source != NULL)
+		SWAP(uint32_t, ds->source);
 #undef SWAP
 }
 

@@ -79,16 +79,14 @@ find_last(TowerQuery *q, const Dataset *ds, int32_t u, int64_t to)
 }
 
 RsStatus
-tower_query_start(TowerQuery *q, Team *team, Arena *arena, const JobShared *job,
+tower_query_start(TowerQuery *q, Team *team, const JobShared *job,
 				  const Dataset *ds, bool all, uint64_t seed)
 {
-	const JobConfig *config = &job->config;
 	RsStatus st = RS_OK;
 
 	if (q->context.n_cols > 0 || (q->n_history > 0 && ds->time == NULL))
-		st = context_find(team, arena, job, ds, config->positive_kind,
-						  config->positive_value, &q->context);
-	if (st != RS_OK || team->rank != 0)
+		context_find(job, ds, &q->context);
+	if (team->rank != 0)
 		return st;
 	if (q->context.n_cols > 0)
 		tower_rows_start(&q->column, seed, 101, INIT_STD / 4);

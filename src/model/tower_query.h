@@ -58,7 +58,7 @@ extern float *tower_gradient(TowerRows *r, int32_t row, int32_t now);
 extern bool tower_query_layout(TowerQuery *q, Arena *arena, const JobInput *in,
 							   int dim, int n_history, int batch);
 /* whole team; q was laid out */
-extern RsStatus tower_query_start(TowerQuery *q, Team *team, Arena *arena,
+extern RsStatus tower_query_start(TowerQuery *q, Team *team,
 								  const JobShared *job, const Dataset *ds,
 								  bool all, uint64_t seed);
 /* add to x (dim) the history of user without item (-1: with all) */

@@ -218,7 +218,7 @@ tower_train_init(Team *team, Arena *arena, JobShared *job, const Dataset *ds,
 		s->col = job_at(job, f->col);
 		s->val = job_at(job, f->val);
 	}
-	st = tower_query_start(&t->query, team, arena, job, ds, all, c->seed);
+	st = tower_query_start(&t->query, team, job, ds, all, c->seed);
 	if (st != RS_OK)
 	{
 		team_stop(team, st);

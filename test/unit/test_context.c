@@ -158,7 +158,7 @@ test_sources(void)
 	Team team;
 	Arena arena;
 	Dataset ds;
-	DatasetOptions opt = {.ratings = true};
+	DatasetOptions opt = {.ratings = true, .sources = true};
 	Context context;
 	ContextColumns by;
 
@@ -168,8 +168,7 @@ test_sources(void)
 	arena_init(&arena, job_at(job, job->arena), job->size - job->arena);
 	CHECK(dataset_build(&team, &arena, job, &opt, &ds) == RS_OK);
 	CHECK(ds.n == 3);
-	CHECK(context_find(&team, &arena, job, &ds, POSITIVE_ALL, 0, &context) ==
-		  RS_OK);
+	context_find(job, &ds, &context);
 	for (int64_t r = 0; r < ds.n; r++)
 		CHECK(rating[context.source[r]] == ds.rating[r]);
 	CHECK(context.source[0] == 2 && context.source[1] == 5 &&

@@ -74,7 +74,7 @@ start(int n_history, int n_cols, bool all)
 	CHECK(tower_query_layout(&q, &arena, &job.input, DIM, n_history, BATCH));
 	/* the context is laid out by the tests themselves */
 	q.context.n_cols = 0;
-	CHECK(tower_query_start(&q, &team, &arena, &job, &ds, all, 7) == RS_OK);
+	CHECK(tower_query_start(&q, &team, &job, &ds, all, 7) == RS_OK);
 	q.context.n_cols = n_cols;
 	return q;
 }
@@ -292,7 +292,7 @@ start_context(void)
 			col[n] = (r + 2 * e) % COLUMNS;
 			val[n++] = 0.5f + (float) e;
 		}
-		source[r] = r == 0 ? CONTEXT_NONE : (uint32_t) (BATCH - 1 - r);
+		source[r] = r == 0 ? 0 : (uint32_t) (BATCH - 1 - r);
 		place[r] = (uint32_t) r;
 	}
 	ptr[BATCH] = n;
