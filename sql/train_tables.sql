@@ -102,11 +102,35 @@ SELECT version FROM recsys_train('tab_r', 'tab_past.m', seed => 5);
 SELECT schema, version, version_before, config->>'seed' AS seed FROM recsys_models WHERE model = 'm' ORDER BY 1;
 SELECT schema, version, count(*) > 0 AS logged FROM recsys_training_log WHERE model = 'm' GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT recsys_rollback('tab_past.m');
+-- one that is gone gives its name to the next
+SELECT version FROM recsys_train('tab_r', 'tab_live.n', seed => 1);
+SELECT version FROM recsys_train('tab_r', 'tab_past.n', seed => 6);
+DROP TABLE tab_live.n_user, tab_live.n_item, tab_live.n_param;
+ALTER SCHEMA tab_live RENAME TO tab_next;
+ALTER SCHEMA tab_past RENAME TO tab_live;
+ALTER SCHEMA tab_next RENAME TO tab_past;
+SELECT recsys_drop('tab');
+SELECT schema, model, version, config->>'seed' AS seed FROM recsys_models WHERE model IN ('m', 'n') ORDER BY 1, 2;
+SELECT recsys_drop('tab_live.n');
+ALTER SCHEMA tab_live RENAME TO tab_next;
+ALTER SCHEMA tab_past RENAME TO tab_live;
+ALTER SCHEMA tab_next RENAME TO tab_past;
+-- a table without its columns is dropped by its name
+SELECT version FROM recsys_train('tab_r', 'tab', seed => 1);
+ALTER TABLE tab_item RENAME embedding TO e;
+SELECT version FROM recsys_train('tab_r', 'tab', seed => 1);
+SELECT recsys_drop('tab');
+SELECT version FROM recsys_train('tab_r', 'tab', seed => 1);
+-- a trigger that lets no row in
+CREATE FUNCTION tab_never() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE TRIGGER n BEFORE INSERT ON tab_item FOR EACH ROW EXECUTE FUNCTION tab_never();
+SELECT version FROM recsys_train('tab_r', 'tab', seed => 1);
+SELECT count(*) FROM tab_item;
 ALTER SCHEMA tab_past RENAME TO tab_gone;
 SELECT recsys_drop(m) FROM unnest(ARRAY['tab', 'wide', 'tab_live.m', 'tab_gone.m']) m;
 SELECT count(*) FROM recsys_models WHERE model = 'm';
 DROP SCHEMA tab_live, tab_gone;
 DROP TABLE tab_r, tab_u, tab_film, tab_seen;
-DROP FUNCTION tab_row, tab_statement, tab_before;
+DROP FUNCTION tab_row, tab_statement, tab_before, tab_never;
 DROP OWNED BY tab_owner;
 DROP ROLE tab_owner;

@@ -431,7 +431,8 @@ retrain_due(const Inserter *in, double own)
 	if (in->steps < LONG_CHAIN)
 		return false;
 	return RelationGetNumberOfBlocks(in->index) >=
-		   meta->built_blocks + Max(GROWN_BLOCKS, 2 * meta->own_blocks);
+		   meta->built_blocks + ann_failed_factor(meta) *
+									Max(GROWN_BLOCKS, 2 * meta->own_blocks);
 }
 
 bool

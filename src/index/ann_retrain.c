@@ -17,7 +17,7 @@
  * index in place of the old one.
  *
  * A crash before the change of the metapage leaves pages that nobody refers
- * to; their generation number is never used again, so vacuum can tell them.
+ * to; their generation number is not used again before vacuum has freed them.
  *
  * Scans that began before go on in the old pages, which stay as they are
  * until no snapshot can be that old (meta.retired_xid, see ann_vacuum.c).
@@ -106,6 +106,14 @@ ann_outgrown(const AnnMeta *meta, const AnnLayout *layout, double rows)
 		   rows > Max(GROWTH * (double) meta->built_rows, GROWTH_LEAST);
 }
 
+double
+ann_failed_factor(const AnnMeta *meta)
+{
+	uint32 failed = meta->next_generation - meta->generation - 1;
+
+	return pow(2, Min(failed, 30));
+}
+
 /*
  * Pages of the structures before come free at VACUUM only, and one
  * transaction may make several: so an insert waits for twice the rows. After
@@ -114,9 +122,7 @@ ann_outgrown(const AnnMeta *meta, const AnnLayout *layout, double rows)
 bool
 ann_log_outgrown(const AnnMeta *meta, const AnnLayout *layout)
 {
-	uint32 failed = meta->next_generation - meta->generation - 1;
-
-	return log_outgrown(meta, layout, 2 * LOG_SHARE * pow(2, Min(failed, 30)));
+	return log_outgrown(meta, layout, 2 * LOG_SHARE * ann_failed_factor(meta));
 }
 
 /*
@@ -211,6 +217,16 @@ fetch_by(Retrain *r, ItemPointer tid, Snapshot snapshot)
 								   &dead);
 }
 
+/* by this transaction: its end is not yet, nor is that of the row's TOAST */
+static bool
+deleted_by_us(Retrain *r)
+{
+	HeapTupleHeader row = ExecFetchSlotHeapTuple(r->slot, false, NULL)->t_data;
+
+	return !(row->t_infomask & (HEAP_XMAX_IS_MULTI | HEAP_XMAX_INVALID)) &&
+		   TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetRawXmax(row));
+}
+
 /* a row that is deleted, but some snapshot, here or on a standby, may see */
 static Fetched
 fetch_dead(Retrain *r, ItemPointer tid, Datum *value)
@@ -227,7 +243,9 @@ fetch_dead(Retrain *r, ItemPointer tid, Datum *value)
 	*value = slot_getattr(r->slot, column, &null);
 	if (null)
 		return ROW_GONE;
-	return VARATT_IS_EXTERNAL(DatumGetPointer(*value)) ? ROW_DEAD : ROW_LIVE;
+	return VARATT_IS_EXTERNAL(DatumGetPointer(*value)) && !deleted_by_us(r)
+			   ? ROW_DEAD
+			   : ROW_LIVE;
 }
 
 /* the indexed value of a row; only set when it is live */

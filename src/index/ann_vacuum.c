@@ -189,7 +189,8 @@ count_rows(IndexVacuumInfo *info, const AnnMeta *meta, const AnnLayout *layout)
 
 /*
  * Let the metapage say that pages below a generation are free: the free space
- * map may be of before a crash, and is believed only within this.
+ * map may be of before a crash, and is believed only within this. None are left
+ * of structures that were given up, so their numbers may be given anew.
  */
 static void
 release_generations(Relation index, uint32 below)
@@ -202,6 +203,7 @@ release_generations(Relation index, uint32 below)
 	state = GenericXLogStart(index);
 	meta = ann_meta_of(GenericXLogRegisterBuffer(state, buffer, 0));
 	meta->free_below = Max(meta->free_below, below);
+	meta->next_generation = meta->generation + 1;
 	GenericXLogFinish(state);
 	UnlockReleaseBuffer(buffer);
 }
@@ -277,8 +279,7 @@ recycle(IndexVacuumInfo *info, const AnnMeta *meta, Relation heap)
 	}
 	if (n > 0)
 		IndexFreeSpaceMapVacuum(index);
-	if (meta->free_below < below)
-		release_generations(index, below);
+	release_generations(index, below);
 }
 
 static void

@@ -8,7 +8,7 @@
 #include "model/retrieval_prior.h"
 
 #define TUNE_DIM 32
-#define IALS_MAX_TRIALS 40
+#define IALS_MAX_TRIALS 64 /* a probe of 16, a search of 32, and room */
 #define IALS_TUNE_EPOCHS 5
 
 typedef struct IalsTrial

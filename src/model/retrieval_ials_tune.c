@@ -76,7 +76,7 @@ static RsStatus
 try_point(IalsRun *run, int lambda, int alpha0, double *value)
 {
 	IalsConfig c = config_at(run, lambda, alpha0);
-	IalsTrial *t = &run->trial[run->n_trials];
+	IalsTrial *t;
 	double ndcg = 0;
 	double seconds;
 	int32_t late;
@@ -93,9 +93,10 @@ try_point(IalsRun *run, int lambda, int alpha0, double *value)
 	st = too_late(run, &late);
 	if (st != RS_OK || late)
 		return st;
-	if (run->n_trials >= run->most_trials || (lambda != 0 && run->fix_lambda) ||
-		(alpha0 != 0 && run->fix_alpha0))
+	if (run->n_trials >= run->most_trials || run->n_trials >= IALS_MAX_TRIALS ||
+		(lambda != 0 && run->fix_lambda) || (alpha0 != 0 && run->fix_alpha0))
 		return RS_OK;
+	t = &run->trial[run->n_trials];
 	if (c.dim > TUNE_DIM && run->r->ds->n > TUNE_FULL && !run->wide)
 		c.dim = TUNE_DIM;
 	seconds = retrieval_seconds(run->r);

@@ -130,6 +130,7 @@
 #define pg_may_create_in(schema, role)                                         \
 	(object_aclcheck(NamespaceRelationId, schema, role, ACL_CREATE) ==         \
 	 ACLCHECK_OK)
+#define pg_may_give_to(role, owner) member_can_set_role(role, owner)
 #define pg_may_use_schema(schema, role)                                        \
 	(object_aclcheck(NamespaceRelationId, schema, role, ACL_USAGE) ==          \
 	 ACLCHECK_OK)
@@ -139,6 +140,7 @@
 #define pg_owns_relation(relation, role) pg_class_ownercheck(relation, role)
 #define pg_may_create_in(schema, role)                                         \
 	(pg_namespace_aclcheck(schema, role, ACL_CREATE) == ACLCHECK_OK)
+#define pg_may_give_to(role, owner) is_member_of_role(role, owner)
 #define pg_may_use_schema(schema, role)                                        \
 	(pg_namespace_aclcheck(schema, role, ACL_USAGE) == ACLCHECK_OK)
 #define pg_insert_index_tuples(result, slot, estate)                           \

@@ -110,17 +110,23 @@ find_vectors(const Evaluation *e, bool item, Side *side)
 	int dim = side->pack->dim;
 
 	side->vector = serve_alloc((Size) names->n + 1, sizeof(float *));
-	for (int32 i = 0; i < names->n; i++)
+	for (int64 i = 0; i < e->held.n; i++)
 	{
-		int32 row = serve_pack_find(side->pack, names->keys[i]);
-		Vector *v = NULL;
+		const ServePair *pair = &e->held.rows[i];
+		int32 number = item ? pair->item : pair->user;
+		int32 row;
 
 		CHECK_FOR_INTERRUPTS();
-		if (row < 0)
-			v = serve_features_vector(&e->model, item, names->keys[i], true);
-		side->vector[i] = row >= 0 ? side->pack->rows + (Size) row * dim
-						  : v != NULL && v->dim == dim ? v->x
-													   : side->mean;
+		if (side->vector[number] != NULL)
+			continue;
+		row = serve_pack_find(side->pack, names->keys[number]);
+		if (row >= 0)
+			side->vector[number] = side->pack->rows + (Size) row * dim;
+		else
+			side->vector[number] = serve_vector_by_features(
+				&e->model, item, names->keys[number], true);
+		if (side->vector[number] == NULL)
+			side->vector[number] = side->mean;
 	}
 }
 
@@ -219,7 +225,8 @@ add_row_in_context(TupleTableSlot *slot, void *arg)
 						  serve_key_read(&e->items.map->type, value[1]));
 	serve_encode(&m->context, DatumGetJsonbP(value[3]), take_any, NULL, m->sum);
 	/* a row that came since the table was read has no number */
-	if (user >= 0 && item >= 0)
+	if (user >= 0 && item >= 0 && m->users.vector[user] != NULL &&
+		m->items.vector[item] != NULL)
 		add_row(m,
 				add_context(m->users.vector[user], m->sum + m->context.dim,
 							user_dim, m->user),

@@ -97,6 +97,29 @@ add_items(const ServePairs *pairs, int64 from, int64 to, int32 known,
 	return n;
 }
 
+const float *
+serve_vector_by_features(const StoreModel *model, bool item, Datum key,
+						 bool ranking)
+{
+	MemoryContext one = AllocSetContextCreate(
+		CurrentMemoryContext, "recsys features", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(one);
+	int dim = !ranking ? model->dim
+			  : item   ? model->item_ranking_dim
+					   : model->user_ranking_dim;
+	float *found = NULL;
+	Vector *v;
+
+	CHECK_FOR_INTERRUPTS();
+	v = serve_features_vector(model, item, key, ranking);
+	MemoryContextSwitchTo(old);
+	if (v != NULL && v->dim == dim)
+		found = memcpy(palloc(sizeof(float) * (Size) dim), v->x,
+					   sizeof(float) * (Size) dim);
+	MemoryContextDelete(one);
+	return found;
+}
+
 /* users whom the model does not know: vectors of their features, or NULL */
 static const float **
 feature_vectors(const Evaluation *e)
@@ -106,12 +129,11 @@ feature_vectors(const Evaluation *e)
 
 	for (int32 i = 0; i < n; i++)
 	{
-		Vector *v;
+		int32 who = e->users.known + i;
 
-		CHECK_FOR_INTERRUPTS();
-		v = serve_features_vector(&e->model, false,
-								  e->users.keys[e->users.known + i], false);
-		found[i] = v != NULL ? v->x : NULL;
+		if (e->liked_ptr[who] < e->liked_ptr[who + 1])
+			found[i] = serve_vector_by_features(&e->model, false,
+												e->users.keys[who], false);
 	}
 	return found;
 }

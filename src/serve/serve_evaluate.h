@@ -63,6 +63,12 @@ serve_is_interest(const Evaluation *e, const ServePairs *pairs, int64 i)
 											 e->config.positive_value, rating));
 }
 
+/* functions in serve_evaluate.c */
+
+/* of somebody or something unknown, in memory of its own; NULL: none */
+extern const float *serve_vector_by_features(const StoreModel *model, bool item,
+											 Datum key, bool ranking);
+
 /* functions in serve_errors.c */
 
 /* two measures of the ranking stage, of the model and of the baseline */

@@ -101,10 +101,10 @@ extern void store_keep_temporary(TimestampTz trained_at, Oid ratings);
 /* functions in store_moved.c */
 
 /*
- * Rows of both catalogs, open for writing, whose tables are in another schema
- * by now, and their log, get its name. The caller takes a new snapshot after.
+ * Rows of models whose tables are in another schema by now, and their log,
+ * get its name. The caller takes a new snapshot after.
  */
-extern void store_settle_moved(Relation rel, Relation old_rel);
+extern void store_settle_moved(void);
 
 /* functions in store_tables.c */
 

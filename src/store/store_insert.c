@@ -64,7 +64,7 @@ find_defaults(StoreInsert *insert)
 
 		if (att->attisdropped)
 			continue;
-		insert->generated |= att->attgenerated != '\0';
+		insert->generated |= att->attgenerated == ATTRIBUTE_GENERATED_STORED;
 		if (att->attgenerated != '\0' ||
 			(value = (Expr *) build_column_default(insert->rel, i + 1)) == NULL)
 			continue;
@@ -137,13 +137,14 @@ flush(StoreInsert *insert)
 {
 	MemoryContext old;
 
-	if (insert->n == 0)
-		return;
 	CHECK_FOR_INTERRUPTS();
-	old = MemoryContextSwitchTo(insert->context);
-	table_multi_insert(insert->rel, insert->slot, insert->n,
-					   GetCurrentCommandId(true), 0, insert->bulk);
-	MemoryContextSwitchTo(old);
+	if (insert->n > 0)
+	{
+		old = MemoryContextSwitchTo(insert->context);
+		table_multi_insert(insert->rel, insert->slot, insert->n,
+						   GetCurrentCommandId(true), 0, insert->bulk);
+		MemoryContextSwitchTo(old);
+	}
 	for (int i = 0; i < insert->n; i++)
 	{
 		after_row(insert, insert->slot[i]);
@@ -198,7 +199,12 @@ store_insert_put(StoreInsert *insert, TupleTableSlot *slot)
 	ExecStoreVirtualTuple(slot);
 	if (insert->before_row &&
 		!ExecBRInsertTriggers(insert->estate, insert->result, slot))
+	{
+		/* its memory goes with a batch, of which there may be none */
+		if (++insert->refused % STORE_INSERT_BATCH == 0)
+			flush(insert);
 		return;
+	}
 	if (insert->generated)
 		ExecComputeStoredGenerated(insert->result, insert->estate, slot,
 								   CMD_INSERT);

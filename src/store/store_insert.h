@@ -40,6 +40,7 @@ typedef struct StoreInsert
 	MemoryContext context; /* values of one batch */
 	TupleTableSlot *slot[STORE_INSERT_BATCH];
 	int n;
+	int64 refused; /* rows, by a trigger */
 } StoreInsert;
 
 extern void store_insert_begin(StoreInsert *insert, Oid table);

@@ -131,26 +131,85 @@ insert_rows(Relation rel, List *moved, int schema_att)
 	}
 }
 
-void
-store_settle_moved(Relation rel, Relation old_rel)
+static bool
+has_table(HeapTuple row, Relation rel)
 {
-	List *moved = find_moved(rel);
-	List *old = find_moved(old_rel);
-	Relation log_rel;
-	List *log;
+	StoreModel model;
 
-	if (moved == NIL && old == NIL)
+	store_read(row, rel, &model);
+	return OidIsValid(get_rel_namespace(model.item_table));
+}
+
+/* what is left under a name that is wanted now: of a model that is gone */
+static void
+clear_names(Relation rel, List *moved, bool of_models)
+{
+	ListCell *cell;
+
+	list_free(RelationGetIndexList(rel));
+	foreach (cell, moved)
+	{
+		const Moved *m = lfirst(cell);
+		ScanKeyData key[2];
+		SysScanDesc scan;
+		HeapTuple row;
+
+		/* schema and name come first in all three tables */
+		ScanKeyInit(&key[0], 1, BTEqualStrategyNumber, F_NAMEEQ,
+					NameGetDatum(&m->to));
+		ScanKeyInit(&key[1], 2, BTEqualStrategyNumber, F_NAMEEQ,
+					NameGetDatum(&m->name));
+		scan = systable_beginscan(rel, rel->rd_pkindex, true, NULL, 2, key);
+		while (HeapTupleIsValid(row = systable_getnext(scan)))
+			if (!of_models || !has_table(row, rel))
+				CatalogTupleDelete(rel, &row->t_self);
+		systable_endscan(scan);
+	}
+	CommandCounterIncrement();
+}
+
+static bool
+some_moved(Relation rel, Relation old_rel)
+{
+	return find_moved(rel) != NIL || find_moved(old_rel) != NIL;
+}
+
+void
+store_settle_moved(void)
+{
+	Relation rel = table_open(store_table_oid(STORE_MODEL), AccessShareLock);
+	Relation old_rel =
+		table_open(store_table_oid(STORE_MODEL_OLD), AccessShareLock);
+	Relation log_rel;
+	List *moved;
+	List *old;
+	List *log;
+	bool some = some_moved(rel, old_rel);
+
+	table_close(old_rel, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	if (!some)
 		return;
+	/* one at a time, after whoever is writing a model */
+	rel = table_open(store_table_oid(STORE_MODEL), ShareRowExclusiveLock);
+	old_rel = table_open(store_table_oid(STORE_MODEL_OLD), RowExclusiveLock);
 	log_rel = table_open(store_table_oid(STORE_LOG), RowExclusiveLock);
+	moved = find_moved(rel);
+	old = find_moved(old_rel);
 	log = find_log(log_rel, moved);
 	/* all first: two may change names with each other */
 	delete_rows(rel, moved);
 	delete_rows(old_rel, old);
 	delete_rows(log_rel, log);
 	CommandCounterIncrement();
+	clear_names(rel, moved, true);
+	clear_names(old_rel, old, true);
+	clear_names(log_rel, moved, false);
 	insert_rows(rel, moved, MODEL_SCHEMA);
 	insert_rows(old_rel, old, MODEL_SCHEMA);
 	insert_rows(log_rel, log, LOG_SCHEMA);
 	CommandCounterIncrement();
-	table_close(log_rel, RowExclusiveLock);
+	table_close(log_rel, NoLock);
+	table_close(old_rel, NoLock);
+	table_close(rel, NoLock);
 }

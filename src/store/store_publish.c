@@ -231,10 +231,10 @@ static void
 change_begin(Change *c, Oid schema, const char *name)
 {
 	memset(c, 0, sizeof(*c));
+	store_settle_moved();
 	SPI_connect();
 	c->rel = table_open(store_table_oid(STORE_MODEL), RowExclusiveLock);
 	c->old_rel = table_open(store_table_oid(STORE_MODEL_OLD), RowExclusiveLock);
-	store_settle_moved(c->rel, c->old_rel);
 	/* the lock may have been waited for: see what is there now */
 	PushActiveSnapshot(GetLatestSnapshot());
 	c->row = store_row(c->rel, schema, name, GetActiveSnapshot());

@@ -371,13 +371,16 @@ keep_table(Oid relation)
 	char *name = get_rel_name(relation);
 	char *from = quoted_relation(relation);
 	char *to = store_quoted(schema, name, "_old");
+	Oid owner;
 
 	store_run(psprintf("CREATE TABLE %s AS SELECT * FROM %s", to, from));
 	/* a superuser or a fellow member may train for the owner */
-	if (owner_of(relation) != GetUserId())
-		store_run(psprintf(
-			"ALTER TABLE %s OWNER TO %s", to,
-			quote_identifier(GetUserNameFromId(owner_of(relation), false))));
+	owner = owner_of(relation);
+	if (owner != GetUserId() &&
+		(superuser() || (pg_may_give_to(GetUserId(), owner) &&
+						 pg_may_create_in(schema, owner))))
+		store_run(psprintf("ALTER TABLE %s OWNER TO %s", to,
+						   quote_identifier(GetUserNameFromId(owner, false))));
 	return get_relname_relid(psprintf("%s_old", name), schema);
 }
 
@@ -445,13 +448,20 @@ store_restore_old(const StoreModel *model, const StoreModel *old)
 	store_build_indexes(&next);
 }
 
-/* a number in a row that was restored or edited may be another table's now */
+/*
+ * A number in a row that was restored or edited may be another table's now:
+ * it has our name, or our columns.
+ */
 static bool
-is_of_model(Oid relation)
+is_of_model(const StoreModel *model, Oid relation)
 {
+	const char *name = get_rel_name(relation);
+	size_t prefix = strlen(NameStr(model->name));
 	AttrNumber vector = get_attnum(relation, "embedding");
 
-	return (vector > 0 &&
+	return (strncmp(name, NameStr(model->name), prefix) == 0 &&
+			name[prefix] == '_') ||
+		   (vector > 0 &&
 			get_atttype(relation, vector) == store_vector_type()) ||
 		   (get_attnum(relation, "name") > 0 &&
 			get_attnum(relation, "shape") > 0 &&
@@ -459,20 +469,26 @@ is_of_model(Oid relation)
 }
 
 static void
-drop_table(Oid relation)
+drop_table(const StoreModel *model, Oid relation)
 {
-	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relation)) &&
-		is_of_model(relation))
+	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relation)))
+		return;
+	if (!is_of_model(model, relation))
 	{
-		check_owner(relation);
-		store_run(psprintf("DROP TABLE %s", quoted_relation(relation)));
+		ereport(WARNING,
+				(errmsg("table \"%s\" is kept: it does not look like one of "
+						"model \"%s\"",
+						get_rel_name(relation), NameStr(model->name))));
+		return;
 	}
+	check_owner(relation);
+	store_run(psprintf("DROP TABLE %s", quoted_relation(relation)));
 }
 
 void
 store_drop_tables(const StoreModel *model)
 {
-	drop_table(model->user_table);
-	drop_table(model->item_table);
-	drop_table(model->param_table);
+	drop_table(model, model->user_table);
+	drop_table(model, model->item_table);
+	drop_table(model, model->param_table);
 }
