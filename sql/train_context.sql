@@ -38,10 +38,13 @@ SELECT metric, abs(value - CASE metric WHEN 'rmse' THEN sqrt(avg(e * e)) ELSE av
 	FROM ctx_t WHERE rating < 'NaN' AND user_id > 0) x GROUP BY metric, value ORDER BY 1;
 SELECT metric, abs(value - sqrt(avg(e * e))) < 1e-9 AS average_occasion FROM recsys_evaluate('ctx', 'ctx_bare'),
 	(SELECT predict(user_id, item_id, 'ctx') - rating AS e FROM ctx_bare) x WHERE metric = 'rmse' GROUP BY metric, value;
--- a context that tells nothing does next to no harm
-CREATE TABLE ctx_dice AS SELECT user_id, item_id, rating, (ARRAY['a', 'b', 'c', 'd'])[1 + abs(hashint4(user_id * 333 + item_id * 7)) % 4] AS dice FROM ctx_r;
+-- a context that tells nothing does little harm: 2 %, with precisions that cannot grow 8 %
+CREATE TABLE ctx_dice AS SELECT u AS user_id, i AS item_id, d[1] AS dice1, d[2] AS dice2, d[3] AS dice3, d[4] AS dice4,
+	round(3 + (u % 3 - 1) * (i % 3 - 1) + (u % 5 - 2) * (i / 3 % 3 - 1) * 0.5 + (h / 1000 % 100 - 49.5) / 60) AS rating
+  FROM generate_series(1, 150) u, generate_series(1, 60) i, LATERAL (SELECT abs(hashint4(u * 1000 + i)) AS h) x,
+	LATERAL (SELECT array_agg(chr(97 + abs(hashint4(u * 333 + i * 7 + k * 77777)) % 4)) AS d FROM generate_series(1, 4) k) y WHERE h % 4 = 0;
 SELECT (metrics->>'rmse')::float8 AS rmse FROM recsys_train('ctx_dice', 'ctx_dice', stages => '{ranking}', workers => 1) \gset without_
-SELECT (metrics->>'rmse')::float8 / :without_rmse < 1.015 AS harmless FROM recsys_train('ctx_dice', 'ctx_dice', stages => '{ranking}', context_features => '{dice}', workers => 1);
+SELECT (metrics->>'rmse')::float8 / :without_rmse < 1.04 AS harmless FROM recsys_train('ctx_dice', 'ctx_dice', stages => '{ranking}', context_features => '{dice1,dice2,dice3,dice4}', workers => 1);
 -- all kinds of columns, other learners
 CREATE FUNCTION try(call text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE r text; h text; s text;

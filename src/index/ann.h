@@ -288,9 +288,9 @@ extern void annbuildempty(Relation index);
  * Then VACUUM makes new ones. */
 extern bool ann_outgrown(const AnnMeta *meta, const AnnLayout *layout,
 						 double rows);
-/* is the log so long that an insert does? */
 /* what an insert waits for grows by it: twice for each attempt that failed */
 extern double ann_failed_factor(const AnnMeta *meta);
+/* is the log so long that an insert does? */
 extern bool ann_log_outgrown(const AnnMeta *meta, const AnnLayout *layout);
 /* a new structure from the rows in the index; false: it was not possible */
 extern bool ann_retrain(Relation index, Relation heap, uint32 generation,

@@ -11,8 +11,8 @@
 #include <math.h>
 
 #include "index/ann.h"
-#include "pgstat.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "port/pg_crc32c.h"
 #include "storage/bufmgr.h"
 #include "utils/memutils.h"

@@ -522,7 +522,6 @@ retrain_locked(Retrain *r, uint32 generation)
 {
 	AnnBuild *build = &r->build;
 
-	ann_read_meta(build->index, &r->old);
 	if (!r->load && r->old.generation != generation)
 		return false; /* somebody else was faster */
 	/* first of all: attempts that fail can be told from it */

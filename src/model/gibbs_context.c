@@ -10,6 +10,7 @@
 #include "math/hooks.h"
 #include "math/rng.h"
 
+#define CHECK_ROWS 65536
 #define OTHER_MOST 4000000 /* ratings: 256 MB */
 #define FIRST_LAMBDA 20
 #define CHECK_COLUMNS 16 /* between two looks at the stop flag */
@@ -108,7 +109,7 @@ find_colours(GibbsContext *x, Team *team)
 
 /* rows of the input lie as they came: a miss for each of ptr, col and val */
 static void
-copy_in_order(GibbsContext *x, const Context *from, int64_t n)
+copy_in_order(GibbsContext *x, const Context *from, int64_t n, Team *team)
 {
 	int64_t to = 0;
 
@@ -117,6 +118,9 @@ copy_in_order(GibbsContext *x, const Context *from, int64_t n)
 		int64_t first = context_from(from, r);
 		int64_t last = context_to(from, r);
 
+		/* the barrier behind says why */
+		if (r % CHECK_ROWS == 0 && team_stopped(team) != RS_OK)
+			return;
 		x->ptr[r] = to;
 		for (int64_t e = first; e < last; e++, to++)
 		{
@@ -141,7 +145,9 @@ init_shared(GibbsContext *x, const Gibbs *g)
 		for (int64_t r = ds->user_ptr[u]; r < ds->user_ptr[u + 1]; r++)
 			x->user[r] = u;
 	context_columns_fill(&x->by, run->context, ds, run->all);
-	copy_in_order(x, run->context, ds->n);
+	copy_in_order(x, run->context, ds->n, run->team);
+	if (team_stopped(run->team) != RS_OK)
+		return team_stopped(run->team);
 	return find_colours(x, run->team);
 }
 

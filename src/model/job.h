@@ -154,8 +154,9 @@ extern bool job_positive_read(const char *text, JobConfig *config);
 
 /*
  * Is the rating network to be trained in the ranking stage? By ranking_loss
- * "mse" and the preset of the tutorial, and by options that nothing else has;
- * a learning rate, an optimizer, hidden layers alone may be meant for towers.
+ * "mse" and the preset of the tutorial, by cross layers, by hidden layers where
+ * there are no towers; with ranking_loss "binary" by any hidden layers, optimizer,
+ * learning rate or batch size.
  */
 extern bool job_wants_network(const JobConfig *config);
 

@@ -266,7 +266,9 @@ errors_in_context(Model *m)
 	query =
 		serve_pairs_query(&e->model, e->test, true,
 						  serve_features_object(&m->context, e->test), &rated);
-	serve_query(query, 0, NULL, NULL, add_row_in_context, m);
+	/* as for the first reading, which keeps the table's lock */
+	if (rated)
+		serve_query(query, 0, NULL, NULL, add_row_in_context, m);
 	serve_features_close(&m->context);
 	return true;
 }

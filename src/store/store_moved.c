@@ -70,6 +70,20 @@ find_moved(Relation rel)
 	return moved;
 }
 
+/* rows under a name; schema and name come first in all three tables */
+static SysScanDesc
+scan_name(Relation rel, const NameData *schema, const NameData *name)
+{
+	ScanKeyData key[2];
+
+	list_free(RelationGetIndexList(rel));
+	ScanKeyInit(&key[0], LOG_SCHEMA, BTEqualStrategyNumber, F_NAMEEQ,
+				NameGetDatum(schema));
+	ScanKeyInit(&key[1], LOG_NAME, BTEqualStrategyNumber, F_NAMEEQ,
+				NameGetDatum(name));
+	return systable_beginscan(rel, rel->rd_pkindex, true, NULL, 2, key);
+}
+
 /* the log of models that have moved */
 static List *
 find_log(Relation rel, List *models)
@@ -77,19 +91,12 @@ find_log(Relation rel, List *models)
 	List *moved = NIL;
 	ListCell *cell;
 
-	list_free(RelationGetIndexList(rel));
 	foreach (cell, models)
 	{
 		const Moved *model = lfirst(cell);
-		ScanKeyData key[2];
-		SysScanDesc scan;
+		SysScanDesc scan = scan_name(rel, &model->from, &model->name);
 		HeapTuple row;
 
-		ScanKeyInit(&key[0], LOG_SCHEMA, BTEqualStrategyNumber, F_NAMEEQ,
-					NameGetDatum(&model->from));
-		ScanKeyInit(&key[1], LOG_NAME, BTEqualStrategyNumber, F_NAMEEQ,
-					NameGetDatum(&model->name));
-		scan = systable_beginscan(rel, rel->rd_pkindex, true, NULL, 2, key);
 		while (HeapTupleIsValid(row = systable_getnext(scan)))
 		{
 			Moved *m = palloc(sizeof(Moved));
@@ -146,20 +153,12 @@ clear_names(Relation rel, List *moved, bool of_models)
 {
 	ListCell *cell;
 
-	list_free(RelationGetIndexList(rel));
 	foreach (cell, moved)
 	{
 		const Moved *m = lfirst(cell);
-		ScanKeyData key[2];
-		SysScanDesc scan;
+		SysScanDesc scan = scan_name(rel, &m->to, &m->name);
 		HeapTuple row;
 
-		/* schema and name come first in all three tables */
-		ScanKeyInit(&key[0], 1, BTEqualStrategyNumber, F_NAMEEQ,
-					NameGetDatum(&m->to));
-		ScanKeyInit(&key[1], 2, BTEqualStrategyNumber, F_NAMEEQ,
-					NameGetDatum(&m->name));
-		scan = systable_beginscan(rel, rel->rd_pkindex, true, NULL, 2, key);
 		while (HeapTupleIsValid(row = systable_getnext(scan)))
 			if (!of_models || !has_table(row, rel))
 				CatalogTupleDelete(rel, &row->t_self);
