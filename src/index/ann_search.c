@@ -158,7 +158,7 @@ ann_search_begin(AnnSearch *s, const float *q, bool rotated)
 }
 
 static void
-push_low(AnnSearch *s, float low)
+put_low(AnnSearch *s, float low)
 {
 	float *heap = s->low;
 	Size at;
@@ -171,8 +171,6 @@ push_low(AnnSearch *s, float low)
 		heap[at] = low;
 		return;
 	}
-	if (low <= heap[0])
-		return;
 	for (at = 0;;)
 	{
 		Size child = 2 * at + 1;
@@ -187,6 +185,14 @@ push_low(AnnSearch *s, float low)
 		at = child;
 	}
 	heap[at] = low;
+}
+
+/* most are not among the best */
+static inline void
+push_low(AnnSearch *s, float low)
+{
+	if (s->lows < s->goal || low > s->low[0])
+		put_low(s, low);
 }
 
 static inline float
@@ -238,57 +244,50 @@ refine_row(AnnSearch *s, const AnnTailRow *row, int cell, AnnLevel1 level1,
 	push_low(s, c->low);
 }
 
-/* scale and tail norm (CODE_LANES further on) of the row at slot of a head */
-static const float *
-level1_floats(const AnnSearch *s, const AnnLayout *layout, Page head, int slot)
-{
-	return (float *) ((char *) head + layout->head_offset +
-					  slot / CODE_LANES * layout->block_size +
-					  s->query.head * CODE_LANES) +
-		   slot % CODE_LANES;
-}
-
 /* read the full codes of a leaf's rows whose bounds reach tau */
 static void
 refine_leaf(AnnSearch *s, const AnnCache *cache, Buffer buffer, AnnHead *head,
 			AnnLeaf *leaf, const AnnCellTerms *terms)
 {
 	const AnnLayout *layout = &cache->layout;
+	/* of the first block of rows: scales, then norms of tails */
+	const char *floats = (char *) BufferGetPage(buffer) + layout->head_offset +
+						 s->query.head * CODE_LANES;
 	float *bound = s->bound + leaf->at;
 	Buffer tail = InvalidBuffer;
-	int open = -1;
+	int first = 0, end = 0; /* rows of the tail page that is open */
 
-	for (int from = 0; from < leaf->rows; from += CODE_LANES)
+	for (int from = 0; from < leaf->rows;
+		 from += CODE_LANES, floats += layout->block_size)
 	{
 		uint32 bits = code_at_least(bound + from, tau(s));
 
 		for (; bits != 0; bits &= bits - 1)
 		{
-			int i = from + pg_rightmost_one_pos32(bits);
-			int t = i / layout->tail_rows;
-			const float *floats;
+			int lane = pg_rightmost_one_pos32(bits), i = from + lane;
+			const float *of_row = (const float *) floats + lane;
 			AnnLevel1 level1;
 
 			if (bound[i] < tau(s))
 				continue; /* it has risen meanwhile */
-			if (t != open)
+			if (i >= end)
 			{
+				int t = i / layout->tail_rows;
+
 				if (BufferIsValid(tail))
 					UnlockReleaseBuffer(tail);
 				tail = ann_read(s->index, s->recent, head->tail[t]);
 				LockBuffer(tail, BUFFER_LOCK_SHARE);
 				ann_tail_of(s->index, tail, cache->generation, leaf->block);
-				open = t;
+				first = t * layout->tail_rows;
+				end = first + layout->tail_rows;
 			}
-			floats = level1_floats(s, layout, BufferGetPage(buffer), i);
 			level1.bound = bound[i];
-			level1.tail = floats[CODE_LANES] * s->query.tail_norm;
-			refine_row(s,
-					   ann_tail_row(BufferGetPage(tail), layout,
-									i % layout->tail_rows),
+			level1.tail = of_row[CODE_LANES] * s->query.tail_norm;
+			refine_row(s, ann_tail_row(BufferGetPage(tail), layout, i - first),
 					   leaf->cell, level1,
 					   bound[i] - terms->slack -
-						   floats[0] * s->query.head_error - level1.tail,
+						   of_row[0] * s->query.head_error - level1.tail,
 					   terms->slack);
 			bound[i] = DONE;
 		}
