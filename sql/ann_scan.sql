@@ -88,6 +88,44 @@ SELECT id + 10000, keep, vector_mul(e, e) FROM ann_rows WHERE id % 7 = 0;
 SELECT op, k, ann_differs(op, 'true', k)
 FROM unnest(ARRAY['<#>', '<->', '<=>']) op, unnest(ARRAY[10, 300, 100000]) k;
 
+-- what scans before found says where the next one looks first: also when it
+-- is quite another one
+CREATE TABLE ann_places AS
+SELECT i AS id, (SELECT array_agg((hashint4(i * 13 + g) % 1000)
+				 * CASE WHEN i % 8 = 0 THEN 1 ELSE 1e-5 END)
+		FROM generate_series(1, 12) g)::vector(12) AS e
+FROM generate_series(1, 6000) i;
+CREATE INDEX ON ann_places USING ann (e vector_l2_ops);
+CREATE INDEX ON ann_places USING ann (e vector_ip_ops);
+ANALYZE ann_places;
+CREATE FUNCTION ann_places_differ(op text, kind int) RETURNS int
+LANGUAGE plpgsql AS $$
+DECLARE
+	a float8[];
+	b float8[];
+	wrong int := 0;
+	part text := format('SELECT array_agg(d) FROM (
+		SELECT e %1$s (SELECT e FROM ann_places WHERE id = $1) AS d
+		FROM ann_places ORDER BY 1 LIMIT 10) r', op);
+	place int;
+BEGIN
+	FOR i IN 100 .. 140 LOOP
+		place := i * 8 + CASE WHEN i % 10 < 8 THEN kind ELSE 4 - kind END;
+		SET LOCAL enable_seqscan = off;
+		EXECUTE part INTO a USING place;
+		SET LOCAL enable_seqscan = on;
+		SET LOCAL enable_indexscan = off;
+		EXECUTE part INTO b USING place;
+		SET LOCAL enable_indexscan = on;
+		wrong := wrong + (a IS DISTINCT FROM b)::int;
+	END LOOP;
+	RETURN wrong;
+END $$;
+SELECT op, kind, ann_places_differ(op, kind)
+FROM unnest(ARRAY['<->', '<#>']) op, unnest(ARRAY[0, 4]) kind;
+DROP TABLE ann_places;
+DROP FUNCTION ann_places_differ;
+
 -- below 1 the order is still true and no row is lost
 SET recsys.target_recall = 0.9;
 SET enable_seqscan = off;

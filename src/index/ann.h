@@ -180,6 +180,20 @@ typedef struct AnnRecent
 	Buffer *buffer;
 } AnnRecent;
 
+/*
+ * Where tau ended in the session's scans of about so many rows: above the mean
+ * of the cells' bounds, in their standard deviations. A running mean, and how
+ * far off it was.
+ */
+typedef struct AnnExpected
+{
+	bool known;
+	float tau;
+	float off;
+} AnnExpected;
+
+#define ANN_EXPECTED 3 /* by the rows wanted: up to 31, 316, more */
+
 /* the static part and the layout, in rd_amcache: one palloc'd piece */
 typedef struct AnnCache
 {
@@ -193,6 +207,7 @@ typedef struct AnnCache
 	AnnMetricKind metric;
 	Size last_taken; /* rows that the session's last scan returned, and a
 					  * few for those that it could not see */
+	AnnExpected expected[ANN_EXPECTED];
 	AnnRecent recent;
 	AnnCell *cell;   /* (cells) */
 	float *rotation; /* see math/rotation.h */

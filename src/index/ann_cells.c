@@ -38,6 +38,34 @@ slack_of(const AnnSearch *s, double length, double d, double radius)
 					  length, d, radius);
 }
 
+/* mean and standard deviation of n finite bounds; in lanes, so in vectors */
+static void
+describe(AnnSearch *s, const float *bound, int n)
+{
+	float sum[CODE_LANES] = {0}, square[CODE_LANES] = {0};
+	double mean = 0, mean_square = 0;
+	int whole = n / CODE_LANES * CODE_LANES;
+
+	s->cells_deviation = 0;
+	if (whole == 0)
+		return;
+	for (int i = 0; i < whole; i += CODE_LANES)
+		for (int l = 0; l < CODE_LANES; l++)
+		{
+			float d = bound[i + l] - bound[0];
+
+			sum[l] += d;
+			square[l] += d * d;
+		}
+	for (int l = 0; l < CODE_LANES; l++)
+	{
+		mean += sum[l] / whole;
+		mean_square += square[l] / whole;
+	}
+	s->cells_mean = (float) (mean + bound[0]);
+	s->cells_deviation = (float) sqrt(Max(mean_square - mean * mean, 0));
+}
+
 void
 ann_cells_list(AnnSearch *s, const AnnCache *cache)
 {
@@ -50,6 +78,8 @@ ann_cells_list(AnnSearch *s, const AnnCache *cache)
 	if (!s->unbounded)
 		cell_bounds(cache->cell, cache->cells, s->meta.metric == ANN_L2,
 					s->meta.dim, s->dot, s->q_norm, s->tiny, s->z, bound);
+	if (!s->unbounded && s->of_session)
+		describe(s, bound, cache->cells);
 	for (int c = 0; c < cache->cells; c++)
 	{
 		if (cache->cell[c].first == InvalidBlockNumber)

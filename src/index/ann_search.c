@@ -35,22 +35,8 @@
 #define PROVEN_GOAL 10000 /* from so many rows on bounds are proven ones */
 #define NO_TAU (-3e38f)   /* above DONE, below every bound */
 #define DONE (-FLT_MAX)
-
-/* room for `more` elements after `used`; contents stay */
-static void *
-reserve(AnnSearch *s, void *array, Size used, Size more, Size *room, Size width)
-{
-	Size want = *room;
-
-	if (used + more <= *room)
-		return array;
-	while (want < used + more)
-		want = want < 1024 ? 1024 : want * 2;
-	*room = want;
-	if (array == NULL)
-		return MemoryContextAllocHuge(s->context, want * width);
-	return repalloc_huge(array, want * width);
-}
+#define EXPECT_OFF 2.0F  /* how often by what it is off */
+#define EXPECT_RATE 0.1F /* of running means */
 
 /* a before b in order of return: higher first, unknown before exact */
 static inline bool
@@ -122,6 +108,7 @@ ann_search_target(AnnSearch *s)
 
 	s->first_goal = Max(ann_goals[0], cache == NULL ? 0 : cache->last_taken);
 	set_factors(s, s->first_goal);
+	s->of_session = true;
 }
 
 /* s->index, context, meta, first_goal, z, share, q_norm, tiny and unbounded
@@ -134,15 +121,11 @@ ann_search_begin(AnnSearch *s, const float *q, bool rotated)
 	const CodeShape *shape = &cache->layout.shape;
 	int wide = s->meta.dim + CODE_LANES;
 
-	s->cells = s->leaves = s->leaf_room = 0;
-	s->leaf = NULL;
-	s->bound = NULL;
-	s->candidate = NULL;
-	s->low = NULL;
-	s->bounds = s->bound_room = 0;
-	s->active = s->candidates = s->candidate_room = 0;
-	s->lows = s->low_room = s->goal = 0;
+	ann_arrays(s);
+	s->cells = s->leaves = 0;
+	s->bounds = s->active = s->candidates = s->lows = s->goal = 0;
 	s->frontier = INFINITY;
+	s->floor = NO_TAU;
 	s->exhausted = false;
 	s->recent = &cache->recent;
 	s->q = palloc0(sizeof(float) * wide);
@@ -200,6 +183,13 @@ tau(const AnnSearch *s)
 {
 	/* rows that are infinitely far, or may be, have lows below it */
 	return s->lows < s->goal ? NO_TAU : Max(s->low[0], NO_TAU);
+}
+
+/* what a row's or cell's bound must reach to be looked at now */
+static inline float
+least(const AnnSearch *s)
+{
+	return Max(tau(s), s->floor);
 }
 
 /* the next candidate but for its bounds */
@@ -260,7 +250,7 @@ refine_leaf(AnnSearch *s, const AnnCache *cache, Buffer buffer, AnnHead *head,
 	for (int from = 0; from < leaf->rows;
 		 from += CODE_LANES, floats += layout->block_size)
 	{
-		uint32 bits = code_at_least(bound + from, tau(s));
+		uint32 bits = code_at_least(bound + from, least(s));
 
 		for (; bits != 0; bits &= bits - 1)
 		{
@@ -268,7 +258,7 @@ refine_leaf(AnnSearch *s, const AnnCache *cache, Buffer buffer, AnnHead *head,
 			const float *of_row = (const float *) floats + lane;
 			AnnLevel1 level1;
 
-			if (bound[i] < tau(s))
+			if (bound[i] < least(s))
 				continue; /* it has risen meanwhile */
 			if (i >= end)
 			{
@@ -318,16 +308,15 @@ open_leaf(AnnSearch *s, const AnnCache *cache, BlockNumber block, int cell,
 	AnnLeaf *leaf;
 	BlockNumber next;
 	float *bound;
-	Size room = s->leaf_room;
 
-	s->leaf = reserve(s, s->leaf, s->leaves, 1, &room, sizeof(AnnLeaf));
-	s->leaf_room = (int) room;
-	s->bound = reserve(s, s->bound, s->bounds, layout->rows, &s->bound_room,
-					   sizeof(float));
-	s->candidate = reserve(s, s->candidate, s->candidates, layout->rows,
-						   &s->candidate_room, sizeof(AnnCandidate));
-	s->low =
-		reserve(s, s->low, s->lows, layout->rows, &s->low_room, sizeof(float));
+	s->leaf =
+		ann_reserve(s, s->leaf, s->leaves, 1, &s->leaf_room, sizeof(AnnLeaf));
+	s->bound = ann_reserve(s, s->bound, s->bounds, layout->rows, &s->bound_room,
+						   sizeof(float));
+	s->candidate = ann_reserve(s, s->candidate, s->candidates, layout->rows,
+							   &s->candidate_room, sizeof(AnnCandidate));
+	s->low = ann_reserve(s, s->low, s->lows, layout->rows, &s->low_room,
+						 sizeof(float));
 	buffer = ann_read(s->index, s->recent, block);
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	head = ann_head_of(s->index, buffer, layout, cache->generation, cell);
@@ -382,10 +371,10 @@ refine_again(AnnSearch *s, const AnnCache *cache, AnnLeaf *leaf, bool raised)
 	CHECK_FOR_INTERRUPTS();
 	if (!s->unbounded)
 		terms = ann_cell_terms(s, cache, leaf->cell);
-	s->candidate = reserve(s, s->candidate, s->candidates, leaf->rows,
-						   &s->candidate_room, sizeof(AnnCandidate));
-	s->low =
-		reserve(s, s->low, s->lows, leaf->rows, &s->low_room, sizeof(float));
+	s->candidate = ann_reserve(s, s->candidate, s->candidates, leaf->rows,
+							   &s->candidate_room, sizeof(AnnCandidate));
+	s->low = ann_reserve(s, s->low, s->lows, leaf->rows, &s->low_room,
+						 sizeof(float));
 	buffer = ann_read(s->index, s->recent, leaf->block);
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	head = ann_head_of(s->index, buffer, layout, cache->generation, leaf->cell);
@@ -474,6 +463,51 @@ raise_factors(AnnSearch *s, Size goal)
 	return true;
 }
 
+/* cells with the best bounds, as long as they reach tau */
+static void
+open_cells(AnnSearch *s, const AnnCache *cache)
+{
+	while (s->cells > 0 && s->cell[0].bound >= least(s))
+		open_cell(s, cache, ann_cells_pop(s));
+}
+
+/*
+ * The first cells: tau rises only as they are opened, and what is looked at
+ * until then is mostly below where it ends. That is much the same from query to
+ * query, by the cells' bounds; so rows and cells below where it is expected
+ * wait. Where it ends lower, they are looked at after all.
+ */
+static void
+open_first(AnnSearch *s, AnnCache *cache)
+{
+	AnnExpected *e = cache->expected + (s->goal > 31) + (s->goal > 316);
+	bool expects = s->of_session && !s->unbounded && s->cells_deviation > 0;
+	float ended;
+
+	if (expects && e->known)
+		s->floor =
+			s->cells_mean + s->cells_deviation * (e->tau - EXPECT_OFF * e->off);
+	if (!isfinite(s->floor))
+		s->floor = NO_TAU;
+	open_cells(s, cache);
+	if (tau(s) < s->floor)
+	{
+		s->floor = NO_TAU;
+		revisit_leaves(s, cache, false);
+		open_cells(s, cache);
+	}
+	s->floor = NO_TAU;
+	if (!expects || tau(s) <= NO_TAU)
+		return;
+	ended = (tau(s) - s->cells_mean) / s->cells_deviation;
+	if (!isfinite(ended))
+		return;
+	if (!e->known)
+		*e = (AnnExpected){true, ended, 0.1F * fabsf(ended)};
+	e->off += EXPECT_RATE * (fabsf(ended - e->tau) - e->off);
+	e->tau += EXPECT_RATE * (ended - e->tau);
+}
+
 bool
 ann_search_round(AnnSearch *s)
 {
@@ -487,14 +521,16 @@ ann_search_round(AnnSearch *s)
 	if (s->goal > 0)
 		raised = raise_factors(s, s->goal * GOAL_GROWTH);
 	s->goal = s->goal == 0 ? s->first_goal : s->goal * GOAL_GROWTH;
-	s->low = reserve(s, s->low, 0, Min(s->goal, s->candidates), &s->low_room,
-					 sizeof(float));
+	s->low = ann_reserve(s, s->low, 0, Min(s->goal, s->candidates),
+						 &s->low_room, sizeof(float));
 	s->lows = 0;
 	for (Size i = 0; i < s->candidates; i++)
 		push_low(s, s->candidate[i].low);
 	revisit_leaves(s, cache, raised);
-	while (s->cells > 0 && s->cell[0].bound >= tau(s))
-		open_cell(s, cache, ann_cells_pop(s));
+	if (s->leaves == 0)
+		open_first(s, cache);
+	else
+		open_cells(s, cache);
 	s->frontier = tau(s);
 	if (s->lows < s->goal)
 	{

@@ -60,6 +60,9 @@ typedef struct AnnSearch
 {
 	Relation index;
 	MemoryContext context; /* reset at rescan */
+	MemoryContext arrays;  /* of the arrays below */
+	bool of_session;       /* knows what scans before found, leaves it to the
+							* next, and its arrays too */
 	AnnMeta meta;
 	double z;       /* factor of the cells' width, 1: proven */
 	double share;   /* factor of the tail's term in level 1, 1: proven */
@@ -72,8 +75,10 @@ typedef struct AnnSearch
 
 	AnnOpened *cell; /* heap of cells not opened yet, best first */
 	int cells;
+	float cells_mean, cells_deviation; /* of their bounds, as far as finite */
 	AnnLeaf *leaf;
-	int leaves, leaf_room;
+	int leaves;
+	Size leaf_room;
 	float *bound; /* of the rows of leaves, 16 by 16; -FLT_MAX: already a
 				   * candidate, or no row */
 	Size bounds, bound_room;
@@ -85,10 +90,18 @@ typedef struct AnnSearch
 	Size lows, low_room;
 	Size first_goal; /* rows that the first round is for */
 	Size goal;       /* of this round */
+	float floor;     /* where tau is expected to end: bounds below it wait */
 	double frontier;
 	bool exhausted;    /* every row is a candidate */
 	AnnRecent *recent; /* of the cache, within a round */
 } AnnSearch;
+
+/* ann_arrays.c */
+/* empty ones, from the session's last scan where nobody else has them */
+extern void ann_arrays(AnnSearch *search);
+/* the array with room for `more` elements after `used`; contents stay */
+extern void *ann_reserve(AnnSearch *search, void *array, Size used, Size more,
+						 Size *room, Size width);
 
 /* ann_search.c */
 /*
