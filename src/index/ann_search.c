@@ -125,7 +125,7 @@ ann_search_begin(AnnSearch *s, const float *q, bool rotated)
 	s->cells = s->leaves = 0;
 	s->bounds = s->active = s->candidates = s->lows = s->goal = 0;
 	s->frontier = INFINITY;
-	s->floor = NO_TAU;
+	s->floor = -INFINITY;
 	s->exhausted = false;
 	s->recent = &cache->recent;
 	s->q = palloc0(sizeof(float) * wide);
@@ -170,12 +170,22 @@ put_low(AnnSearch *s, float low)
 	heap[at] = low;
 }
 
-/* most are not among the best */
+/* most are not among the best; those below the floor do not raise tau to it */
 static inline void
 push_low(AnnSearch *s, float low)
 {
-	if (s->lows < s->goal || low > s->low[0])
+	if (low >= s->floor && (s->lows < s->goal || low > s->low[0]))
 		put_low(s, low);
+}
+
+static void
+push_candidates(AnnSearch *s)
+{
+	s->low = ann_reserve(s, s->low, 0, Min(s->goal, s->candidates),
+						 &s->low_room, sizeof(float));
+	s->lows = 0;
+	for (Size i = 0; i < s->candidates; i++)
+		push_low(s, s->candidate[i].low);
 }
 
 static inline float
@@ -488,15 +498,16 @@ open_first(AnnSearch *s, AnnCache *cache)
 		s->floor =
 			s->cells_mean + s->cells_deviation * (e->tau - EXPECT_OFF * e->off);
 	if (!isfinite(s->floor))
-		s->floor = NO_TAU;
+		s->floor = -INFINITY;
 	open_cells(s, cache);
 	if (tau(s) < s->floor)
 	{
-		s->floor = NO_TAU;
+		s->floor = -INFINITY;
+		push_candidates(s);
 		revisit_leaves(s, cache, false);
 		open_cells(s, cache);
 	}
-	s->floor = NO_TAU;
+	s->floor = -INFINITY;
 	if (!expects || tau(s) <= NO_TAU)
 		return;
 	ended = (tau(s) - s->cells_mean) / s->cells_deviation;
@@ -521,11 +532,7 @@ ann_search_round(AnnSearch *s)
 	if (s->goal > 0)
 		raised = raise_factors(s, s->goal * GOAL_GROWTH);
 	s->goal = s->goal == 0 ? s->first_goal : s->goal * GOAL_GROWTH;
-	s->low = ann_reserve(s, s->low, 0, Min(s->goal, s->candidates),
-						 &s->low_room, sizeof(float));
-	s->lows = 0;
-	for (Size i = 0; i < s->candidates; i++)
-		push_low(s, s->candidate[i].low);
+	push_candidates(s);
 	revisit_leaves(s, cache, raised);
 	if (s->leaves == 0)
 		open_first(s, cache);
