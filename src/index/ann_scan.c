@@ -37,6 +37,8 @@
 /* beyond these a query's float32 bounds say nothing */
 #define QUERY_LONGEST 1e15
 #define QUERY_SHORTEST_COSINE 1e-12
+/* of work_mem, before a scan goes to disk */
+#define MEMORY_TIMES 16
 
 typedef struct AnnScan
 {
@@ -178,6 +180,7 @@ start(IndexScanDesc scan)
 		start_heap(scan);
 	ann_read_meta(s->index, &s->meta);
 	ann_search_target(s);
+	s->most = (Size) work_mem * 1024 * MEMORY_TIMES;
 	so->null_query = (key->sk_flags & SK_ISNULL) != 0;
 	so->last = -INFINITY;
 	so->taken = so->skipped = 0;
@@ -339,10 +342,11 @@ next_row(IndexScanDesc scan, ItemPointer tid)
 				return next_late(so, tid);
 			continue;
 		}
-		if (top->exact)
+		/* to NULL all rows are equally far */
+		if (top->exact || so->null_query)
 		{
 			*tid = top->tid;
-			so->last = top->value;
+			so->last = so->null_query ? 0 : top->value;
 			ann_search_pop(s);
 			return true;
 		}

@@ -8,7 +8,9 @@
  * bound so far. At its end every row that is no candidate scores less than
  * tau, the frontier. When the executor wants rows below the frontier, the
  * next round has a goal ten times as large; it goes on where the last one
- * stopped, from the bounds of level 1 that were kept.
+ * stopped, from the bounds of level 1 that were kept. When these arrays have
+ * grown to the scan's limit, all rows that are left are sorted on disk
+ * (ann_rest.c).
  *
  * Factors are known for 10 and 100 rows. A scan that wants more of them mostly
  * has a filter, and may want just the row that they miss, as far from the
@@ -37,40 +39,6 @@
 #define DONE (-FLT_MAX)
 #define EXPECT_OFF 2.0F  /* how often by what it is off */
 #define EXPECT_RATE 0.1F /* of running means */
-
-/* a before b in order of return: higher first, unknown before exact */
-static inline bool
-before(const AnnCandidate *a, const AnnCandidate *b)
-{
-	if (a->key != b->key)
-		return a->key > b->key;
-	if (a->exact != b->exact)
-		return !a->exact;
-	if (a->exact && a->value != b->value)
-		return a->value < b->value;
-	return ItemPointerCompare((ItemPointer) &a->tid, (ItemPointer) &b->tid) < 0;
-}
-
-static void
-sift_down(AnnCandidate *heap, Size n, Size at)
-{
-	AnnCandidate c = heap[at];
-
-	for (;;)
-	{
-		Size child = 2 * at + 1;
-
-		if (child >= n)
-			break;
-		if (child + 1 < n && before(heap + child + 1, heap + child))
-			child++;
-		if (!before(heap + child, &c))
-			break;
-		heap[at] = heap[child];
-		at = child;
-	}
-	heap[at] = c;
-}
 
 /* where x lies between two goals, by their logarithms; 0 to 1 */
 static double
@@ -127,6 +95,7 @@ ann_search_begin(AnnSearch *s, const float *q, bool rotated)
 	s->frontier = INFINITY;
 	s->floor = -INFINITY;
 	s->exhausted = false;
+	s->rest = NULL;
 	s->recent = &cache->recent;
 	s->q = palloc0(sizeof(float) * wide);
 	if (rotated)
@@ -366,6 +335,7 @@ open_cell(AnnSearch *s, const AnnCache *cache, int cell)
 			ann_corrupted(s->index, block, "A chain of leaves is a loop.");
 		CHECK_FOR_INTERRUPTS();
 		block = open_leaf(s, cache, block, cell, &terms);
+		ann_rest_look(s);
 	}
 }
 
@@ -418,27 +388,11 @@ revisit_leaves(AnnSearch *s, const AnnCache *cache, bool raised)
 		for (int r = 0; r < leaf->rows; r++)
 			any += bound[r] >= least;
 		if (any > 0)
-			refine_again(s, cache, leaf, raised);
-	}
-}
-
-/* candidates that reach the frontier become a heap in front of the others */
-static void
-make_heap(AnnSearch *s)
-{
-	AnnCandidate *c = s->candidate;
-
-	s->active = 0;
-	for (Size i = 0; i < s->candidates; i++)
-		if (c[i].key >= s->frontier)
 		{
-			AnnCandidate swap = c[i];
-
-			c[i] = c[s->active];
-			c[s->active++] = swap;
+			refine_again(s, cache, leaf, raised);
+			ann_rest_look(s);
 		}
-	for (Size i = s->active / 2; i > 0; i--)
-		sift_down(c, s->active, i - 1);
+	}
 }
 
 /*
@@ -451,6 +405,7 @@ ann_search_end(AnnSearch *s, double taken, double skipped)
 {
 	AnnCache *cache = s->index->rd_amcache;
 
+	ann_rest_end(s);
 	if (cache != NULL)
 		cache->last_taken = (Size) Min(taken + 2 * skipped, MOST_FIRST_GOAL);
 }
@@ -538,45 +493,19 @@ ann_search_round(AnnSearch *s)
 		open_first(s, cache);
 	else
 		open_cells(s, cache);
+	if (s->rest != NULL)
+	{
+		/* all others into it: tau says nothing now */
+		revisit_leaves(s, cache, false);
+		open_cells(s, cache);
+		ann_rest_sort(s);
+	}
 	s->frontier = tau(s);
 	if (s->lows < s->goal)
 	{
 		s->frontier = -INFINITY;
 		s->exhausted = true;
 	}
-	make_heap(s);
+	ann_candidates_heap(s);
 	return true;
-}
-
-/* the best candidate, or NULL when none reaches the frontier */
-AnnCandidate *
-ann_search_top(AnnSearch *s)
-{
-	if (s->active == 0 || s->candidate[0].key < s->frontier)
-		return NULL;
-	return s->candidate;
-}
-
-void
-ann_search_pop(AnnSearch *s)
-{
-	s->active--;
-	s->candidates--;
-	s->candidate[0] = s->candidate[s->active];
-	/* the last of those below the frontier fills the gap */
-	s->candidate[s->active] = s->candidate[s->candidates];
-	if (s->active > 0)
-		sift_down(s->candidate, s->active, 0);
-}
-
-void
-ann_search_settle(AnnSearch *s, double score, double value)
-{
-	AnnCandidate *top = s->candidate;
-
-	top->exact = true;
-	top->key = score;
-	top->value = value;
-	top->low = nextafterf((float) score, -FLT_MAX);
-	sift_down(s->candidate, s->active, 0);
 }

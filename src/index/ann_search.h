@@ -60,6 +60,8 @@ typedef struct AnnSearch
 {
 	Relation index;
 	MemoryContext context; /* reset at rescan */
+	Size most;             /* bytes of the arrays, then to disk; 0: no limit */
+	struct AnnRest *rest;  /* NULL: not yet */
 	MemoryContext arrays;  /* of the arrays below */
 	bool of_session;       /* knows what scans before found, leaves it to the
 							* next, and its arrays too */
@@ -114,10 +116,25 @@ extern void ann_search_begin(AnnSearch *search, const float *q, bool rotated);
 extern void ann_search_end(AnnSearch *search, double taken, double skipped);
 /* open more; false when nothing was left to open */
 extern bool ann_search_round(AnnSearch *search);
+
+/* ann_candidates.c */
+/* those that reach the frontier become the heap */
+extern void ann_candidates_heap(AnnSearch *search);
+/* into the heap, where all candidates are in it */
+extern void ann_candidates_push(AnnSearch *search, const AnnCandidate *c);
+/* the best candidate, or NULL when none reaches the frontier */
 extern AnnCandidate *ann_search_top(AnnSearch *search);
 extern void ann_search_pop(AnnSearch *search);
 /* the top's exact score is known */
 extern void ann_search_settle(AnnSearch *search, double score, double value);
+
+/* ann_rest.c */
+/* after each leaf: if the arrays are at their limit, all rows go there now */
+extern void ann_rest_look(AnnSearch *search);
+extern void ann_rest_sort(AnnSearch *search); /* all rows are there */
+/* those that may come next into the candidates' heap */
+extern void ann_rest_feed(AnnSearch *search);
+extern void ann_rest_end(AnnSearch *search);
 
 /* ann_cells.c */
 /* all cells into search->cell, the best first */
