@@ -21,6 +21,11 @@ SELECT recsys_train('guess_c', user_col => 'x');
 -- '' stands for no rating and no time
 SELECT users, items FROM recsys_train('guess_b', rating_col => '', time_col => '', preset => 'tfrs');
 SELECT rating_col, time_col FROM recsys_model WHERE name = 'default';
+-- options that no learner takes are told
+SELECT users, items FROM recsys_train('guess_b', stages => '{retrieval}', dim => 4, epochs => 1, batch_size => 100,
+	learning_rate => 0.1, options => '{"loss": "ials", "temperature": 0.1, "alpha0": 1, "regularization": 0.01, "implicit": true}');
+SELECT users, items FROM recsys_train('guess_b', stages => '{retrieval}', dim => 4, epochs => 1, batch_size => 100,
+	learning_rate => 0.1, options => '{"loss": "softmax", "temperature": 0.1, "alpha0": 1}');
 -- what the caller may not read is not guessed; without any right reading is refused
 CREATE ROLE guess_role;
 CREATE SCHEMA guess_s;

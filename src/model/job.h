@@ -146,6 +146,18 @@ typedef struct JobConfig
 	double max_seconds;        /* wall clock bound, 0: none */
 } JobConfig;
 
+/* which of the options that only some learners take */
+enum
+{
+	JOB_TAKES_RATE = 1,     /* learning_rate */
+	JOB_TAKES_BATCHES = 2,  /* batch_size, optimizer */
+	JOB_TAKES_SOFTMAX = 4,  /* temperature, negatives, hard_negatives, logq,
+							 * accidental, normalize */
+	JOB_TAKES_RIDGE = 8,    /* regularization */
+	JOB_TAKES_ALPHA0 = 16,  /* alpha0 */
+	JOB_TAKES_IMPLICIT = 32 /* implicit */
+};
+
 /*
  * '>= 4', '4' ("at least"): a comparison of the rating with a number, into
  * positive_kind and positive_value
@@ -311,6 +323,7 @@ typedef struct JobOutput
 	JobParam params[JOB_MAX_PARAMS];
 	int n_metrics;
 	JobMetric metrics[JOB_MAX_METRICS];
+	int takes;        /* JOB_TAKES_..., of the learners that ran */
 	char choice[512]; /* what the default chose and why, one or two sentences */
 	char problem[256]; /* why job_run failed, or a warning when it did not */
 } JobOutput;

@@ -62,16 +62,27 @@ ranking_arena_size(const JobConfig *config, const JobInput *input, int workers)
 static RsStatus
 run_learner(RankRun *run, RankBias *bias)
 {
+	int takes = 0;
+	RsStatus st;
+
 	switch (choose(&run->job->config, &run->job->input))
 	{
 		case LOSS_GIBBS:
 		case LOSS_ORDINAL:
-			return rank_gibbs_run(run, bias);
+			takes = JOB_TAKES_IMPLICIT;
+			st = rank_gibbs_run(run, bias);
+			break;
 		case LOSS_SGD:
-			return rank_sgd_run(run, bias);
+			takes = JOB_TAKES_RATE | JOB_TAKES_RIDGE;
+			st = rank_sgd_run(run, bias);
+			break;
 		default:
-			return rank_mlp_run(run, bias);
+			takes = JOB_TAKES_RATE | JOB_TAKES_BATCHES;
+			st = rank_mlp_run(run, bias);
 	}
+	if (run->team->rank == 0)
+		run->job->output.takes |= takes;
+	return st;
 }
 
 /* errors on the held-out rows beside those of the damped biases */

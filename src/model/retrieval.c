@@ -338,7 +338,13 @@ retrieval_run(Team *team, JobShared *job, Arena *arena, Dataset *ds,
 		default:
 			st = retrieval_ials(&r);
 	}
-	if (st == RS_OK && team->rank == 0)
-		give_reason(job, &rival);
+	if (st != RS_OK || team->rank != 0)
+		return st;
+	if (choose(&job->config, &job->input) != LEARNER_IALS)
+		job->output.takes |=
+			JOB_TAKES_RATE | JOB_TAKES_BATCHES | JOB_TAKES_SOFTMAX;
+	if (choose(&job->config, &job->input) == LEARNER_IALS || rival.asked)
+		job->output.takes |= JOB_TAKES_RIDGE | JOB_TAKES_ALPHA0;
+	give_reason(job, &rival);
 	return st;
 }

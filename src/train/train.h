@@ -278,6 +278,11 @@ extern void train_option_set(const char *key, const JsonbValue *v,
 							 JobConfig *config);
 /* those that are set, as members of an object */
 extern void train_options_json(StringInfo json, const JobConfig *config);
+/*
+ * Those that are set and that no learner takes (takes: JobOutput.takes), for a
+ * message; or NULL.
+ */
+extern char *train_options_unused(const JobConfig *config, int takes);
 /* of an error about an unknown word: which ones are known */
 extern char *train_hint(const char *word, const char *const *known, int n);
 

@@ -275,6 +275,7 @@ tell_choice(const TrainArgs *args, const JobShared *job)
 {
 	static const char *const stages[] = {"retrieval", "ranking"};
 	const JobOutput *out = &job->output;
+	char *unused = train_options_unused(&args->config, out->takes);
 	char text[256];
 
 	if (out->problem[0] != '\0')
@@ -283,6 +284,11 @@ tell_choice(const TrainArgs *args, const JobShared *job)
 	if (out->choice[0] != '\0')
 		ereport(NOTICE,
 				(errmsg("%.*s", (int) sizeof(out->choice) - 1, out->choice)));
+	if (unused != NULL)
+		ereport(NOTICE,
+				(errmsg("the learners that were trained take no %s", unused),
+				 errhint("loss and ranking_loss among the options choose "
+						 "others.")));
 	if (job->config.positive_kind != args->config.positive_kind)
 		ereport(
 			NOTICE,

@@ -41,6 +41,7 @@ typedef struct Option
 	double min;
 	double max;
 	const OptionWord *words; /* ends with NULL */
+	int takes; /* JOB_TAKES_... of learners that know it; 0: all */
 } Option;
 
 static const OptionWord optimizers[] = {{"auto", OPTIMIZER_AUTO},
@@ -63,23 +64,29 @@ static const OptionWord ranking_losses[] = {{"auto", LOSS_AUTO},
 #define AT(field) offsetof(JobConfig, field)
 
 static const Option options_known[] = {
-	{"temperature", OPTION_FLOAT, AT(temperature), 1e-3, 1e3, NULL},
-	{"regularization", OPTION_FLOAT, AT(regularization), 0, 1e6, NULL},
-	{"alpha0", OPTION_FLOAT, AT(alpha0), 0, 1e6, NULL},
+	{"temperature", OPTION_FLOAT, AT(temperature), 1e-3, 1e3, NULL,
+	 JOB_TAKES_SOFTMAX},
+	{"regularization", OPTION_FLOAT, AT(regularization), 0, 1e6, NULL,
+	 JOB_TAKES_RIDGE},
+	{"alpha0", OPTION_FLOAT, AT(alpha0), 0, 1e6, NULL, JOB_TAKES_ALPHA0},
 	{"min_rating", OPTION_FLOAT, AT(min_rating), -1e30, 1e30, NULL},
 	{"max_rating", OPTION_FLOAT, AT(max_rating), -1e30, 1e30, NULL},
 	{"max_seconds", OPTION_DOUBLE, AT(max_seconds), 0, 1e9, NULL},
-	{"negatives", OPTION_INT, AT(negatives), 0, 1 << 20, NULL},
-	{"hard_negatives", OPTION_INT, AT(hard_negatives), 0, 1 << 20, NULL},
+	{"negatives", OPTION_INT, AT(negatives), 0, 1 << 20, NULL,
+	 JOB_TAKES_SOFTMAX},
+	{"hard_negatives", OPTION_INT, AT(hard_negatives), 0, 1 << 20, NULL,
+	 JOB_TAKES_SOFTMAX},
 	{"cross_layers", OPTION_INT, AT(cross_layers), 0, JOB_MAX_CROSS, NULL},
 	{"history", OPTION_INT, AT(history), 0, JOB_MAX_HISTORY, NULL},
 	{"patience", OPTION_INT, AT(patience), 0, 1000000, NULL},
-	{"logq", OPTION_SWITCH, AT(logq), 0, 0, NULL},
-	{"remove_accidental", OPTION_SWITCH, AT(accidental), 0, 0, NULL},
-	{"normalize", OPTION_SWITCH, AT(normalize), 0, 0, NULL},
+	{"logq", OPTION_SWITCH, AT(logq), 0, 0, NULL, JOB_TAKES_SOFTMAX},
+	{"remove_accidental", OPTION_SWITCH, AT(accidental), 0, 0, NULL,
+	 JOB_TAKES_SOFTMAX},
+	{"normalize", OPTION_SWITCH, AT(normalize), 0, 0, NULL, JOB_TAKES_SOFTMAX},
 	{"refit", OPTION_SWITCH, AT(refit), 0, 0, NULL},
-	{"implicit", OPTION_SWITCH, AT(implicit), 0, 0, NULL},
-	{"optimizer", OPTION_WORD, AT(optimizer), 0, 0, optimizers},
+	{"implicit", OPTION_SWITCH, AT(implicit), 0, 0, NULL, JOB_TAKES_IMPLICIT},
+	{"optimizer", OPTION_WORD, AT(optimizer), 0, 0, optimizers,
+	 JOB_TAKES_BATCHES},
 	{"loss", OPTION_WORD, AT(loss), 0, 0, losses},
 	{"ranking_loss", OPTION_WORD, AT(ranking_loss), 0, 0, ranking_losses},
 };
@@ -88,8 +95,10 @@ static const Option options_known[] = {
 static const Option arguments_known[] = {
 	{"dim", OPTION_INT, AT(dim), 1, 15999, NULL},
 	{"epochs", OPTION_INT, AT(epochs), 1, 1000000, NULL},
-	{"batch_size", OPTION_INT, AT(batch_size), 1, 1 << 20, NULL},
-	{"learning_rate", OPTION_FLOAT, AT(learning_rate), 1e-12, 1000, NULL},
+	{"batch_size", OPTION_INT, AT(batch_size), 1, 1 << 20, NULL,
+	 JOB_TAKES_BATCHES},
+	{"learning_rate", OPTION_FLOAT, AT(learning_rate), 1e-12, 1000, NULL,
+	 JOB_TAKES_RATE},
 };
 
 /* edit distance of two short words */
@@ -306,33 +315,50 @@ word_of(const OptionWord *words, int value)
 	return "auto";
 }
 
-static void
-append_option(StringInfo json, const Option *o, const JobConfig *config)
+static bool
+is_set(const Option *o, const JobConfig *config)
 {
 	const char *at = (const char *) config + o->offset;
 
 	switch (o->kind)
 	{
 		case OPTION_FLOAT:
-			if (!isnan(*(const float *) at))
-				pg_json_number(json, o->key, *(const float *) at);
+			return !isnan(*(const float *) at);
+		case OPTION_DOUBLE:
+			return *(const double *) at > 0;
+		case OPTION_INT:
+			return *(const int *) at >= o->min;
+		case OPTION_SWITCH:
+			return *(const int *) at >= 0;
+		case OPTION_WORD:
+			return *(const int *) at != 0;
+	}
+	return false;
+}
+
+static void
+append_option(StringInfo json, const Option *o, const JobConfig *config)
+{
+	const char *at = (const char *) config + o->offset;
+
+	if (!is_set(o, config))
+		return;
+	switch (o->kind)
+	{
+		case OPTION_FLOAT:
+			pg_json_number(json, o->key, *(const float *) at);
 			break;
 		case OPTION_DOUBLE:
-			if (*(const double *) at > 0)
-				pg_json_number(json, o->key, *(const double *) at);
+			pg_json_number(json, o->key, *(const double *) at);
 			break;
 		case OPTION_INT:
-			if (*(const int *) at >= o->min)
-				pg_json_number(json, o->key, *(const int *) at);
+			pg_json_number(json, o->key, *(const int *) at);
 			break;
 		case OPTION_SWITCH:
-			if (*(const int *) at >= 0)
-				pg_json_bool(json, o->key, *(const int *) at == 1);
+			pg_json_bool(json, o->key, *(const int *) at == 1);
 			break;
 		case OPTION_WORD:
-			if (*(const int *) at != 0)
-				pg_json_string(json, o->key,
-							   word_of(o->words, *(const int *) at));
+			pg_json_string(json, o->key, word_of(o->words, *(const int *) at));
 			break;
 	}
 }
@@ -344,4 +370,25 @@ train_options_json(StringInfo json, const JobConfig *config)
 		append_option(json, &arguments_known[i], config);
 	for (int i = 0; i < (int) lengthof(options_known); i++)
 		append_option(json, &options_known[i], config);
+}
+
+static void
+list_unused(StringInfo list, const Option *o, const JobConfig *config,
+			int takes)
+{
+	if (o->takes != 0 && (o->takes & takes) == 0 && is_set(o, config))
+		appendStringInfo(list, "%s%s", list->len > 0 ? ", " : "", o->key);
+}
+
+char *
+train_options_unused(const JobConfig *config, int takes)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < (int) lengthof(arguments_known); i++)
+		list_unused(&list, &arguments_known[i], config, takes);
+	for (int i = 0; i < (int) lengthof(options_known); i++)
+		list_unused(&list, &options_known[i], config, takes);
+	return list.len > 0 ? list.data : NULL;
 }
