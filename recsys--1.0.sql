@@ -473,8 +473,8 @@ CREATE FUNCTION recsys_train(
 	hidden pg_catalog.int4[] DEFAULT NULL,
 	epochs pg_catalog.int4 DEFAULT NULL,
 	batch_size pg_catalog.int4 DEFAULT NULL,
-	learning_rate pg_catalog.float4 DEFAULT NULL,
-	test_fraction pg_catalog.float4 DEFAULT NULL,
+	learning_rate pg_catalog.float8 DEFAULT NULL,
+	test_fraction pg_catalog.float8 DEFAULT NULL,
 	split pg_catalog.text DEFAULT NULL,
 	seed pg_catalog.int8 DEFAULT 42,
 	workers pg_catalog.int4 DEFAULT NULL,
@@ -528,8 +528,8 @@ CREATE VIEW recsys_models WITH (security_invoker) AS
 			OR NOT EXISTS (SELECT FROM pg_catalog.pg_class p
 				WHERE p.oid OPERATOR(pg_catalog.=) m.param_table)
 			THEN 'broken' ELSE 'ready' END AS status,
-		c.relowner::pg_catalog.regrole AS owner,
-		m.ratings, m.stages, m.dim, m.users, m.items, m.interactions,
+		c.relowner::pg_catalog.regrole::pg_catalog.text AS owner,
+		m.ratings::pg_catalog.text AS ratings, m.stages, m.dim, m.users, m.items, m.interactions,
 		m.epochs, m.seconds, m.metrics, m.baseline, m.choice, m.config,
 		m.skipped, o.version AS version_before
 	FROM recsys_model m
@@ -575,7 +575,9 @@ CREATE FUNCTION recsys_progress_rows(
 	LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 2;
 
 CREATE VIEW recsys_progress WITH (security_invoker) AS
-	SELECT * FROM recsys_progress_rows();
+	SELECT pid, schema, model, trainer::pg_catalog.text AS trainer, phase, epoch,
+		epochs, batch, batches, loss, rate, started, seconds, eta, problem
+	FROM recsys_progress_rows();
 GRANT SELECT ON recsys_progress TO PUBLIC;
 
 -----------------------------------------------------------------------------
@@ -585,16 +587,16 @@ GRANT SELECT ON recsys_progress TO PUBLIC;
 -- The best items for a user. item_id is NULL when the items' keys are no
 -- integers; source is model, features or popular. context: an object of
 -- columns that were context_features, for a model with towers (hidden).
-CREATE FUNCTION recommend(user_id bigint, k integer DEFAULT 10,
-	model name DEFAULT NULL, exclude_seen boolean DEFAULT true,
+CREATE FUNCTION recommend(user_id bigint, k bigint DEFAULT 10,
+	model text DEFAULT NULL, exclude_seen boolean DEFAULT true,
 	context jsonb DEFAULT NULL,
 	OUT rank integer, OUT item_id bigint, OUT item text,
 	OUT score double precision, OUT source text) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_recommend'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
 
-CREATE FUNCTION recommend(user_id text, k integer DEFAULT 10,
-	model name DEFAULT NULL, exclude_seen boolean DEFAULT true,
+CREATE FUNCTION recommend(user_id text, k bigint DEFAULT 10,
+	model text DEFAULT NULL, exclude_seen boolean DEFAULT true,
 	context jsonb DEFAULT NULL,
 	OUT rank integer, OUT item_id bigint, OUT item text,
 	OUT score double precision, OUT source text) RETURNS SETOF record
@@ -602,42 +604,42 @@ CREATE FUNCTION recommend(user_id text, k integer DEFAULT 10,
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
 
 -- Whom to tell of an item: the users with the highest score.
-CREATE FUNCTION recommend_users(item_id bigint, k integer DEFAULT 10,
-	model name DEFAULT NULL, exclude_seen boolean DEFAULT true,
-	OUT rank integer, OUT user_id bigint, OUT "user" text,
+CREATE FUNCTION recommend_users(item_id bigint, k bigint DEFAULT 10,
+	model text DEFAULT NULL, exclude_seen boolean DEFAULT true,
+	OUT rank integer, OUT user_id bigint, OUT user_key text,
 	OUT score double precision) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_recommend_users'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
 
-CREATE FUNCTION recommend_users(item_id text, k integer DEFAULT 10,
-	model name DEFAULT NULL, exclude_seen boolean DEFAULT true,
-	OUT rank integer, OUT user_id bigint, OUT "user" text,
+CREATE FUNCTION recommend_users(item_id text, k bigint DEFAULT 10,
+	model text DEFAULT NULL, exclude_seen boolean DEFAULT true,
+	OUT rank integer, OUT user_id bigint, OUT user_key text,
 	OUT score double precision) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_recommend_users_text'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
 
 -- Nearest by cosine, itself excluded.
-CREATE FUNCTION similar_items(item_id bigint, k integer DEFAULT 10,
-	model name DEFAULT NULL, OUT rank integer, OUT item_id bigint,
+CREATE FUNCTION similar_items(item_id bigint, k bigint DEFAULT 10,
+	model text DEFAULT NULL, OUT rank integer, OUT item_id bigint,
 	OUT item text, OUT score double precision) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_similar_items'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
 
-CREATE FUNCTION similar_items(item_id text, k integer DEFAULT 10,
-	model name DEFAULT NULL, OUT rank integer, OUT item_id bigint,
+CREATE FUNCTION similar_items(item_id text, k bigint DEFAULT 10,
+	model text DEFAULT NULL, OUT rank integer, OUT item_id bigint,
 	OUT item text, OUT score double precision) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_similar_items_text'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
 
-CREATE FUNCTION similar_users(user_id bigint, k integer DEFAULT 10,
-	model name DEFAULT NULL, OUT rank integer, OUT user_id bigint,
-	OUT "user" text, OUT score double precision) RETURNS SETOF record
+CREATE FUNCTION similar_users(user_id bigint, k bigint DEFAULT 10,
+	model text DEFAULT NULL, OUT rank integer, OUT user_id bigint,
+	OUT user_key text, OUT score double precision) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_similar_users'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
 
-CREATE FUNCTION similar_users(user_id text, k integer DEFAULT 10,
-	model name DEFAULT NULL, OUT rank integer, OUT user_id bigint,
-	OUT "user" text, OUT score double precision) RETURNS SETOF record
+CREATE FUNCTION similar_users(user_id text, k bigint DEFAULT 10,
+	model text DEFAULT NULL, OUT rank integer, OUT user_id bigint,
+	OUT user_key text, OUT score double precision) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_similar_users_text'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
 
@@ -648,48 +650,48 @@ CREATE FUNCTION similar_users(user_id text, k integer DEFAULT 10,
 -- what is left out counts as the average occasion. 22P02: a value of a wrong
 -- type, 22023: an unknown column, 55000: the model knows no context.
 CREATE FUNCTION predict(user_id bigint, item_id bigint,
-	model name DEFAULT NULL, context jsonb DEFAULT NULL) RETURNS double precision
+	model text DEFAULT NULL, context jsonb DEFAULT NULL) RETURNS double precision
 	AS 'MODULE_PATHNAME', 'recsys_predict'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000;
 
 CREATE FUNCTION predict(user_id bigint, item_id text,
-	model name DEFAULT NULL, context jsonb DEFAULT NULL) RETURNS double precision
+	model text DEFAULT NULL, context jsonb DEFAULT NULL) RETURNS double precision
 	AS 'MODULE_PATHNAME', 'recsys_predict_int_text'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000;
 
 CREATE FUNCTION predict(user_id text, item_id bigint,
-	model name DEFAULT NULL, context jsonb DEFAULT NULL) RETURNS double precision
+	model text DEFAULT NULL, context jsonb DEFAULT NULL) RETURNS double precision
 	AS 'MODULE_PATHNAME', 'recsys_predict_text_int'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000;
 
 CREATE FUNCTION predict(user_id text, item_id text,
-	model name DEFAULT NULL, context jsonb DEFAULT NULL) RETURNS double precision
+	model text DEFAULT NULL, context jsonb DEFAULT NULL) RETURNS double precision
 	AS 'MODULE_PATHNAME', 'recsys_predict_text'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000;
 
 CREATE FUNCTION rank_items(user_id bigint, items bigint[],
-	model name DEFAULT NULL, context jsonb DEFAULT NULL,
+	model text DEFAULT NULL, context jsonb DEFAULT NULL,
 	OUT rank integer, OUT item_id bigint,
 	OUT item text, OUT score double precision) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_rank_items'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
 
 CREATE FUNCTION rank_items(user_id bigint, items text[],
-	model name DEFAULT NULL, context jsonb DEFAULT NULL,
+	model text DEFAULT NULL, context jsonb DEFAULT NULL,
 	OUT rank integer, OUT item_id bigint,
 	OUT item text, OUT score double precision) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_rank_items_int_text'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
 
 CREATE FUNCTION rank_items(user_id text, items bigint[],
-	model name DEFAULT NULL, context jsonb DEFAULT NULL,
+	model text DEFAULT NULL, context jsonb DEFAULT NULL,
 	OUT rank integer, OUT item_id bigint,
 	OUT item text, OUT score double precision) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_rank_items_text_int'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
 
 CREATE FUNCTION rank_items(user_id text, items text[],
-	model name DEFAULT NULL, context jsonb DEFAULT NULL,
+	model text DEFAULT NULL, context jsonb DEFAULT NULL,
 	OUT rank integer, OUT item_id bigint,
 	OUT item text, OUT score double precision) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_rank_items_text'
@@ -698,44 +700,44 @@ CREATE FUNCTION rank_items(user_id text, items text[],
 -- The items as the text of an array: what clients send as a parameter without
 -- a type ('{12,7}') is taken as this.
 CREATE FUNCTION rank_items(user_id bigint, items text,
-	model name DEFAULT NULL, context jsonb DEFAULT NULL,
+	model text DEFAULT NULL, context jsonb DEFAULT NULL,
 	OUT rank integer, OUT item_id bigint,
 	OUT item text, OUT score double precision) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_rank_items_int_literal'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
 
 CREATE FUNCTION rank_items(user_id text, items text,
-	model name DEFAULT NULL, context jsonb DEFAULT NULL,
+	model text DEFAULT NULL, context jsonb DEFAULT NULL,
 	OUT rank integer, OUT item_id bigint,
 	OUT item text, OUT score double precision) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_rank_items_literal'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
 
 -- Everybody's best items.
-CREATE FUNCTION recommend_all(k integer DEFAULT 10, model name DEFAULT NULL,
-	exclude_seen boolean DEFAULT true, OUT user_id bigint, OUT "user" text,
+CREATE FUNCTION recommend_all(k bigint DEFAULT 10, model text DEFAULT NULL,
+	exclude_seen boolean DEFAULT true, OUT user_id bigint, OUT user_key text,
 	OUT rank integer, OUT item_id bigint, OUT item text,
 	OUT score double precision) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_recommend_all'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000000 ROWS 10000;
 
 -- For somebody of whom a history of items is all that is known.
-CREATE FUNCTION recommend_from(items bigint[], k integer DEFAULT 10,
-	model name DEFAULT NULL, OUT rank integer, OUT item_id bigint,
+CREATE FUNCTION recommend_from(items bigint[], k bigint DEFAULT 10,
+	model text DEFAULT NULL, OUT rank integer, OUT item_id bigint,
 	OUT item text, OUT score double precision, OUT source text)
 	RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_recommend_from'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
 
-CREATE FUNCTION recommend_from(items text[], k integer DEFAULT 10,
-	model name DEFAULT NULL, OUT rank integer, OUT item_id bigint,
+CREATE FUNCTION recommend_from(items text[], k bigint DEFAULT 10,
+	model text DEFAULT NULL, OUT rank integer, OUT item_id bigint,
 	OUT item text, OUT score double precision, OUT source text)
 	RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_recommend_from_text'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
 
-CREATE FUNCTION recommend_from(items text, k integer DEFAULT 10,
-	model name DEFAULT NULL, OUT rank integer, OUT item_id bigint,
+CREATE FUNCTION recommend_from(items text, k bigint DEFAULT 10,
+	model text DEFAULT NULL, OUT rank integer, OUT item_id bigint,
 	OUT item text, OUT score double precision, OUT source text)
 	RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_recommend_from_literal'
@@ -743,8 +745,8 @@ CREATE FUNCTION recommend_from(items text, k integer DEFAULT 10,
 
 -- For somebody of whom features are all that is known: an object with
 -- columns of the users' table that the model was trained with.
-CREATE FUNCTION recommend_for_profile(features jsonb, k integer DEFAULT 10,
-	model name DEFAULT NULL, OUT rank integer, OUT item_id bigint,
+CREATE FUNCTION recommend_for_profile(features jsonb, k bigint DEFAULT 10,
+	model text DEFAULT NULL, OUT rank integer, OUT item_id bigint,
 	OUT item text, OUT score double precision, OUT source text)
 	RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'recsys_recommend_for_profile'
@@ -752,7 +754,7 @@ CREATE FUNCTION recommend_for_profile(features jsonb, k integer DEFAULT 10,
 
 -- Vectors from features, for rows that came into the tables of users' and
 -- items' features after the training; how many were added.
-CREATE FUNCTION recsys_refresh(model name DEFAULT 'default',
+CREATE FUNCTION recsys_refresh(model text DEFAULT 'default',
 	OUT users bigint, OUT items bigint)
 	AS 'MODULE_PATHNAME', 'recsys_refresh'
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -761,7 +763,7 @@ CREATE FUNCTION recsys_refresh(model name DEFAULT 'default',
 -- `positive` takes are to be found, beside most popular or, for rmse and mae (of
 -- clicks auc and log_loss), beside damped means; without a table what training found on the
 -- interactions that it held out.
-CREATE FUNCTION recsys_evaluate(model name DEFAULT 'default',
+CREATE FUNCTION recsys_evaluate(model text DEFAULT 'default',
 	test regclass DEFAULT NULL, ks integer[] DEFAULT '{1,5,10,20,50,100}',
 	exclude_seen boolean DEFAULT true, OUT metric text, OUT k integer,
 	OUT value double precision, OUT baseline double precision)
@@ -771,22 +773,22 @@ CREATE FUNCTION recsys_evaluate(model name DEFAULT 'default',
 
 -- The vector of one row, NULL when there is none: for ORDER BY
 -- embedding <#> user_embedding(42).
-CREATE FUNCTION user_embedding(user_id bigint, model name DEFAULT NULL)
+CREATE FUNCTION user_embedding(user_id bigint, model text DEFAULT NULL)
 	RETURNS vector
 	AS 'MODULE_PATHNAME', 'recsys_user_embedding'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 100;
 
-CREATE FUNCTION user_embedding(user_id text, model name DEFAULT NULL)
+CREATE FUNCTION user_embedding(user_id text, model text DEFAULT NULL)
 	RETURNS vector
 	AS 'MODULE_PATHNAME', 'recsys_user_embedding_text'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 100;
 
-CREATE FUNCTION item_embedding(item_id bigint, model name DEFAULT NULL)
+CREATE FUNCTION item_embedding(item_id bigint, model text DEFAULT NULL)
 	RETURNS vector
 	AS 'MODULE_PATHNAME', 'recsys_item_embedding'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 100;
 
-CREATE FUNCTION item_embedding(item_id text, model name DEFAULT NULL)
+CREATE FUNCTION item_embedding(item_id text, model text DEFAULT NULL)
 	RETURNS vector
 	AS 'MODULE_PATHNAME', 'recsys_item_embedding_text'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 100;

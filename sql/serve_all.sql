@@ -27,13 +27,13 @@ INSERT INTO ratings SELECT 'u' || u, 1400 + (u * j) % 200, 1
 	FROM generate_series(1, 300) u, generate_series(1, 60) j;
 INSERT INTO ratings VALUES (NULL, 1, 1), ('u1', NULL, 1);
 
-SELECT count(*), count(DISTINCT "user"), max(rank), count(user_id)
+SELECT count(*), count(DISTINCT user_key), max(rank), count(user_id)
 	FROM recommend_all(10, 'm');
 -- both ways, no difference
 CREATE FUNCTION differences(k int, exclude boolean) RETURNS bigint
 LANGUAGE sql AS $$
 	WITH a AS (
-		SELECT "user", rank, item_id, item, score
+		SELECT user_key, rank, item_id, item, score
 		FROM recommend_all($1, 'm', $2)
 	), b AS (
 		SELECT m_user.user_id, r.rank, r.item_id, r.item, r.score
@@ -45,7 +45,7 @@ LANGUAGE sql AS $$
 $$;
 SELECT differences(10, true), differences(10, false), differences(1, true),
 	differences(1600, true);
-SELECT count(*) FROM recommend_all(1000000000, 'm') WHERE "user" = 'u3';
+SELECT count(*) FROM recommend_all(1000000000, 'm') WHERE user_key = 'u3';
 SELECT count(*) FROM recommend_all(0, 'm');
 -- no ratings, one item, none
 DELETE FROM ratings;

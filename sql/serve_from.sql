@@ -23,6 +23,8 @@ SELECT * FROM recommend_from(ARRAY['10', '30'], 1, 'default');
 SELECT * FROM recommend_from('{10,30}');
 PREPARE untyped AS SELECT * FROM recommend_from($1, 1);
 EXECUTE untyped('{10, 30}');
+EXECUTE untyped('10,30');
+EXECUTE untyped('[10,30]');
 DEALLOCATE untyped;
 SELECT * FROM recommend_from(NULL::text);
 -- nothing known: popular

@@ -94,7 +94,7 @@ SELECT * FROM recommend_users(99);
 SELECT rank, item_id, item, round(score::numeric, 4) FROM similar_items(10);
 SELECT rank, item_id, item, round(score::numeric, 4)
 	FROM similar_items('80', 2);
-SELECT rank, user_id, "user", round(score::numeric, 4) FROM similar_users(1);
+SELECT rank, user_id, user_key, round(score::numeric, 4) FROM similar_users(1);
 SELECT * FROM similar_users(99);
 SELECT count(*) FROM similar_items(10, 0);
 \set VERBOSITY sqlstate
@@ -117,7 +117,7 @@ CREATE INDEX ON ratings (u) WHERE i > 10;
 SELECT array_agg(item_id ORDER BY rank) FROM recommend(1, 10);
 CREATE INDEX ON ratings (u, i DESC);
 SELECT array_agg(item_id ORDER BY rank) FROM recommend(1, 10);
-SELECT array_agg("user" ORDER BY rank) FROM recommend_users(10, 10);
+SELECT array_agg(user_key ORDER BY rank) FROM recommend_users(10, 10);
 CREATE TABLE more () INHERITS (ratings);
 INSERT INTO more VALUES (1, 60);
 SELECT array_agg(item_id ORDER BY rank) FROM recommend(1, 10);

@@ -34,7 +34,7 @@ SELECT version FROM recsys_train('mod_r', 'mod', dim => 4, epochs => 2, seed => 
 DROP TABLE mod_f;
 SELECT digest('mod_user') = :'u1' AS user, digest('mod_item') = :'i1' AS item;
 SELECT digest('mod_user_old') = :'u1' AS user, digest('mod_item_old') = :'i1' AS item, digest('mod_param_old') = :'p1' AS param;
-SELECT model, version, version_before, status, owner = current_user::regrole AS mine FROM recsys_models;
+SELECT model, version, version_before, status, owner = current_user AS mine FROM recsys_models;
 SELECT version, count(*) > 0 FROM recsys_training_log GROUP BY 1 ORDER BY 1;
 -- other dimensions, other types of keys
 SELECT version FROM recsys_train('mod_r', 'mod', dim => 8, epochs => 1);
@@ -72,7 +72,7 @@ SELECT count(*) FROM pg_class WHERE relname ~ '^mod_(user|item|param)';
 -- a schema that is renamed, tables that move: the model goes with them
 CREATE SCHEMA mod1;
 CREATE SCHEMA mod2;
-SELECT version FROM recsys_train('mod_r', 'mod1.m', dim => 4, epochs => 1, seed => 1);
+SELECT model, version FROM recsys_train('mod_r', 'mod1.m', dim => 4, epochs => 1, seed => 1);
 SELECT version FROM recsys_train('mod_r', 'mod1.m', dim => 4, epochs => 1, seed => 1);
 ALTER SCHEMA mod1 RENAME TO mod3;
 SELECT schema, model, version, version_before FROM recsys_models;
@@ -90,6 +90,23 @@ SELECT schema, model, version, version_before FROM recsys_models;
 SELECT recsys_drop('mod2.m');
 SELECT count(*) FROM recsys_model_old;
 DROP SCHEMA mod1, mod2, mod3;
+-- a prepared statement that returns vectors of whatever dimension goes on
+SELECT version FROM recsys_train('mod_r', 'mod', dim => 4, epochs => 1);
+PREPARE mod_vectors AS SELECT vector_dims(v) FROM (SELECT embedding::vector AS v FROM mod_item) i LIMIT 1;
+PREPARE mod_any AS SELECT embedding::vector FROM mod_item LIMIT 0;
+EXECUTE mod_vectors;
+EXECUTE mod_any;
+SELECT version FROM recsys_train('mod_r', 'mod', dim => 6, epochs => 1);
+EXECUTE mod_vectors;
+EXECUTE mod_any;
+DEALLOCATE ALL;
+SELECT recsys_drop('mod');
+-- a name of more than 63 bytes with its schema
+CREATE SCHEMA mod_of_a_schema_with_quite_a_long_name_7890;
+SELECT model FROM recsys_train('mod_r', 'mod_of_a_schema_with_quite_a_long_name_7890.and_a_model_of_30_456', dim => 4, epochs => 1, learning_rate => 0.1::float8);
+SELECT count(*) FROM recommend(1, 10::bigint, 'mod_of_a_schema_with_quite_a_long_name_7890.and_a_model_of_30_456');
+SELECT recsys_drop('mod_of_a_schema_with_quite_a_long_name_7890.and_a_model_of_30_456');
+DROP SCHEMA mod_of_a_schema_with_quite_a_long_name_7890;
 
 -- a table of that name in the way, a model that lost a table
 CREATE TABLE mod_item (x int);

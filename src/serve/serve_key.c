@@ -25,10 +25,18 @@ void
 serve_array_literal(FunctionCallInfo fcinfo, int arg)
 {
 	NullableDatum *a = &fcinfo->args[arg];
+	char *literal;
 
-	if (!a->isnull)
-		a->value = OidInputFunctionCall(
-			F_ARRAY_IN, text_to_cstring(DatumGetTextPP(a->value)), TEXTOID, -1);
+	if (a->isnull)
+		return;
+	literal = text_to_cstring(DatumGetTextPP(a->value));
+	/* what clients make of a list when they take the parameter for a text */
+	if (literal[strspn(literal, " ")] != '{' && strstr(literal, "={") == NULL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+						errmsg("items must be an array, not \"%s\"", literal),
+						errhint("Write '{1,2}' or ARRAY[1,2]; give a parameter "
+								"its type: $1::bigint[] or $1::text[].")));
+	a->value = OidInputFunctionCall(F_ARRAY_IN, literal, TEXTOID, -1);
 }
 
 void

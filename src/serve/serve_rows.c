@@ -62,15 +62,17 @@ serve_refuse_null(FunctionCallInfo fcinfo, int arg, const char *name)
 int64
 serve_arg_k(FunctionCallInfo fcinfo, int arg)
 {
-	int32 k;
+	int64 k;
 
 	serve_refuse_null(fcinfo, arg, "k");
-	k = PG_GETARG_INT32(arg);
+	k = PG_GETARG_INT64(arg);
 	if (k < 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("k must not be negative, but is %d", k),
-						errhint("Give the number of rows wanted.")));
-	return k;
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("k must not be negative, but is %lld", (long long) k),
+				 errhint("Give the number of rows wanted.")));
+	/* more than there can be */
+	return Min(k, PG_INT32_MAX);
 }
 
 bool
@@ -84,7 +86,9 @@ serve_arg_bool(FunctionCallInfo fcinfo, int arg, const char *name)
 void
 serve_arg_model(FunctionCallInfo fcinfo, int arg, StoreModel *model)
 {
-	store_get(PG_ARGISNULL(arg) ? NULL : NameStr(*PG_GETARG_NAME(arg)), model);
+	store_get(PG_ARGISNULL(arg) ? NULL
+								: text_to_cstring(PG_GETARG_TEXT_PP(arg)),
+			  model);
 }
 
 bool

@@ -85,20 +85,20 @@ int_arg(FunctionCallInfo fcinfo, int n, const char *name, int min, int max,
 }
 
 static void
-float_arg(FunctionCallInfo fcinfo, int n, const char *name, float min,
-		  float max, float *to)
+float_arg(FunctionCallInfo fcinfo, int n, const char *name, double min,
+		  double max, float *to)
 {
-	float x;
+	double x;
 
 	if (PG_ARGISNULL(n))
 		return;
-	x = PG_GETARG_FLOAT4(n);
+	x = PG_GETARG_FLOAT8(n);
 	/* written so that NaN is refused too */
 	if (!(x >= min && x <= max))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("%s must be between %g and %g, not %g", name,
 							   min, max, x)));
-	*to = x;
+	*to = (float) x;
 }
 
 static int
@@ -307,9 +307,9 @@ config_args(FunctionCallInfo fcinfo, TrainArgs *args)
 	hidden_arg(fcinfo, c);
 	int_arg(fcinfo, ARG_EPOCHS, "epochs", 1, 1000000, &c->epochs);
 	int_arg(fcinfo, ARG_BATCH_SIZE, "batch_size", 1, 1 << 20, &c->batch_size);
-	float_arg(fcinfo, ARG_LEARNING_RATE, "learning_rate", 1e-12f, 1000,
+	float_arg(fcinfo, ARG_LEARNING_RATE, "learning_rate", 1e-12, 1000,
 			  &c->learning_rate);
-	float_arg(fcinfo, ARG_TEST_FRACTION, "test_fraction", 0, 0.9f,
+	float_arg(fcinfo, ARG_TEST_FRACTION, "test_fraction", 0, 0.9,
 			  &c->valid_fraction);
 	if (!PG_ARGISNULL(ARG_SPLIT))
 		c->split = (JobSplit) word_arg(fcinfo, ARG_SPLIT, "split", splits,

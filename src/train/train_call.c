@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -366,6 +367,20 @@ train_here(const TrainArgs *args, const JobLog *more, int n_more,
 							 times.compute, times.publish, lap(&clock))));
 }
 
+/* the model's name as other calls take it */
+static char *
+callable_name(const TrainArgs *args)
+{
+	List *path = fetch_search_path(false);
+	char *name = pstrdup(NameStr(args->name));
+
+	if (!list_member_oid(path, args->schema))
+		name =
+			quote_qualified_identifier(get_namespace_name(args->schema), name);
+	list_free(path);
+	return name;
+}
+
 static Datum
 result_row(FunctionCallInfo fcinfo, const TrainArgs *args, const TrainResult *r,
 		   const char *status)
@@ -381,7 +396,7 @@ result_row(FunctionCallInfo fcinfo, const TrainArgs *args, const TrainResult *r,
 	memset(v, 0, sizeof(v));
 	for (int i = 3; i < 11; i++)
 		nulls[i] = !done;
-	v[0] = CStringGetTextDatum(NameStr(args->name));
+	v[0] = CStringGetTextDatum(callable_name(args));
 	v[1] = Int32GetDatum(r->version);
 	nulls[1] = !done;
 	v[2] = CStringGetTextDatum(status);
