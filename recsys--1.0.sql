@@ -531,7 +531,9 @@ CREATE VIEW recsys_models WITH (security_invoker) AS
 		c.relowner::pg_catalog.regrole::pg_catalog.text AS owner,
 		m.ratings::pg_catalog.text AS ratings, m.stages, m.dim, m.users, m.items, m.interactions,
 		m.epochs, m.seconds, m.metrics, m.baseline, m.choice, m.config,
-		m.skipped, o.version AS version_before
+		m.skipped,
+		CASE WHEN o.version OPERATOR(pg_catalog.>) 0 THEN o.version END
+			AS version_before
 	FROM recsys_model m
 		LEFT JOIN pg_catalog.pg_class c
 			ON c.oid OPERATOR(pg_catalog.=) m.item_table

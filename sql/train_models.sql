@@ -101,6 +101,17 @@ EXECUTE mod_vectors;
 EXECUTE mod_any;
 DEALLOCATE ALL;
 SELECT recsys_drop('mod');
+-- tables of a model without its row, as a dump of the schema alone has them; others stay
+SELECT version FROM recsys_train('mod_r', 'mod', dim => 4, epochs => 1);
+SELECT version FROM recsys_train('mod_r', 'mod', dim => 4, epochs => 1);
+DELETE FROM recsys_model WHERE name = 'mod';
+DELETE FROM recsys_model_old WHERE name = 'mod';
+CREATE TABLE mod2_user (embedding vector(3));
+SELECT try('SELECT recsys_train(''mod_r'', ''mod'')');
+SELECT try('SELECT recsys_drop(''mod2'')');
+SELECT recsys_drop('mod');
+SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '^mod2?_(user|item|param)' ORDER BY 1;
+DROP TABLE mod2_user;
 -- a name of more than 63 bytes with its schema
 CREATE SCHEMA mod_of_a_schema_with_quite_a_long_name_7890;
 SELECT model FROM recsys_train('mod_r', 'mod_of_a_schema_with_quite_a_long_name_7890.and_a_model_of_30_456', dim => 4, epochs => 1, learning_rate => 0.1::float8);

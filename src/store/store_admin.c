@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "catalog/namespace.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "tcop/utility.h"
@@ -12,34 +13,60 @@
 
 #include "store/store_catalog.h"
 
-/* schema and name of a model that is there, whole or in part */
-static void
-model_arg(FunctionCallInfo fcinfo, Oid *schema, NameData *name)
+static char *
+text_arg(FunctionCallInfo fcinfo)
 {
-	char *wanted;
-
 	if (PG_ARGISNULL(0))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 						errmsg("model must not be NULL")));
-	wanted = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	if (!store_locate(wanted, schema, name))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-						errmsg("model \"%s\" does not exist", wanted),
-						errhint("The view recsys_models lists the models there "
-								"are.")));
+	return text_to_cstring(PG_GETARG_TEXT_PP(0));
+}
+
+static void
+refuse_unknown(const char *wanted)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("model \"%s\" does not exist", wanted),
+			 errhint("The view recsys_models lists the models there are.")));
+}
+
+/* where a model would be made; InvalidOid: nowhere */
+static Oid
+schema_of(const char *wanted, char **name)
+{
+	char *given;
+	List *path;
+	Oid schema;
+
+	store_parse_name(wanted, &given, name);
+	if (given != NULL)
+		return LookupExplicitNamespace(given, true);
+	path = fetch_search_path(false);
+	schema = path == NIL ? InvalidOid : linitial_oid(path);
+	list_free(path);
+	return schema;
 }
 
 PG_FUNCTION_INFO_V1(recsys_drop);
 Datum
 recsys_drop(PG_FUNCTION_ARGS)
 {
+	char *wanted = text_arg(fcinfo);
+	char *stray;
 	Oid schema;
 	NameData name;
 
 	PreventCommandIfReadOnly("recsys_drop()");
-	model_arg(fcinfo, &schema, &name);
-	store_lock(schema, NameStr(name), false, true);
-	store_drop(schema, NameStr(name));
+	if (store_locate(wanted, &schema, &name))
+	{
+		store_lock(schema, NameStr(name), false, true);
+		store_drop(schema, NameStr(name));
+		PG_RETURN_VOID();
+	}
+	schema = schema_of(wanted, &stray);
+	if (!OidIsValid(schema) || !store_drop_strays(schema, stray))
+		refuse_unknown(wanted);
 	PG_RETURN_VOID();
 }
 
@@ -47,11 +74,13 @@ PG_FUNCTION_INFO_V1(recsys_rollback);
 Datum
 recsys_rollback(PG_FUNCTION_ARGS)
 {
+	char *wanted = text_arg(fcinfo);
 	Oid schema;
 	NameData name;
 
 	PreventCommandIfReadOnly("recsys_rollback()");
-	model_arg(fcinfo, &schema, &name);
+	if (!store_locate(wanted, &schema, &name))
+		refuse_unknown(wanted);
 	store_lock(schema, NameStr(name), false, true);
 	PG_RETURN_INT32(store_rollback(schema, NameStr(name)));
 }

@@ -110,19 +110,31 @@ extern void store_settle_moved(void);
 
 /* "schema"."name" + suffix, quoted */
 extern char *store_quoted(Oid schema, const char *name, const char *suffix);
+extern char *store_quoted_relation(Oid relation);
 extern void store_run(const char *sql);
 /* 42501 unless the tables are the caller's */
 extern void store_check_owner(const StoreModel *model);
 /* make the tables of a new model, or empty those of an old one */
 extern void store_prepare_tables(const StorePublish *publish,
 								 const StoreModel *before, StoreModel *model);
-/* copy a model's rows into its old tables */
-extern void store_keep_old(const StoreModel *model, StoreModel *old);
-/* and back, into tables of the present version's OIDs */
+/* copy a model's rows into its old tables: those of before, or new ones */
+extern void store_keep_old(const StoreModel *model, const StoreModel *before,
+						   StoreModel *old);
+/* and back, into tables of the present version's OIDs; the old ones are empty */
 extern void store_restore_old(const StoreModel *model, const StoreModel *old);
-extern void store_build_indexes(const StoreModel *model);
-extern Oid store_own_index(Oid relation);
 extern void store_drop_tables(const StoreModel *model);
+/*
+ * Tables that a training made for a model of which no row is there, as after
+ * restoring a dump of the schema alone; false: there are none.
+ */
+extern bool store_drop_strays(Oid schema, const char *name);
+
+/* functions in store_index.c */
+
+/* after the rows are there; readers are locked out only if an index must go */
+extern void store_build_indexes(const StoreModel *model);
+/* the index that a training made on this table; InvalidOid when none */
+extern Oid store_own_index(Oid relation);
 
 /* functions in store_dimension.c */
 
@@ -133,6 +145,9 @@ extern void store_set_dimension(Oid relation, AttrNumber attno, int32 dim);
 
 /* that the tables of a model have the columns that will be filled */
 extern void store_check_columns(const StoreModel *model);
+/* all rows of one table of vectors into another one, with no entries in the
+ * index that trainings make */
+extern void store_copy_side(Oid table, Oid from, const char *key);
 extern void store_fill_tables(const StorePublish *publish,
 							  const StoreModel *model);
 

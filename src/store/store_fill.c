@@ -8,11 +8,17 @@
 
 #include <math.h>
 
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #include "store/store_catalog.h"
 #include "store/store_insert.h"
@@ -137,6 +143,52 @@ fill_side(const Side *side)
 		store_insert_put(&fill, slot);
 	}
 	store_insert_end(&fill);
+}
+
+void
+store_copy_side(Oid table, Oid from, const char *key)
+{
+	Oid type[4] = {getBaseType(get_atttype(from, get_attnum(from, key))),
+				   store_vector_type(), store_vector_type(), INT4OID};
+	const char *name[4] = {key, "embedding", "ranking", "interactions"};
+	AttrNumber to_att[4], from_att[4];
+	Relation rel = table_open(from, AccessShareLock);
+	TupleTableSlot *source = table_slot_create(rel, NULL);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	StoreInsert fill;
+
+	for (int i = 0; i < 4; i++)
+	{
+		from_att[i] = column_of(from, name[i], type[i]);
+		to_att[i] = column_of(table, name[i], type[i]);
+	}
+	store_insert_begin(&fill, table);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, source))
+	{
+		TupleTableSlot *slot = store_insert_row(&fill);
+		MemoryContext old = MemoryContextSwitchTo(fill.context);
+
+		for (int i = 0; i < 4; i++)
+		{
+			Form_pg_attribute att =
+				TupleDescAttr(RelationGetDescr(rel), from_att[i] - 1);
+			bool isnull;
+			Datum value = slot_getattr(source, from_att[i], &isnull);
+
+			if (!isnull)
+				set_value(slot, to_att[i],
+						  datumCopy(value, att->attbyval, att->attlen));
+		}
+		MemoryContextSwitchTo(old);
+		store_insert_put(&fill, slot);
+	}
+	store_insert_end(&fill);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	ExecDropSingleTupleTableSlot(source);
+	table_close(rel, NoLock);
+	CommandCounterIncrement();
 }
 
 static Datum

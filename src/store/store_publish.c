@@ -34,6 +34,9 @@
 #include "pg/pg_compat.h"
 #include "store/store_catalog.h"
 
+/* of a row whose old tables are empty since a rollback */
+#define NO_VERSION 0
+
 /* a name that lives as long as the tuple is being formed */
 static Datum
 name_datum(const char *text)
@@ -118,21 +121,23 @@ delete_row(Relation rel, HeapTuple row)
 		CatalogTupleDelete(rel, &row->t_self);
 }
 
-/* the row of the version before, pointing to the old tables */
+/* the row of a version whose rows are in other tables now */
 static HeapTuple
-old_row(HeapTuple row, Relation rel, const StoreModel *old)
+row_with_tables(HeapTuple row, Relation rel, const StoreModel *tables,
+				int version)
 {
 	Datum v[MODEL_NATTS];
 	bool nulls[MODEL_NATTS] = {false};
 	bool replace[MODEL_NATTS] = {false};
 
-	v[MODEL_USER_TABLE - 1] = ObjectIdGetDatum(old->user_table);
-	v[MODEL_ITEM_TABLE - 1] = ObjectIdGetDatum(old->item_table);
-	v[MODEL_PARAM_TABLE - 1] = ObjectIdGetDatum(old->param_table);
+	v[MODEL_USER_TABLE - 1] = ObjectIdGetDatum(tables->user_table);
+	v[MODEL_ITEM_TABLE - 1] = ObjectIdGetDatum(tables->item_table);
+	v[MODEL_PARAM_TABLE - 1] = ObjectIdGetDatum(tables->param_table);
 	/* the schema may have another name by now */
 	v[MODEL_SCHEMA - 1] =
-		name_datum(get_namespace_name(get_rel_namespace(old->item_table)));
-	replace[MODEL_SCHEMA - 1] = true;
+		name_datum(get_namespace_name(get_rel_namespace(tables->item_table)));
+	v[MODEL_VERSION - 1] = Int32GetDatum(version);
+	replace[MODEL_SCHEMA - 1] = replace[MODEL_VERSION - 1] = true;
 	replace[MODEL_USER_TABLE - 1] = replace[MODEL_ITEM_TABLE - 1] =
 		replace[MODEL_PARAM_TABLE - 1] = true;
 	return heap_modify_tuple(row, RelationGetDescr(rel), v, nulls, replace);
@@ -195,14 +200,15 @@ delete_log(Oid schema, const char *name, int from, int to)
 	ScanKeyData key[2];
 	SysScanDesc scan;
 	HeapTuple tuple;
+	/* what this transaction has deleted already is not there */
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 
 	list_free(RelationGetIndexList(rel));
 	ScanKeyInit(&key[0], LOG_SCHEMA, BTEqualStrategyNumber, F_NAMEEQ,
 				name_datum(get_namespace_name(schema)));
 	ScanKeyInit(&key[1], LOG_NAME, BTEqualStrategyNumber, F_NAMEEQ,
 				name_datum(name));
-	scan = systable_beginscan(rel, rel->rd_pkindex, true, GetActiveSnapshot(),
-							  2, key);
+	scan = systable_beginscan(rel, rel->rd_pkindex, true, snapshot, 2, key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		bool isnull;
@@ -213,6 +219,7 @@ delete_log(Oid schema, const char *name, int from, int to)
 			CatalogTupleDelete(rel, &tuple->t_self);
 	}
 	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
 	table_close(rel, RowExclusiveLock);
 }
 
@@ -283,7 +290,9 @@ refuse_taken(Oid schema, const char *name, const char *suffix, Oid ours)
 						   "need the name.",
 						   name),
 				 errhint("Give the model another name, or drop or rename "
-						 "the relation.")));
+						 "the relation; what a model left behind goes by "
+						 "recsys_drop('%s').",
+						 name)));
 }
 
 /* what is published now of a model, or kept of it; all zero when nothing */
@@ -402,7 +411,6 @@ store_publish(const StorePublish *p)
 	HeapTuple row;
 
 	change_begin(&c, p->schema, p->name);
-	forget_old(c.old_rel, c.old_row);
 	clear_remains(&c);
 	next.version = c.row != NULL ? c.model.version + 1 : 1;
 	next.dim = p->job->output.dim;
@@ -411,12 +419,18 @@ store_publish(const StorePublish *p)
 	if (c.row != NULL)
 	{
 		store_check_owner(&c.model);
-		store_keep_old(&c.model, &kept);
-		replace_row(c.old_rel, c.old_row, old_row(c.row, c.rel, &kept));
+		store_keep_old(&c.model, c.old_row != NULL ? &c.old : NULL, &kept);
+		replace_row(c.old_rel, c.old_row,
+					row_with_tables(c.row, c.rel, &kept, c.model.version));
 		delete_log(p->schema, p->name, 0, c.model.version - 1);
 	}
 	else
+	{
+		forget_old(c.old_rel, c.old_row);
 		delete_row(c.old_rel, c.old_row);
+		/* of a model whose row is gone */
+		delete_log(p->schema, p->name, 0, INT_MAX);
+	}
 	store_prepare_tables(p, c.row != NULL ? &c.model : NULL, &next);
 	store_fill_tables(p, &next);
 	CommandCounterIncrement();
@@ -450,16 +464,27 @@ store_rollback(Oid schema, const char *name)
 	if (c.row == NULL || !store_tables_exist(&c.model))
 		gone(name);
 	store_check_owner(&c.model);
-	if (c.old_row == NULL || !store_tables_exist(&c.old))
+	if (c.old_row == NULL || c.old.version == NO_VERSION ||
+		!store_tables_exist(&c.old))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("model \"%s\" has no version before %d", name,
 							   c.model.version)));
 	store_check_owner(&c.old);
 	store_restore_old(&c.model, &c.old);
-	replace_row(c.rel, c.row, old_row(c.old_row, c.rel, &c.model));
-	delete_row(c.old_rel, c.old_row);
+	replace_row(c.rel, c.row,
+				row_with_tables(c.old_row, c.rel, &c.model, c.old.version));
+	/* who reads the old tables, as pg_dump does, is not waited for */
+	if (ConditionalLockRelationOid(c.old.user_table, AccessExclusiveLock) &&
+		ConditionalLockRelationOid(c.old.item_table, AccessExclusiveLock) &&
+		ConditionalLockRelationOid(c.old.param_table, AccessExclusiveLock))
+	{
+		delete_row(c.old_rel, c.old_row);
+		store_drop_tables(&c.old);
+	}
+	else
+		replace_row(c.old_rel, c.old_row,
+					row_with_tables(c.old_row, c.old_rel, &c.old, NO_VERSION));
 	delete_log(schema, name, c.old.version + 1, INT_MAX);
-	store_drop_tables(&c.old);
 	change_end(&c);
 	return c.old.version;
 }

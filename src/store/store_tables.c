@@ -9,6 +9,7 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/index.h"
@@ -28,9 +29,6 @@
 #include "pg/pg_compat.h"
 #include "store/store_catalog.h"
 
-/* from how many rows on an index pays */
-#define INDEX_MIN_ROWS 20000
-
 char *
 store_quoted(Oid schema, const char *name, const char *suffix)
 {
@@ -38,8 +36,8 @@ store_quoted(Oid schema, const char *name, const char *suffix)
 									  psprintf("%s%s", name, suffix));
 }
 
-static char *
-quoted_relation(Oid relation)
+char *
+store_quoted_relation(Oid relation)
 {
 	return quote_qualified_identifier(
 		get_namespace_name(get_rel_namespace(relation)),
@@ -163,52 +161,6 @@ make_tables(const StorePublish *p)
 	make_trigger(table);
 }
 
-static Oid
-ann_method(void)
-{
-	Oid method = get_am_oid("ann", true);
-
-	if (OidIsValid(method) &&
-		SearchSysCacheExists3(CLAAMNAMENSP, ObjectIdGetDatum(method),
-							  CStringGetDatum("vector_ip_ops"),
-							  ObjectIdGetDatum(store_extension_schema())))
-		return method;
-	return InvalidOid;
-}
-
-/* the name that trainings give to their index, and find it by */
-static char *
-index_name(Oid relation)
-{
-	return makeObjectName(get_rel_name(relation), NULL, "ann");
-}
-
-static Oid
-access_method_of(Oid relation)
-{
-	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
-	Oid method;
-
-	if (!HeapTupleIsValid(tuple))
-		return InvalidOid;
-	method = ((Form_pg_class) GETSTRUCT(tuple))->relam;
-	ReleaseSysCache(tuple);
-	return method;
-}
-
-/* the index that a training made on this table; InvalidOid when none */
-Oid
-store_own_index(Oid relation)
-{
-	Oid index =
-		get_relname_relid(index_name(relation), get_rel_namespace(relation));
-
-	if (OidIsValid(index) && access_method_of(index) == ann_method() &&
-		OidIsValid(ann_method()) && IndexGetRelation(index, true) == relation)
-		return index;
-	return InvalidOid;
-}
-
 static void
 alter_column(Oid relation, const char *column, const char *declaration,
 			 Oid type, int32 typmod, Oid collation)
@@ -228,7 +180,8 @@ alter_column(Oid relation, const char *column, const char *declaration,
 	else if (type_now != type || typmod_now != typmod ||
 			 collation_now != collation)
 		store_run(psprintf("ALTER TABLE %s ALTER COLUMN %s TYPE %s USING NULL",
-						   quoted_relation(relation), column, declaration));
+						   store_quoted_relation(relation), column,
+						   declaration));
 }
 
 /* a stage that the new version has not leaves its column as it is, since an
@@ -253,74 +206,9 @@ adapt_table(const StorePublish *p, Oid relation, const char *key, Oid type,
 }
 
 static void
-create_index(Oid relation, const char *name)
-{
-	store_run(psprintf(
-		"CREATE INDEX %s ON %s USING ann (embedding %s.vector_ip_ops)",
-		quote_identifier(name), quoted_relation(relation),
-		quote_identifier(get_namespace_name(store_extension_schema()))));
-}
-
-/* the new rows into the index that is there; false: it must be made anew */
-static bool
-load_index(Oid relation, Oid index, int dim)
-{
-	Relation heap = table_open(relation, RowExclusiveLock);
-	Relation rel = index_open(index, RowExclusiveLock);
-	/* somebody may have made another one under our name */
-	bool done =
-		RelationGetIndexPredicate(rel) == NIL && rel->rd_index->indnatts == 1 &&
-		rel->rd_index->indkey.values[0] == get_attnum(relation, "embedding") &&
-		ann_metric(rel)->kind == ANN_IP && ann_load(rel, heap, dim);
-
-	index_close(rel, NoLock);
-	table_close(heap, NoLock);
-	return done;
-}
-
-/*
- * No row of this version was inserted into the index yet: building is faster
- * than inserting. Readers are locked out only if an index must go, because
- * the dimension has changed or the rows are few now: from the moment of the
- * drop, which is why it comes last.
- */
-static void
-renew_index(Oid relation, int64 rows, int dim)
-{
-	Oid schema = get_rel_namespace(relation);
-	Oid before = store_own_index(relation);
-	char *name = index_name(relation);
-	char *next = makeObjectName(get_rel_name(relation), "new", "ann");
-	bool wanted = dim > 0 && rows >= INDEX_MIN_ROWS && OidIsValid(ann_method());
-
-	if (!OidIsValid(before))
-	{
-		if (wanted && !OidIsValid(get_relname_relid(name, schema)))
-			create_index(relation, name);
-		return;
-	}
-	if (wanted && load_index(relation, before, dim))
-		return;
-	if (wanted)
-		create_index(relation, next);
-	store_run(psprintf("DROP INDEX %s", store_quoted(schema, name, "")));
-	if (wanted)
-		store_run(psprintf("ALTER INDEX %s RENAME TO %s",
-						   store_quoted(schema, next, ""),
-						   quote_identifier(name)));
-}
-
-void
-store_build_indexes(const StoreModel *model)
-{
-	renew_index(model->item_table, model->items, model->dim);
-	renew_index(model->user_table, model->users, model->dim);
-}
-
-static void
 empty_table(Oid relation)
 {
-	store_run(psprintf("DELETE FROM %s", quoted_relation(relation)));
+	store_run(psprintf("DELETE FROM ONLY %s", store_quoted_relation(relation)));
 }
 
 /*
@@ -364,16 +252,119 @@ owner_of(Oid relation)
 	return owner;
 }
 
+static bool
+has_columns(Oid relation)
+{
+	AttrNumber vector = get_attnum(relation, "embedding");
+
+	return (vector > 0 &&
+			get_atttype(relation, vector) == store_vector_type()) ||
+		   (get_attnum(relation, "name") > 0 &&
+			get_attnum(relation, "shape") > 0 &&
+			get_attnum(relation, "value") > 0);
+}
+
+/*
+ * A number in a row that was restored or edited may be another table's now:
+ * it has our name, or our columns.
+ */
+static bool
+is_of_model(const StoreModel *model, Oid relation)
+{
+	const char *name = get_rel_name(relation);
+	size_t prefix = strlen(NameStr(model->name));
+
+	return (strncmp(name, NameStr(model->name), prefix) == 0 &&
+			name[prefix] == '_') ||
+		   has_columns(relation);
+}
+
+static void
+drop_table(const StoreModel *model, Oid relation)
+{
+	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relation)))
+		return;
+	if (!is_of_model(model, relation))
+	{
+		ereport(WARNING,
+				(errmsg("table \"%s\" is kept: it does not look like one of "
+						"model \"%s\"",
+						get_rel_name(relation), NameStr(model->name))));
+		return;
+	}
+	check_owner(relation);
+	store_run(psprintf("DROP TABLE %s", store_quoted_relation(relation)));
+}
+
+/* columns of the same names and types in the same order, but for dimensions */
+static bool
+is_alike(Oid relation, Oid other)
+{
+	Relation a = table_open(relation, AccessShareLock);
+	Relation b = table_open(other, AccessShareLock);
+	TupleDesc x = RelationGetDescr(a), y = RelationGetDescr(b);
+	bool alike = x->natts == y->natts;
+
+	for (int i = 0; alike && i < x->natts; i++)
+	{
+		Form_pg_attribute c = TupleDescAttr(x, i), d = TupleDescAttr(y, i);
+
+		alike = !c->attisdropped && !d->attisdropped &&
+				strcmp(NameStr(c->attname), NameStr(d->attname)) == 0 &&
+				c->atttypid == d->atttypid &&
+				c->attcollation == d->attcollation &&
+				(c->atttypmod == d->atttypmod ||
+				 c->atttypid == store_vector_type());
+	}
+	table_close(b, AccessShareLock);
+	table_close(a, AccessShareLock);
+	return alike;
+}
+
+static void
+follow_dimensions(Oid relation, Oid old)
+{
+	for (AttrNumber a = 1; get_attname(old, a, true) != NULL; a++)
+	{
+		Oid type;
+		int32 typmod, before;
+		Oid collation;
+
+		get_atttypetypmodcoll(relation, a, &type, &typmod, &collation);
+		get_atttypetypmodcoll(old, a, &type, &before, &collation);
+		if (type == store_vector_type() && typmod != before)
+			store_set_dimension(old, a, typmod);
+	}
+}
+
+/*
+ * The rows of a table into its old table. One that is there is emptied, not
+ * dropped: nobody who reads it, pg_dump above all, is waited for.
+ */
 static Oid
-keep_table(Oid relation)
+keep_table(Oid relation, const StoreModel *old, Oid there)
 {
 	Oid schema = get_rel_namespace(relation);
 	char *name = get_rel_name(relation);
-	char *from = quoted_relation(relation);
+	char *from = store_quoted_relation(relation);
 	char *to = store_quoted(schema, name, "_old");
 	Oid owner;
 
-	store_run(psprintf("CREATE TABLE %s AS SELECT * FROM %s", to, from));
+	if (OidIsValid(there) && get_rel_name(there) != NULL)
+	{
+		if (strcmp(store_quoted_relation(there), to) == 0 &&
+			is_alike(relation, there))
+		{
+			check_owner(there);
+			empty_table(there);
+			follow_dimensions(relation, there);
+			store_run(
+				psprintf("INSERT INTO %s SELECT * FROM ONLY %s", to, from));
+			return there;
+		}
+		drop_table(old, there);
+	}
+	store_run(psprintf("CREATE TABLE %s AS SELECT * FROM ONLY %s", to, from));
 	/* a superuser or a fellow member may train for the owner */
 	owner = owner_of(relation);
 	if (owner != GetUserId() &&
@@ -385,11 +376,17 @@ keep_table(Oid relation)
 }
 
 void
-store_keep_old(const StoreModel *model, StoreModel *old)
+store_keep_old(const StoreModel *model, const StoreModel *before,
+			   StoreModel *old)
 {
-	old->user_table = keep_table(model->user_table);
-	old->item_table = keep_table(model->item_table);
-	old->param_table = keep_table(model->param_table);
+	static const StoreModel none;
+
+	if (before == NULL)
+		before = &none;
+	old->user_table = keep_table(model->user_table, before, before->user_table);
+	old->item_table = keep_table(model->item_table, before, before->item_table);
+	old->param_table =
+		keep_table(model->param_table, before, before->param_table);
 }
 
 static void
@@ -412,26 +409,14 @@ alter_like(Oid relation, Oid from, const char *column)
 }
 
 static void
-restore_table(Oid relation, Oid from, const char *columns)
-{
-	store_run(psprintf("INSERT INTO %s (%s) SELECT %s FROM %s",
-					   quoted_relation(relation), columns, columns,
-					   quoted_relation(from)));
-}
-
-static void
 restore_side(Oid relation, Oid from, const char *key)
 {
-	Oid index = store_own_index(relation);
-
-	if (OidIsValid(index))
-		store_run(psprintf("DROP INDEX %s", quoted_relation(index)));
 	empty_table(relation);
 	alter_like(relation, from, key);
 	alter_like(relation, from, "embedding");
 	alter_like(relation, from, "ranking");
-	restore_table(relation, from,
-				  psprintf("%s, embedding, ranking, interactions", key));
+	store_copy_side(relation, from, key);
+	empty_table(from);
 }
 
 void
@@ -442,47 +427,15 @@ store_restore_old(const StoreModel *model, const StoreModel *old)
 	restore_side(model->user_table, old->user_table, "user_id");
 	restore_side(model->item_table, old->item_table, "item_id");
 	empty_table(model->param_table);
-	restore_table(model->param_table, old->param_table, "name, shape, value");
+	store_run(
+		psprintf("INSERT INTO %s (name, shape, value) SELECT name, shape, "
+				 "value FROM ONLY %s",
+				 store_quoted_relation(model->param_table),
+				 store_quoted_relation(old->param_table)));
+	empty_table(old->param_table);
 	next.user_table = model->user_table;
 	next.item_table = model->item_table;
 	store_build_indexes(&next);
-}
-
-/*
- * A number in a row that was restored or edited may be another table's now:
- * it has our name, or our columns.
- */
-static bool
-is_of_model(const StoreModel *model, Oid relation)
-{
-	const char *name = get_rel_name(relation);
-	size_t prefix = strlen(NameStr(model->name));
-	AttrNumber vector = get_attnum(relation, "embedding");
-
-	return (strncmp(name, NameStr(model->name), prefix) == 0 &&
-			name[prefix] == '_') ||
-		   (vector > 0 &&
-			get_atttype(relation, vector) == store_vector_type()) ||
-		   (get_attnum(relation, "name") > 0 &&
-			get_attnum(relation, "shape") > 0 &&
-			get_attnum(relation, "value") > 0);
-}
-
-static void
-drop_table(const StoreModel *model, Oid relation)
-{
-	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relation)))
-		return;
-	if (!is_of_model(model, relation))
-	{
-		ereport(WARNING,
-				(errmsg("table \"%s\" is kept: it does not look like one of "
-						"model \"%s\"",
-						get_rel_name(relation), NameStr(model->name))));
-		return;
-	}
-	check_owner(relation);
-	store_run(psprintf("DROP TABLE %s", quoted_relation(relation)));
 }
 
 void
@@ -491,4 +444,71 @@ store_drop_tables(const StoreModel *model)
 	drop_table(model, model->user_table);
 	drop_table(model, model->item_table);
 	drop_table(model, model->param_table);
+}
+
+/* made by a training: the trigger that sends invalidations is there */
+static bool
+is_marked(Oid relation)
+{
+	Relation rel = try_relation_open(relation, AccessShareLock);
+	bool marked = false;
+
+	if (rel == NULL)
+		return false;
+	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers;
+		 i++)
+	{
+		Oid function = rel->trigdesc->triggers[i].tgfoid;
+
+		marked |= get_func_namespace(function) == store_extension_schema() &&
+				  strcmp(get_func_name(function), "recsys_model_changed") == 0;
+	}
+	relation_close(rel, NoLock);
+	return marked;
+}
+
+/* a model's, under whatever name */
+static bool
+is_in_use(Oid relation)
+{
+	const char *schema =
+		quote_identifier(get_namespace_name(store_extension_schema()));
+	bool found = false;
+
+	for (int old = 0; old < 2 && !found; old++)
+	{
+		store_run(psprintf(
+			"SELECT FROM %s.recsys_model%s WHERE %u::pg_catalog.oid "
+			"OPERATOR(pg_catalog.=) ANY (ARRAY[user_table, item_table, "
+			"param_table]::pg_catalog.oid[])",
+			schema, old ? "_old" : "", relation));
+		found = SPI_processed > 0;
+	}
+	return found;
+}
+
+bool
+store_drop_strays(Oid schema, const char *name)
+{
+	static const char *const suffixes[] = {
+		"_user", "_item", "_param", "_user_old", "_item_old", "_param_old"};
+	StoreModel model = {0};
+	bool any = false;
+
+	namestrcpy(&model.name, name);
+	SPI_connect();
+	for (int i = 0; i < (int) lengthof(suffixes); i++)
+	{
+		Oid there =
+			get_relname_relid(psprintf("%s%s", name, suffixes[i]), schema);
+
+		/* old tables have no triggers */
+		if (!OidIsValid(there) || (i < 3 ? !is_marked(there) : !any) ||
+			!has_columns(there) || is_in_use(there))
+			continue;
+		drop_table(&model, there);
+		any = true;
+	}
+	SPI_finish();
+	return any;
 }

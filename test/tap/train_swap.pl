@@ -64,6 +64,56 @@ for my $n (1, 2)
 $node->safe_psql('postgres', "BEGIN; $train seed => 3); ROLLBACK");
 is($node->safe_psql('postgres', $check), '1', 'also after a training that was undone');
 ok($reader->query($ask) eq $before, 'the reader as before');
+$reader->query_safe('COMMIT');
+
+# a dump holds every table, those of the version before too: neither trainings
+# nor a rollback wait for it, and it reads what its snapshot sees
+my $dump = $node->background_psql('postgres');
+my $held = q{SELECT md5(string_agg(t::text, ',' ORDER BY t)) FROM big_item_old t};
+my $dumped = $dump->query_safe("BEGIN ISOLATION LEVEL REPEATABLE READ;
+	LOCK TABLE big_user, big_item, big_param, big_user_old, big_item_old, big_param_old IN ACCESS SHARE MODE; $held");
+is($node->safe_psql('postgres', "SET lock_timeout = '3s'; $train seed => 4)"), 4,
+	'a training beside a dump');
+my $version = q{SELECT version, coalesce(version_before, 0) FROM recsys_models WHERE model = 'big'};
+is($node->safe_psql('postgres', $version), '4|3', 'with a version before');
+my $answer = $node->safe_psql('postgres', $ask);
+is($node->safe_psql('postgres', "SET lock_timeout = '3s'; $train seed => 5)"), 5, 'another one');
+isnt($node->safe_psql('postgres', $ask), $answer, 'with other answers');
+is($node->safe_psql('postgres', q{SET lock_timeout = '3s'; SELECT recsys_rollback('big')}), 4,
+	'a rollback beside a dump');
+is($node->safe_psql('postgres', $version), '4|0', 'no version before is left');
+is($node->safe_psql('postgres', $check), '1', 'every row is in the index');
+is($node->safe_psql('postgres', $ask), $answer, 'the answers of that version');
+my ($rc, $text, $none) = $node->psql('postgres', q{SELECT recsys_rollback('big')});
+like($none, qr/has no version before 4/, 'which is said');
+is($node->safe_psql('postgres', "SET lock_timeout = '3s'; $train seed => 6)"), 5, 'the next training');
+is($node->safe_psql('postgres', $version), '5|4', 'keeps the one before');
+is($dump->query_safe($held), $dumped, 'the dump read its own');
+$dump->quit;
+
+# an index must go, for another dimension: who reads one table and comes to the
+# other one is in no deadlock with the training
+$node->safe_psql('postgres', q{
+	CREATE TABLE d AS SELECT i % 21000 AS user_id, i * 11 % 21000 AS item_id FROM generate_series(1, 63000) i;
+	SELECT recsys_train('d', 'both', preset => 'tfrs', dim => 4, epochs => 1, test_fraction => 0)});
+for my $first (qw(user item))
+{
+	my ($other) = grep { $_ ne $first } qw(user item);
+	my $dim = $first eq 'user' ? 5 : 6;
+
+	$reader->query_safe("BEGIN; SELECT count(*) FROM both_$first");
+	my $call = start_call($node, qq{SELECT version FROM recsys_train('d', 'both', preset => 'tfrs',
+		dim => $dim, epochs => 1, test_fraction => 0)});
+	$node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM pg_locks WHERE NOT granted
+		AND relation IN ('both_user'::regclass, 'both_item'::regclass)}) or die;
+	is($reader->query_safe("SELECT min(vector_dims(embedding)) FROM both_$other"),
+		$first eq 'user' ? 4 : 5, "$first, then $other: read as before");
+	$reader->query_safe('SELECT pg_sleep(2); COMMIT');
+	my ($done, $problem) = wait_call($call);
+	unlike($problem, qr/ERROR/, 'and the training ends');
+	is($node->safe_psql('postgres', 'SELECT min(vector_dims(embedding)) FROM both_item'), $dim, 'with its dimension');
+	is($node->safe_psql('postgres', q{SELECT count(recsys_index_check(i, true)) FROM unnest('{both_user_ann,both_item_ann}'::regclass[]) i}), '2', 'and every row in the index');
+}
 $reader->quit;
 
 # another dimension: an index of somebody's own is not for older snapshots
