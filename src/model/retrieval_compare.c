@@ -9,8 +9,9 @@
  *			dimensions: a bound from below for what it reaches
  *	towers	given up after a quarter or half of their epochs when the probe
  *			is out of their reach
- *	contest	after their last epoch, unless they are far above the probe: all of
- *			implicit ALS on the same interactions, and the better one stays
+ *	contest	after their last epoch, unless they are far above the probe, with
+ *			more dimensions too: all of implicit ALS on the same interactions,
+ *			and the better one stays
  *
  * When max_seconds come to their end, towers below the probe are up against an
  * implicit ALS of few epochs; when they are over too soon, there are no towers (an
@@ -83,8 +84,12 @@ retrieval_contest(Retrieval *r, Rival *rival, const float *u, const float *v,
 	int32_t late = retrieval_late(r, 0);
 	RsStatus st = retrieval_agree(r, &late);
 
-	if (st != RS_OK || !rival->asked || rival->towers > CLEAR * rival->probe ||
-		(late && rival->towers >= rival->probe))
+	if (st != RS_OK || !rival->asked || (late && rival->towers >= rival->probe))
+		return st;
+	/* many small groups want many dimensions */
+	if (rival->towers > CLEAR * rival->probe)
+		st = ials_probe_wide(run, &rival->probe);
+	if (st != RS_OK || rival->towers > CLEAR * rival->probe)
 		return st;
 	st = ials_first(run);
 	if (st == RS_OK)

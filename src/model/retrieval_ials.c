@@ -32,7 +32,9 @@
 #define BLOCK 64
 #define MOST_DIM 256         /* that the search may come to */
 #define MOST_FLOATS 32000000 /* of all vectors with them */
-#define GROWN_ITEMS 2000     /* from so many items on: 64 say most of fewer */
+/* where users have such a share of so few items, 64 say most */
+#define FULL 0.03
+#define FULL_ITEMS 2000
 
 static int
 auto_dim(const JobInput *in)
@@ -79,11 +81,13 @@ most_dim(const JobConfig *config, const JobInput *in)
 {
 	int d = config->dim > 0 ? config->dim : auto_dim(in);
 	int64_t rows = (int64_t) in->n_users + in->n_items;
+	int32_t least = in->n_users < in->n_items ? in->n_users : in->n_items;
 
 	if (config->dim > 0 || d != 64 || in->n > LARGE ||
-		in->n_items < GROWN_ITEMS)
+		(in->n_items < FULL_ITEMS &&
+		 (double) in->n / in->n_users / in->n_items >= FULL))
 		return d;
-	while (2 * d <= MOST_DIM && rows * 2 * d <= MOST_FLOATS)
+	while (2 * d <= MOST_DIM && 4 * d <= least && rows * 2 * d <= MOST_FLOATS)
 		d *= 2;
 	return d;
 }
@@ -469,8 +473,8 @@ prepare(IalsRun *run)
 	return st == RS_OK ? ials_alloc_weights(run) : st;
 }
 
-RsStatus
-ials_probe(IalsRun *run, double *ndcg)
+static RsStatus
+probe(IalsRun *run, RsStatus (*trials)(IalsRun *, double *), double *ndcg)
 {
 	Retrieval *r = run->r;
 	size_t mark = arena_mark(r->arena);
@@ -479,11 +483,23 @@ ials_probe(IalsRun *run, double *ndcg)
 
 	retrieval_phase(r, "tuning", 0);
 	if (st == RS_OK)
-		st = ials_tune_half(run, ndcg);
+		st = trials(run, ndcg);
 	arena_reset(r->arena, mark);
 	/* what the weights needed went with the arena */
 	r->ds->row = row;
 	return st;
+}
+
+RsStatus
+ials_probe(IalsRun *run, double *ndcg)
+{
+	return probe(run, ials_tune_half, ndcg);
+}
+
+RsStatus
+ials_probe_wide(IalsRun *run, double *ndcg)
+{
+	return probe(run, ials_tune_wide, ndcg);
 }
 
 RsStatus

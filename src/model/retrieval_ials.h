@@ -73,6 +73,8 @@ extern RsStatus ials_finish(IalsRun *run);
  * Keeps nothing in the arena; ials_first knows its trials.
  */
 extern RsStatus ials_probe(IalsRun *run, double *ndcg);
+/* the best of those with more dimensions, as long as they gain; the same rules */
+extern RsStatus ials_probe_wide(IalsRun *run, double *ndcg);
 
 extern void ials_set_dim(IalsConfig *c, int dim);
 /*
@@ -100,5 +102,7 @@ extern RsStatus ials_fill_weights(IalsRun *run);
 extern RsStatus ials_tune(IalsRun *run, IalsConfig *config);
 /* from both starts, onwards from the better one; *ndcg of the best trial */
 extern RsStatus ials_tune_half(IalsRun *run, double *ndcg);
+/* the best known point with twice the dimensions, and again while that gains */
+extern RsStatus ials_tune_wide(IalsRun *run, double *ndcg);
 
 #endif

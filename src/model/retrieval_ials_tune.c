@@ -401,3 +401,45 @@ ials_tune_half(IalsRun *run, double *ndcg)
 	run->n_known = run->n_trials;
 	return st;
 }
+
+RsStatus
+ials_tune_wide(IalsRun *run, double *ndcg)
+{
+	IalsTrial first = run->trial[0];
+	IalsTrial best = first;
+	int known = run->n_trials;
+	int most = run->most_trials;
+	int dim = run->base.dim;
+	bool to_zero = run->to_zero;
+	int32_t late = 0;
+	RsStatus st = RS_OK;
+
+	for (int k = 1; k < known; k++)
+		if (run->trial[k].value > best.value)
+			best = run->trial[k];
+	run->to_zero = best.to_zero;
+	run->most_trials = 1;
+	run->wide = true;
+	*ndcg = best.ndcg;
+	while (st == RS_OK && !late && 2 * run->base.dim <= run->most_dim)
+	{
+		double value;
+
+		ials_set_dim(&run->base, 2 * run->base.dim);
+		run->n_trials = 0;
+		st = try_point(run, best.lambda, best.alpha0, &value);
+		run->n_wider++;
+		if (st != RS_OK || value < best.value * FIRST_GAIN)
+			break;
+		best.value = value;
+		*ndcg = run->trial[0].ndcg;
+		st = too_late(run, &late);
+	}
+	ials_set_dim(&run->base, dim);
+	run->trial[0] = first;
+	run->n_trials = known;
+	run->most_trials = most;
+	run->to_zero = to_zero;
+	run->wide = false;
+	return st;
+}

@@ -30,6 +30,8 @@
 #define ROWS_PER_WORKER 20000
 /* what held-out rows may say against a ranking stage by chance */
 #define WORSE 1.02
+/* ... against a retrieval stage */
+#define POORER 0.9
 
 TrainLeader train_leader = {train_read, InvalidOid};
 
@@ -252,7 +254,11 @@ train_read(const TrainArgs *args, TrainInput *input)
 	MemoryContextSwitchTo(old);
 }
 
-/* ratings that lie far apart, or few of them, may be beyond the ranking stage */
+/*
+ * Ratings that lie far apart, or few of them, may be beyond the ranking stage,
+ * and options may lead the retrieval stage astray. The tutorial's models are what
+ * they are.
+ */
 static void
 tell_if_worse(const JobShared *job)
 {
@@ -260,6 +266,15 @@ tell_if_worse(const JobShared *job)
 	{
 		const JobMetric *m = &job->output.metrics[i];
 
+		if (strcmp(m->name, "ndcg") == 0 && m->k == 10 &&
+			m->value < POORER * m->baseline &&
+			job->config.preset != PRESET_TFRS)
+			ereport(NOTICE,
+					(errmsg("retrieval: held-out NDCG@10 is %.4g, that of the "
+							"most popular items %.4g",
+							m->value, m->baseline),
+					 errhint("Leave the choice of options to the default, or "
+							 "to recsys_tune.")));
 		if (strcmp(m->name, "rmse") == 0 && m->value > WORSE * m->baseline &&
 			job->config.preset != PRESET_TFRS)
 			ereport(NOTICE,

@@ -83,7 +83,7 @@ tune_space_default(const JobConfig *config, bool ranking)
 	bool both = config->retrieval && ranking;
 
 	if (!ranking)
-		text = "{\"loss\": [\"ials\"], \"dim\": [16, 32, 64, 128], "
+		text = "{\"loss\": [\"ials\"], \"dim\": [16, 32, 64, 128, 256], "
 			   "\"regularization\": [0.001, 0.003, 0.01, 0.03], "
 			   "\"alpha0\": [0.03, 0.1, 0.3, 1]}";
 	/* dim and steps would be the retrieval stage's, too, which nobody measures */

@@ -313,6 +313,37 @@ def test_sqlalchemy(conn):
     engine.dispose()
 
 
+def test_calls(conn):
+    """Training and recommending with bound parameters, and what a notice says."""
+    conn.execute("""CREATE TABLE watched AS
+        SELECT u AS user_id, i AS item_id FROM generate_series(1, 400) u, generate_series(1, 100) i
+        WHERE (hashint4(u * 77 + i)::bigint + 2147483648) % 100 < 60 - i / 2""")
+    notices = []
+    conn.add_notice_handler(lambda d: notices.append(d.message_primary))
+    row = conn.execute(
+        "SELECT model FROM recsys_train('watched', 'calls', learning_rate => %s, test_fraction => %s,"
+        " epochs => %s, dim => %s, options => %s)",
+        (0.1, 0.1, 2, 8, '{"loss": "softmax", "hard_negatives": 5}')).fetchone()
+    check(row == ("calls",), "doubles as parameters")
+    check(any("that of the most popular items" in n for n in notices),
+          f"below the most popular items: {notices}")
+    notices.clear()
+    conn.execute("SELECT recsys_train('watched', 'calls', batch_size => 64)")
+    check(not any("most popular" in n for n in notices), "not below")
+    check(any(n.endswith("take no batch_size") for n in notices), f"unused option: {notices}")
+    for user, k in ((7, 5), ("7", 5)):
+        for _ in range(7):  # prepared from the fifth on
+            got = conn.execute("SELECT item_id FROM recommend(%s, %s::bigint, %s::text)",
+                               (user, k, "calls")).fetchall()
+        check(len(got) == 5, f"recommend({user!r})")
+    got = conn.execute("SELECT item_id FROM recommend_from(%s::bigint[], 3, 'calls')", ([1, 2],)).fetchall()
+    check(len(got) == 3, "an array as parameter")
+    state_of(lambda: conn.execute("SELECT * FROM recommend_from(%s::text, 3, 'calls')", ("1,2",)),
+             "a list as text", "22P02")
+    conn.execute("SELECT recsys_drop('calls')")
+    conn.execute("DROP TABLE watched")
+
+
 def main():
     conn = connect()
     for test in (
@@ -324,6 +355,7 @@ def main():
         test_interrupt,
         lambda _: test_async(),
         test_sqlalchemy,
+        test_calls,
     ):
         try:
             test(conn)
