@@ -59,6 +59,7 @@ rank_common_init(RankRun *run, RankBias *bias)
 	const Dataset *ds = run->ds;
 
 	memset(bias, 0, sizeof(*bias));
+	bias->clicks = run->binary;
 	bias->user = arena_alloc(run->arena, (size_t) ds->n_users, sizeof(float));
 	bias->item = arena_alloc(run->arena, (size_t) ds->n_items, sizeof(float));
 	run->chunk = arena_alloc(run->arena, RANK_CHUNKS * 4, sizeof(double));
@@ -182,10 +183,17 @@ rank_bias_predict(void *arg, int32_t user, int32_t item, int64_t r)
 {
 	RankBias *bias = arg;
 	float y = (float) (bias->mean + bias->user[user] + bias->item[item]);
+	float low = bias->low;
+	float high = bias->high;
 
 	(void) r;
-	y = y < bias->low ? bias->low : y;
-	return y > bias->high ? bias->high : y;
+	if (bias->clicks)
+	{
+		low = 0.1F * (float) bias->mean;
+		high = 1 - 0.1F * (float) (1 - bias->mean);
+	}
+	y = y < low ? low : y;
+	return y > high ? high : y;
 }
 
 double

@@ -52,6 +52,8 @@ typedef struct RankBias
 	float *item; /* (n_items) */
 	float low;   /* least and greatest rating seen in training */
 	float high;
+	bool clicks; /* answer probabilities: never below a tenth of the mean, nor
+				  * the like above, since one surprise counts for many rows */
 } RankBias;
 
 extern double rank_clock(void); /* seconds, monotonic */

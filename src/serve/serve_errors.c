@@ -324,7 +324,7 @@ baseline_errors(const Evaluation *e, Errors *errors)
 	Team team = {&shared, 0, 1};
 	Dataset ds;
 	RankRun run = {.team = &team, .ds = &ds, .all = true};
-	RankBias bias = {0};
+	RankBias bias = {.clicks = e->binary};
 	RsStatus status;
 
 	if (!make_dataset(e, &ds))
