@@ -54,7 +54,7 @@ ORDER BY e <-> (SELECT e FROM ann_many WHERE id = 2);
 MOVE 20000 FROM c;
 SELECT sum(total_bytes) < 3 * 1024 * 1024 AS bounded
 FROM pg_backend_memory_contexts
-WHERE name IN ('ann scan', 'ann arrays') OR parent IN ('ann scan');
+WHERE name IN ('ann scan', 'ann arrays') OR name LIKE 'TupleSort%';
 SELECT count(*) > 0 AS on_disk FROM pg_ls_tmpdir()
 WHERE name LIKE format('pgsql_tmp%s.%%', pg_backend_pid());
 SAVEPOINT s;
