@@ -127,9 +127,13 @@ void
 ann_rest_feed(AnnSearch *s)
 {
 	AnnRest *rest = s->rest;
+	const AnnCandidate *top = s->candidate;
 
-	while (rest != NULL && rest->has_next &&
-		   (s->active == 0 || rest->next.key >= s->candidate[0].key))
+	if (rest == NULL || !rest->has_next)
+		return;
+	/* one at a time: all bounds may be alike, as for a query that says nothing */
+	if (s->active == 0 || rest->next.key > top->key ||
+		(rest->next.key == top->key && top->exact))
 	{
 		ann_candidates_push(s, &rest->next);
 		fetch_next(rest);

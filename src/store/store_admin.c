@@ -65,7 +65,10 @@ recsys_drop(PG_FUNCTION_ARGS)
 		PG_RETURN_VOID();
 	}
 	schema = schema_of(wanted, &stray);
-	if (!OidIsValid(schema) || !store_drop_strays(schema, stray))
+	if (!OidIsValid(schema))
+		refuse_unknown(wanted);
+	store_lock(schema, stray, false, true);
+	if (!store_drop_strays(schema, stray))
 		refuse_unknown(wanted);
 	PG_RETURN_VOID();
 }

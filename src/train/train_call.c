@@ -262,21 +262,21 @@ train_read(const TrainArgs *args, TrainInput *input)
 static void
 tell_if_worse(const JobShared *job)
 {
+	if (job->config.preset == PRESET_TFRS)
+		return;
 	for (int i = 0; i < job->output.n_metrics; i++)
 	{
 		const JobMetric *m = &job->output.metrics[i];
 
 		if (strcmp(m->name, "ndcg") == 0 && m->k == 10 &&
-			m->value < POORER * m->baseline &&
-			job->config.preset != PRESET_TFRS)
+			m->value < POORER * m->baseline)
 			ereport(NOTICE,
 					(errmsg("retrieval: held-out NDCG@10 is %.4g, that of the "
 							"most popular items %.4g",
 							m->value, m->baseline),
 					 errhint("Leave the choice of options to the default, or "
 							 "to recsys_tune.")));
-		if (strcmp(m->name, "rmse") == 0 && m->value > WORSE * m->baseline &&
-			job->config.preset != PRESET_TFRS)
+		if (strcmp(m->name, "rmse") == 0 && m->value > WORSE * m->baseline)
 			ereport(NOTICE,
 					(errmsg("ranking: held-out RMSE is %.4g, that of user and "
 							"item means %.4g",
