@@ -47,6 +47,12 @@ typedef struct Build
 	int64_t n_rows;
 } Build;
 
+static bool
+has_ratings(const JobInput *in, const DatasetOptions *opt)
+{
+	return in->rating != 0 ? opt->ratings : opt->counts && !opt->repeats;
+}
+
 size_t
 dataset_size(const JobInput *in, const DatasetOptions *opt)
 {
@@ -56,7 +62,7 @@ dataset_size(const JobInput *in, const DatasetOptions *opt)
 	size += 2 * arena_need((size_t) in->n_users + 1, sizeof(int64_t));
 	size += 2 * arena_need((size_t) in->n_items + 1, sizeof(int64_t));
 	size += arena_need(n, sizeof(int32_t)) * (opt->consume ? 1 : 2);
-	if (opt->ratings && in->rating != 0)
+	if (has_ratings(in, opt))
 		size += arena_need(n, sizeof(float));
 	if (opt->times && in->time != 0)
 		size += arena_need(n, sizeof(double));
@@ -269,8 +275,10 @@ write_users(Build *b, int32_t from, int32_t to)
 			/* a later row of the same pair overwrites the earlier one */
 			out += fresh;
 			last = ds->item[out] = b->item[r];
-			if (ds->rating != NULL)
+			if (b->rating != NULL && ds->rating != NULL)
 				ds->rating[out] = b->rating[r];
+			else if (ds->rating != NULL)
+				ds->rating[out] = fresh ? 1 : ds->rating[out] + 1;
 			if (ds->time != NULL)
 				ds->time[out] = b->time[r];
 			if (ds->source != NULL)
@@ -334,7 +342,7 @@ alloc_lists(Arena *arena, JobShared *job, const DatasetOptions *opt,
 	ds->item = arena_alloc(arena, n, sizeof(int32_t));
 	ds->user = opt->consume ? job_at(job, in->user)
 							: arena_alloc(arena, n, sizeof(int32_t));
-	if (opt->ratings && in->rating != 0)
+	if (has_ratings(in, opt))
 		ds->rating = arena_alloc(arena, n, sizeof(float));
 	if (opt->times && in->time != 0)
 		ds->time = arena_alloc(arena, n, sizeof(double));
@@ -343,7 +351,7 @@ alloc_lists(Arena *arena, JobShared *job, const DatasetOptions *opt,
 	if (opt->sources)
 		ds->source = arena_alloc(arena, n, sizeof(uint32_t));
 	return ds->item != NULL && ds->user != NULL &&
-		   (ds->rating != NULL || !opt->ratings || in->rating == 0) &&
+		   (ds->rating != NULL || !has_ratings(in, opt)) &&
 		   (ds->time != NULL || !opt->times || in->time == 0) &&
 		   (ds->row != NULL || !opt->rows) &&
 		   (ds->source != NULL || !opt->sources);

@@ -43,7 +43,7 @@ typedef struct Dataset
 	int64_t *user_ptr; /* (n_users + 1) */
 	int64_t *user_end; /* (n_users) end of the training part */
 	int32_t *item;     /* (n) */
-	float *rating;     /* (n), NULL: implicit feedback */
+	float *rating;     /* (n), NULL: implicit feedback, not counted */
 	double *time;      /* (n), NULL: none */
 	uint32_t *source;  /* (n) row of the input; NULL unless asked */
 
@@ -67,6 +67,7 @@ typedef struct DatasetOptions
 {
 	bool repeats; /* keep every row, however often the pair occurs */
 	bool ratings; /* want rating[] when the input has it */
+	bool counts;  /* without ratings: rating[] = rows of the pair */
 	bool times;   /* want time[] when the input has it */
 	bool rows;    /* want row[] */
 	bool sources; /* want source[] */

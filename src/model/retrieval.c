@@ -106,10 +106,11 @@ retrieval_dataset_options(const JobConfig *config, const JobInput *in,
 {
 	opt->repeats = config->preset == PRESET_TFRS;
 	/* towers may give way to implicit ALS */
-	opt->ratings = (choose(config, in) == LEARNER_IALS ||
-					(choose(config, in) == LEARNER_TOWERS &&
-					 retrieval_loss(config, in) == LOSS_AUTO)) &&
-				   retrieval_ials_weighs(in);
+	opt->counts = (choose(config, in) == LEARNER_IALS ||
+				   (choose(config, in) == LEARNER_TOWERS &&
+					retrieval_loss(config, in) == LOSS_AUTO)) &&
+				  retrieval_ials_weighs(in);
+	opt->ratings = opt->counts && in->rating != 0;
 	opt->positive_kind = config->positive_kind;
 	opt->positive_value = config->positive_value;
 }

@@ -391,7 +391,10 @@ say(const IalsRun *run)
 			 c->dim, run->starts > 1 ? " x 2" : "", c->lambda, c->alpha0,
 			 run->to_zero ? "" : ", around the mean user",
 			 run->activity > 0 ? ", unseen items by activity" : "",
-			 run->slope != 0 ? ", weighted by rating" : "", how);
+			 run->slope == 0             ? ""
+			 : r->job->input.rating != 0 ? ", weighted by rating"
+										 : ", weighted by count",
+			 how);
 }
 
 /*

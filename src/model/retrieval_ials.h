@@ -52,8 +52,9 @@ typedef struct IalsRun
 	float activity;          /* zeros of a user by n^activity, 0: all alike */
 	float usual;             /* n of a user whose zeros count alpha0 */
 	float *zeros;            /* (n_users), see IalsSide */
-	float *user_weight;      /* (n), NULL without ratings */
+	float *user_weight;      /* (n), NULL where nothing weighs */
 	float *item_weight;
+	bool rating_log; /* its logarithm counts: mean and deviation of it */
 	double rating_mean;
 	double rating_std;
 	float *fold_in; /* the parameter "ials", see put_fold_in */
@@ -91,7 +92,7 @@ extern RsStatus ials_train(IalsRun *run, int epochs, int least, bool all,
 extern RsStatus ials_validate(IalsRun *run, double *value, double *ndcg);
 
 /* functions in retrieval_ials_weights.c */
-/* memory for them, where there are ratings */
+/* memory for them, where interactions may be weighed */
 extern RsStatus ials_alloc_weights(IalsRun *run);
 /* weights of all interactions, by run->slope */
 extern RsStatus ials_fill_weights(IalsRun *run);

@@ -1,33 +1,63 @@
 /*
  * retrieval_ials_weights.c
- *		Weights of implicit ALS by rating: a high one counts for more.
+ *		Weights of implicit ALS by rating, or without ratings by how often a
+ *		pair occurs: a high one counts for more.
  */
 #include <math.h>
 
 #include "model/retrieval_ials.h"
 
 #define WEIGHT_MOST 5000000 /* interactions: weights cost 8 bytes each */
+#define LONG_TAIL 0.6 /* deviation beside mean from which logarithms count */
 
 bool
 retrieval_ials_weighs(const JobInput *input)
 {
-	return input->rating != 0 && input->n <= WEIGHT_MOST;
+	return input->n <= WEIGHT_MOST;
+}
+
+static double
+value_of(const IalsRun *run, int64_t k)
+{
+	double rating = run->r->ds->rating[k];
+
+	return run->rating_log ? log(rating) : rating;
 }
 
 static void
 rating_moments(IalsRun *run)
 {
-	const Dataset *ds = run->r->ds;
+	int64_t n = run->r->ds->n;
 	double sum = 0;
 	double square = 0;
 
-	for (int64_t k = 0; k < ds->n; k++)
-		sum += ds->rating[k];
-	run->rating_mean = sum / (double) ds->n;
-	for (int64_t k = 0; k < ds->n; k++)
-		square += (ds->rating[k] - run->rating_mean) *
-				  (ds->rating[k] - run->rating_mean);
-	run->rating_std = sqrt(square / (double) ds->n);
+	for (int64_t k = 0; k < n; k++)
+		sum += value_of(run, k);
+	run->rating_mean = sum / (double) n;
+	for (int64_t k = 0; k < n; k++)
+	{
+		double d = value_of(run, k) - run->rating_mean;
+
+		square += d * d;
+	}
+	run->rating_std = sqrt(square / (double) n);
+}
+
+/* counts and sums of money are told apart by their order of size */
+static void
+measure_ratings(IalsRun *run)
+{
+	const Dataset *ds = run->r->ds;
+	bool positive = true;
+
+	for (int64_t k = 0; k < ds->n && positive; k++)
+		positive = ds->rating[k] > 0;
+	run->rating_log = false;
+	rating_moments(run);
+	if (!positive || run->rating_std <= LONG_TAIL * run->rating_mean)
+		return;
+	run->rating_log = true;
+	rating_moments(run);
 }
 
 /* c of all interactions, by user and by item */
@@ -41,7 +71,7 @@ ials_fill_weights(IalsRun *run)
 	team_range(run->r->team, ds->n, &from, &to);
 	for (int64_t k = from; k < to; k++)
 	{
-		double z = (ds->rating[k] - run->rating_mean) / run->rating_std;
+		double z = (value_of(run, k) - run->rating_mean) / run->rating_std;
 		double c = 1 + run->slope * z;
 
 		run->user_weight[k] = (float) (c < 0.25 ? 0.25 : c > 4 ? 4 : c);
@@ -71,6 +101,6 @@ ials_alloc_weights(IalsRun *run)
 	run->item_weight = arena_alloc(arena, (size_t) ds->n, sizeof(float));
 	if (run->user_weight == NULL || run->item_weight == NULL)
 		return RS_NO_MEMORY;
-	rating_moments(run);
+	measure_ratings(run);
 	return dataset_by_item(run->r->team, ds);
 }

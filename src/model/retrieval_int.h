@@ -96,7 +96,7 @@ extern size_t retrieval_hidden_size(const JobConfig *config,
 extern RsStatus retrieval_hidden(Retrieval *r);
 
 /* functions in retrieval_ials.c */
-/* whether ratings weigh interactions, if there are any */
+/* whether interactions may be weighed, by ratings or how often they occur */
 extern bool retrieval_ials_weighs(const JobInput *input);
 extern size_t retrieval_ials_size(const JobConfig *config,
 								  const JobInput *input);

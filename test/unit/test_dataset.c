@@ -296,6 +296,39 @@ check_positive(JobShared *job)
 	}
 }
 
+/* how often a pair occurs takes the place of ratings, where there are none */
+static void
+check_counts(void)
+{
+	DatasetOptions opt = {.counts = true, .rows = true};
+	JobShared *job = make_job(N, false);
+	int64_t total = 0;
+	Dataset ds;
+
+	CHECK(build(job, 2, &opt, -1, &ds) == RS_OK && ds.rating == NULL);
+	job->input.rating = 0;
+	for (int n = 1; n <= 3; n++)
+	{
+		CHECK(build(job, n, &opt, SPLIT_RANDOM, &ds) == RS_OK);
+		CHECK(ds.n_duplicates > 0 && ds.n_held > 0);
+		total = 0;
+		for (int32_t u = 0; u < ds.n_users; u++)
+			for (int64_t r = ds.user_ptr[u]; r < ds.user_ptr[u + 1]; r++)
+			{
+				int count = 0;
+
+				for (int k = 0; k < N; k++)
+					count += rows[k].user == u && rows[k].item == ds.item[r];
+				CHECK(ds.rating[r] == (float) count);
+				total += count;
+			}
+		CHECK(total == N);
+	}
+	opt.repeats = true;
+	CHECK(build(job, 2, &opt, -1, &ds) == RS_OK && ds.rating == NULL);
+	free(job);
+}
+
 static void
 test_options(void)
 {
@@ -341,5 +374,6 @@ main(void)
 	test_order();
 	test_splits();
 	test_options();
+	check_counts();
 	return check_summary();
 }
