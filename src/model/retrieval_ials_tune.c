@@ -10,11 +10,9 @@
 
 #include "model/retrieval_ials.h"
 
-#define TUNE_FULL 500000    /* up to so many interactions use all dimensions */
-#define WEIGHT_SLOPE 0.12f  /* of a rating's standard score */
-#define WEIGHT_DOUBT 0.998f /* ratings nearly always help a little */
-#define LONG_WALK 20        /* trials */
-#define ACTIVITY 0.75f      /* exponent of a user's interactions */
+#define TUNE_FULL 500000 /* up to so many interactions use all dimensions */
+#define LONG_WALK 20     /* trials */
+#define ACTIVITY 0.75f   /* exponent of a user's interactions */
 #define ACTIVITY_DOUBT 0.995f /* and it does as often */
 /* lambda alpha0 n_items from which on few interactions say little */
 #define PLAIN 10
@@ -155,25 +153,38 @@ climb(IalsRun *run, int step, IalsTrial *best)
 	return RS_OK;
 }
 
+/* mild ones, which stars nearly always like; then strong ones, as counts do */
 static RsStatus
 try_weights(IalsRun *run, IalsTrial *best)
 {
+	static const float slope[2] = {0.12f, 0.4f};
+	static const float doubt[2] = {0.998f, 1.002f};
 	int n = run->n_trials;
-	double value;
-	RsStatus st;
+	float chosen = 0;
+	int32_t late = 0;
+	RsStatus st = RS_OK;
 
 	if (run->user_weight == NULL || run->rating_std < 1e-6)
 		return RS_OK;
-	run->slope = WEIGHT_SLOPE;
-	if ((st = ials_fill_weights(run)) != RS_OK)
-		return st;
-	run->n_trials = 0;
-	st = try_point(run, best->lambda, best->alpha0, &value);
-	run->n_trials = n;
-	if (st == RS_OK && value > best->value * WEIGHT_DOUBT)
+	for (int k = 0; k < 2 && st == RS_OK && !late; k++)
+	{
+		double value;
+
+		run->slope = slope[k];
+		if ((st = ials_fill_weights(run)) != RS_OK)
+			return st;
+		run->n_trials = 0;
+		st = try_point(run, best->lambda, best->alpha0, &value);
+		if (st != RS_OK || value <= best->value * doubt[k])
+			break;
 		best->value = value;
-	else
-		run->slope = 0;
+		chosen = slope[k];
+		st = too_late(run, &late);
+	}
+	run->n_trials = n;
+	run->slope = chosen;
+	if (st == RS_OK && chosen > 0)
+		st = ials_fill_weights(run);
 	return st;
 }
 
