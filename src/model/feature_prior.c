@@ -13,7 +13,7 @@
 #include "math/vec.h"
 
 #define STEPS 15
-#define RIDGE 60.0 /* in mean weights of a row */
+#define RIDGE 30.0 /* in mean weights of a row */
 
 size_t
 feature_prior_size(const JobFeatures *f, int ld)

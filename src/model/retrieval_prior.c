@@ -127,7 +127,9 @@ retrieval_prior_fit(Retrieval *r, RetrievalPrior *p, const Ials *als,
 		return RS_OK;
 	team_range(r->team, p->fp.n_rows, &from, &to);
 	for (int64_t k = from; k < to; k++)
-		p->fp.weight[k] = (float) weight_of(als, side, k);
+		p->fp.weight[k] = side->data.end[k] > side->data.ptr[k]
+							  ? (float) weight_of(als, side, k)
+							  : 0;
 	if ((st = team_barrier(r->team)) != RS_OK)
 		return st;
 	st = feature_prior_fit(r->team, &p->fp, als->ld, factors);
