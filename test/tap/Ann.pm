@@ -13,7 +13,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(make_rows make_indexes differences write_script check_all
-  ordered_answers);
+  ordered_answers full_answer);
 
 my @operators = ([ ip => '<#>' ], [ l2 => '<->' ], [ cosine => '<=>' ]);
 
@@ -56,6 +56,21 @@ sub make_indexes
 	return;
 }
 
+# A query that ends in a division by zero unless the first 20 rows for a vector
+# come: as many as match, each once, in order (which a scan that is read to its
+# end need not keep).
+sub full_answer
+{
+	my ($vector, $where) = @_;
+	my $matching = $where ? "least(20, (SELECT count(*) FROM items WHERE $where))" : 20;
+
+	$where //= 'true';
+	return "SELECT 1 / (count(*) = $matching AND count(DISTINCT id) = count(*)
+			AND (count(*) < 20 OR bool_and(before <= d)))::int
+		FROM (SELECT id, d, coalesce(lag(d) OVER (), d) AS before FROM (SELECT id,
+			e <#> $vector AS d FROM items WHERE $where ORDER BY 2 LIMIT 20) r) x;";
+}
+
 # A pgbench script of one kind of change; its name for --file.
 sub write_script
 {
@@ -67,9 +82,9 @@ sub write_script
 		  . random_vector($dim, ':r') . ' WHERE id = :id;',
 		hot => 'UPDATE items SET keep = keep + 1 WHERE id = :id;',
 		delete => 'DELETE FROM items WHERE id = :id;',
-		select => 'SET enable_seqscan = off;
-			SELECT count(*) FROM (SELECT id FROM items ORDER BY e <#> '
-		  . random_vector($dim, ':r') . ' LIMIT 20) x;',
+		select => "SET enable_seqscan = off;\n"
+		  . full_answer(random_vector($dim, ':r')) . "\n"
+		  . full_answer(random_vector($dim, ':r'), 'keep = :r'),
 		vacuum => 'VACUUM items;');
 	my $file = $node->basedir . "/$kind.sql";
 
