@@ -72,6 +72,27 @@ COMMIT;
 SELECT count(*) FROM pg_ls_tmpdir()
 WHERE name LIKE format('pgsql_tmp%s.%%', pg_backend_pid());
 
+-- equal rows keep their order, in memory and on disk, however many are asked for
+CREATE FUNCTION ann_rest_ids(op text, k int) RETURNS int[] LANGUAGE plpgsql AS $$
+DECLARE
+	ids int[];
+BEGIN
+	SET LOCAL enable_seqscan = off;
+	SET LOCAL enable_sort = off;
+	EXECUTE format('SELECT array_agg(id) FROM (SELECT id FROM ann_many
+		ORDER BY e %s (SELECT e FROM ann_many WHERE id = 5) LIMIT %s) r', op, k) INTO ids;
+	RETURN ids;
+END $$;
+CREATE TABLE ann_disk AS SELECT op, ann_rest_ids(op, 100000) AS ids
+FROM unnest(ARRAY['<#>', '<->', '<=>']) op;
+SELECT op, cardinality(ids), ann_rest_ids(op, 2900) = ids[:2900] AS some_of_them
+FROM ann_disk ORDER BY op;
+SET work_mem = '64MB';
+SELECT op, ann_rest_ids(op, 100000) = ids AS in_memory FROM ann_disk ORDER BY op;
+SET work_mem = '64kB';
+DROP TABLE ann_disk;
+DROP FUNCTION ann_rest_ids;
+
 -- below 1 the order is still true and no row is lost
 SET recsys.target_recall = 0.8;
 SET enable_seqscan = off;
