@@ -98,3 +98,22 @@ FROM unnest(ARRAY['<#>', '<->', '<=>']) op,
 	 unnest(ARRAY['[1,2,3]', '[1e38,1,1]']) q;
 DROP FUNCTION ann_odd_check;
 DROP TABLE ann_odd;
+
+-- the setting: from .5 to 1, and a number
+\set VERBOSITY sqlstate
+SET recsys.target_recall = 0.49;
+SET recsys.target_recall = 1.01;
+SET recsys.target_recall = 'NaN';
+SET recsys.target_recall = 'Infinity';
+SET recsys.target_recall = -0.9;
+SET recsys.target_recall = 'all';
+SELECT set_config('recsys.target_recall', '0.4999999', false);
+SHOW recsys.target_recall;
+SET recsys.target_recall = 0.5;
+SHOW recsys.target_recall;
+SET recsys.target_recall = 1;
+SHOW recsys.target_recall;
+RESET recsys.target_recall;
+\set VERBOSITY default
+SELECT name, setting, min_val, max_val, context FROM pg_settings
+WHERE name = 'recsys.target_recall';
