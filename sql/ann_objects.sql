@@ -25,7 +25,8 @@ BEGIN
 	WHERE amname = 'ann' AND c.relkind = 'i' AND (indrelid = name::regclass
 		OR indrelid IN (SELECT relid FROM pg_partition_tree(name::regclass)));
 	FOR q IN 1 .. 5 LOOP
-		part := format('SELECT string_agg(id || '' '' || d, '','') FROM (SELECT id, e %1$s %2$L AS d
+		-- distances in their order; of rows that tie any may come first
+		part := format('SELECT concat(string_agg(d::text, '',''), sum(hashint4(id::int)::bigint)) FROM (SELECT id, e %1$s %2$L AS d
 			FROM %3$s WHERE e IS NOT NULL ORDER BY e %1$s %2$L LIMIT %4$s) r',
 			op, ann_vector(q * 7919), name, CASE q WHEN 5 THEN 100000 ELSE 20 * q END);
 		PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true);
@@ -144,8 +145,10 @@ SELECT ann_sound('ann_view');
 ROLLBACK;
 SELECT ann_sound('ann_view');
 DROP MATERIALIZED VIEW ann_view;
+DROP TABLE ann_base;
 
 -- inserts that are rolled back, in parts or all; a structure made in between goes too
+CREATE TABLE ann_base AS SELECT i AS id, ann_vector(i)::vector(8) AS e FROM generate_series(1, 2225) i;
 CREATE INDEX ann_base_e ON ann_base USING ann (e vector_l2_ops);
 BEGIN;
 INSERT INTO ann_base SELECT i, ann_vector(i) FROM generate_series(10001, 10050) i;
