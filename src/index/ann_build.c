@@ -22,6 +22,7 @@
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
 #include "pg/pg_compat.h"
+#include "pg/pg_pause.h"
 #include "pgstat.h"
 #include "postmaster/autovacuum.h"
 #include "type/vector.h"
@@ -33,6 +34,7 @@ static void
 phase(int64 number)
 {
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, number);
+	PAUSE_POINT(psprintf("ann_phase_%d", (int) number));
 }
 
 void

@@ -8,6 +8,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+use Ann;
 use Recsys;
 
 my $node = new_node('main');
@@ -17,6 +18,34 @@ $node->safe_psql('postgres', q{
 	CREATE SCHEMA shop;
 	SELECT * FROM recsys_train('ratings', 'shop.other', epochs => 2);
 });
+# vectors and indexes of the user's own: of the column, of a part of the rows, of an
+# expression, and of a partitioned table
+make_rows($node, 2500, 8);
+make_indexes($node);
+$node->safe_psql('postgres', q{
+	INSERT INTO items VALUES (-1, 7, NULL);
+	CREATE INDEX items_some ON items USING ann (e vector_l2_ops) WHERE keep < 50;
+	CREATE INDEX items_unit ON items
+		USING ann ((l2_normalize(subvector(e, 1, 4))::vector(4)) vector_ip_ops);
+	CREATE TABLE parts (id int, e vector(8)) PARTITION BY HASH (id);
+	CREATE TABLE parts0 PARTITION OF parts FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+	CREATE TABLE parts1 PARTITION OF parts FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+	CREATE INDEX parts_e ON parts USING ann (e vector_l2_ops);
+	INSERT INTO parts SELECT id, e FROM items WHERE e IS NOT NULL;
+});
+my $indexes = q{SELECT pg_get_indexdef(i.oid), indisvalid FROM pg_class i
+	JOIN pg_am a ON a.oid = i.relam JOIN pg_index ON indexrelid = i.oid
+	WHERE amname = 'ann' ORDER BY 1};
+my $checks = q{SELECT i.relname, recsys_index_check(i.oid, true) FROM pg_class i
+	JOIN pg_am a ON a.oid = i.relam WHERE amname = 'ann' AND relkind = 'i' ORDER BY 1};
+my $nearest = q{SET enable_seqscan = off; SET recsys.target_recall = 1;
+	SELECT array_agg(id) FROM (SELECT id FROM items ORDER BY e <#> '[1,0,0,1,0,0,0,1]' LIMIT 50) r;
+	SELECT array_agg(id) FROM (SELECT id FROM items WHERE keep < 50
+		ORDER BY e <-> '[1,0,0,1,0,0,0,1]' LIMIT 50) r;
+	SELECT array_agg(id) FROM (SELECT id FROM items ORDER BY e <=> '[1,0,0,1,0,0,0,1]' LIMIT 50) r;
+	SELECT array_agg(id) FROM (SELECT id FROM items
+		ORDER BY l2_normalize(subvector(e, 1, 4))::vector(4) <#> '[1,0,0,1]' LIMIT 50) r;
+	SELECT array_agg(id) FROM (SELECT id FROM parts ORDER BY e <-> '[1,0,0,1,0,0,0,1]' LIMIT 50) r};
 # what the DBA decided about the extension's functions stays
 $node->safe_psql('postgres', q{
 	REVOKE EXECUTE ON FUNCTION recsys_train FROM PUBLIC;
@@ -59,6 +88,16 @@ for my $copy ($other, $old)
 	is( $copy->safe_psql('postgres', $models),
 		$node->safe_psql('postgres', $models),
 		'the list of models is the same');
+	is( $copy->safe_psql('postgres', $indexes),
+		$node->safe_psql('postgres', $indexes),
+		'the indexes are the same');
+	is( $copy->safe_psql('postgres', $checks),
+		$node->safe_psql('postgres', $checks),
+		'and have every row');
+	is( $copy->safe_psql('postgres', $nearest),
+		$node->safe_psql('postgres', $nearest),
+		'and answer the same');
+	is(differences($copy, 40), 0, 'as a sort does');
 	is($copy->safe_psql('postgres', $rights), 't|f',
 		'who may train is the same');
 	is($copy->safe_psql('postgres',

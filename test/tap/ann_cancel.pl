@@ -58,6 +58,30 @@ $node->safe_psql('postgres', q{
 		END LOOP;
 		RETURN 1000 * extract(epoch FROM clock_timestamp() - began);
 	END $$;
+	-- The phases of a build that waits at the start of each until it was seen.
+	CREATE FUNCTION phases_seen() RETURNS text LANGUAGE plpgsql AS $$
+	DECLARE
+		seen text[] := '{}';
+		one text;
+	BEGIN
+		PERFORM pg_advisory_lock(hashtext('ann_phase_' || n))
+		FROM generate_series(2, 7) n;
+		FOR n IN 2 .. 7 LOOP
+			LOOP
+				PERFORM pg_stat_clear_snapshot();
+				SELECT phase INTO one FROM pg_stat_progress_create_index
+				WHERE EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory'
+					AND NOT granted
+					AND objid = (hashtext('ann_phase_' || n)::bigint & 4294967295)::oid);
+				EXIT WHEN one IS NOT NULL OR
+					clock_timestamp() > statement_timestamp() + interval '60 s';
+				PERFORM pg_sleep(0.001);
+			END LOOP;
+			seen := seen || coalesce(one, 'none');
+			PERFORM pg_advisory_unlock(hashtext('ann_phase_' || n));
+		END LOOP;
+		RETURN array_to_string(seen, ', ');
+	END $$;
 	-- ms that a build spends in the phase
 	CREATE FUNCTION length_of(wanted text) RETURNS float8
 	LANGUAGE plpgsql AS $$
@@ -123,6 +147,20 @@ sub median
 {
 	my @sorted = sort { $a <=> $b } @_;
 	return $sorted[ $#sorted / 2 ];
+}
+
+# the names of the phases, one after the other
+for my $how (sort keys %settings)
+{
+	my $job = begin("DO \$\$ BEGIN
+		WHILE (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory') < 6 LOOP
+			PERFORM pg_sleep(0.001);
+		END LOOP; END \$\$; $settings{$how} $create");
+	is($node->safe_psql('postgres', 'SELECT phases_seen()'),
+		join(', ', map { "building index: $_" } @phases), "$how: its phases");
+	$job->{run}->finish;
+	is($job->{err}, '', "$how: built");
+	$node->safe_psql('postgres', 'DROP INDEX items_new');
 }
 
 leftovers();

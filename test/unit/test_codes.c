@@ -13,7 +13,7 @@
 #include "math/codes.h"
 #include "math/rng.h"
 
-#define MAX_DIM 300
+#define MAX_DIM CODE_MAX_DIM
 #define KERNEL_DIM CODE_MAX_DIM
 
 typedef enum Kind
@@ -169,6 +169,29 @@ check_bounds(void)
 
 							check_block(&rng, &shape, a, b);
 						}
+}
+
+/* every kind of rows and queries once, with more dimensions; heads as the index
+ * chooses them (60 and 64), and others */
+static void
+check_many_dims(void)
+{
+	static const int dims[] = {301, 384, 511, 700, 1536, 1999, 2000};
+	static const int heads[] = {60, 64, 7, 301, 0};
+	Rng rng;
+
+	rng_init(&rng, 2, 1);
+	for (int i = 0; i < 7; i++)
+		for (int h = 0; h < 5; h++)
+			for (int l2 = 0; l2 < 2; l2++)
+				for (int a = 0; a < KINDS; a++)
+					for (int b = 0; b < QUERY_KINDS; b++)
+					{
+						CodeShape shape = {
+							dims[i], heads[h] > 0 ? heads[h] : dims[i], l2};
+
+						check_block(&rng, &shape, a, b);
+					}
 }
 
 /* a row that is stored and read back */
@@ -350,6 +373,7 @@ int
 main(void)
 {
 	check_bounds();
+	check_many_dims();
 	check_storage();
 	check_kernels();
 	return check_summary();
