@@ -91,6 +91,26 @@ RESET enable_seqscan;
 SELECT recsys_index_check('ann_wide_cos', true);
 DROP TABLE ann_wide;
 
+-- the check runs an index's functions as the owner of the table, whoever asks
+CREATE ROLE ann_owner;
+CREATE SCHEMA ann_owned AUTHORIZATION ann_owner;
+SET ROLE ann_owner;
+CREATE FUNCTION ann_owned.half(v vector) RETURNS vector LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+	IF current_user <> 'ann_owner' THEN
+		RAISE EXCEPTION 'called by another role';
+	END IF;
+	RETURN subvector(v, 1, 4);
+END $$;
+ALTER FUNCTION ann_owned.half SET search_path = public;
+CREATE TABLE ann_owned.rows (id int, e vector(8));
+INSERT INTO ann_owned.rows SELECT i, array_fill(i, '{8}')::vector FROM generate_series(1, 50) i;
+CREATE INDEX halves ON ann_owned.rows USING ann ((ann_owned.half(e)::vector(4)) vector_l2_ops);
+RESET ROLE;
+SELECT recsys_index_check('ann_owned.halves', true);
+DROP SCHEMA ann_owned CASCADE;
+DROP ROLE ann_owner;
+
 -- check and statistics of what is not an ann index
 CREATE TABLE ann_none (id int PRIMARY KEY);
 \set VERBOSITY sqlstate

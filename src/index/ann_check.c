@@ -1,7 +1,7 @@
 /*
  * ann_check.c
- *		recsys_index_check: every invariant of the pages, and that every row
- *		of the table is in the index.
+ *		recsys_index_check: every invariant of the pages, and what the index
+ *		says of the rows of the table (ann_check_rows.c).
  *
  * Reads pages one at a time under share locks, so it runs beside inserts
  * and vacuum and on a standby. The retrain lock keeps a new structure out where
@@ -15,13 +15,12 @@
 #include "access/genam.h"
 #include "access/relation.h"
 #include "access/table.h"
-#include "access/tableam.h"
+#include "access/transam.h"
 #include "access/xlog.h"
 #include "catalog/index.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "index/ann_check.h"
-#include "lib/bloomfilter.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
@@ -32,14 +31,16 @@
 
 PG_FUNCTION_INFO_V1(recsys_index_check);
 
+/* rows are bounded up to 1e15, and the log's length rises by an eighth more */
+#define LOG_LENGTH_MAX 2e15
+
 typedef struct Check
 {
 	AnnWalk walk;
 	AnnRow row;
-	float *r;              /* a decoded residual */
-	bloom_filter *present; /* TIDs in the index, or NULL */
-	double missing;
-	double longest; /* row of the log, at least */
+	float *r;          /* a decoded residual */
+	AnnRowCheck *rows; /* of heapallindexed, or NULL */
+	double longest;    /* row of the log, at least */
 } Check;
 
 Relation
@@ -101,6 +102,9 @@ walk_tail(AnnWalk *w, Page head_page, AnnHead *head, BlockNumber block,
 	if (tail->cell != cell || tail->index != (uint32) t)
 		ann_corrupted(w->index, head->tail[t],
 					  "It is another tail page than its head says.");
+	if (((PageHeader) BufferGetPage(buffer))->pd_lower !=
+		ANN_TAIL_START + layout->tail_rows * layout->slot_size)
+		ann_corrupted(w->index, head->tail[t], "It ends at another place.");
 	w->pages++;
 	for (int i = 0; i < layout->tail_rows && first + i < head->used; i++)
 		w->row(w, head_page, BufferGetPage(buffer), block, cell, first + i, i);
@@ -121,14 +125,24 @@ walk_leaf(AnnWalk *w, BlockNumber block, uint32 cell)
 	buffer = ReadBuffer(w->index, block);
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	head = ann_head_of(w->index, buffer, layout, w->cache->generation, cell);
+	/* the write-ahead log leaves out what lies behind */
+	if (((PageHeader) BufferGetPage(buffer))->pd_lower !=
+		layout->head_offset + layout->rows / CODE_LANES * layout->block_size)
+		ann_corrupted(w->index, block, "It ends at another place.");
 	w->pages++;
 	w->leaves++;
 	for (int t = 0; t * layout->tail_rows < head->used; t++)
 		walk_tail(w, BufferGetPage(buffer), head, block, cell, t);
 	if (w->dead - dead != head->dead)
 		ann_corrupted(w->index, block, "Its count of dead rows is wrong.");
+	for (int t = 0; t < layout->tails; t++)
+		if (t * layout->tail_rows >= head->used &&
+			head->tail[t] != InvalidBlockNumber)
+			ann_corrupted(w->index, block, "It has a tail page too many.");
 	next = head->next;
 	UnlockReleaseBuffer(buffer);
+	if (w->leaf != NULL)
+		w->leaf(w);
 	return next;
 }
 
@@ -173,8 +187,8 @@ code_is_sound(const CodeRow *code, const CodeShape *shape)
 
 	if (!(code->head_scale >= 0 && code->tail_scale >= 0 &&
 		  code->tail_norm >= 0 && code->error >= 0) ||
-		isinf(code->head_scale) || isinf(code->tail_scale) || isnan(code->sq) ||
-		code->sq < 0)
+		isinf(code->head_scale) || isinf(code->tail_scale) ||
+		!(code->sq >= 0) || isinf(code->sq))
 		return false;
 	for (int i = 0; i < n; i++)
 		if (code->codes[i] == 0)
@@ -231,9 +245,6 @@ check_row(AnnWalk *w, Page head, Page tail, BlockNumber block, uint32 cell,
 		return;
 	}
 	w->rows++;
-	if (c->present != NULL)
-		bloom_add_element(c->present, (unsigned char *) tid,
-						  sizeof(ItemPointerData));
 	code_block_get(&layout->shape, codes, slot % CODE_LANES, code);
 	code->tail_scale = row->scale;
 	code->error = row->error;
@@ -242,38 +253,17 @@ check_row(AnnWalk *w, Page head, Page tail, BlockNumber block, uint32 cell,
 	if (ItemPointerGetOffsetNumberNoCheck(tid) > MaxHeapTuplesPerPage * 8 ||
 		!row_is_sound(c, cell))
 		ann_corrupted(w->index, block, "A row's code is impossible.");
+	if (c->rows != NULL)
+	{
+		c->row.tid = *tid;
+		ann_rows_note(c->rows, &c->row, block, cell, slot);
+	}
 }
 
 static void
-check_present(Relation index, ItemPointer tid, Datum *values, bool *isnull,
-			  bool alive, void *state)
+leaf_done(AnnWalk *w)
 {
-	Check *c = state;
-
-	if (!isnull[0] && bloom_lacks_element(c->present, (unsigned char *) tid,
-										  sizeof(ItemPointerData)))
-		c->missing++;
-}
-
-/* every row that a new snapshot sees must have an entry */
-static void
-check_heap(Check *c, Relation heap, Snapshot snapshot)
-{
-	IndexInfo *info = BuildIndexInfo(c->walk.index);
-	TableScanDesc scan;
-
-	/* as CREATE INDEX CONCURRENTLY reads it: by this snapshot */
-	info->ii_Concurrent = true;
-	info->ii_Unique = false;
-	scan = table_beginscan_strat(heap, snapshot, 0, NULL, true, true);
-	table_index_build_scan(heap, c->walk.index, info, true, false,
-						   check_present, c, scan);
-	if (c->missing > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INDEX_CORRUPTED),
-				 errmsg("index \"%s\" lacks %.0f rows of its table",
-						RelationGetRelationName(c->walk.index), c->missing),
-				 errhint("REINDEX the index.")));
+	ann_rows_flush(((Check *) w)->rows);
 }
 
 /* no row of the log is longer than the metapage says, which is written first */
@@ -286,6 +276,46 @@ check_log(const Check *c, Relation index)
 	if (meta.generation == c->walk.meta.generation &&
 		c->longest > meta.log_length)
 		ann_corrupted(index, meta.log_head, "A row's code is impossible.");
+}
+
+/* what scans, inserts and VACUUM take from the metapage */
+static bool
+meta_is_sound(const AnnMeta *meta, Relation index)
+{
+	uint64 next = U64FromFullTransactionId(ReadNextFullTransactionId());
+
+	if (meta->metric != (uint32) ann_metric(index)->kind ||
+		meta->next_generation <= meta->generation ||
+		meta->free_below > meta->generation ||
+		(!RecoveryInProgress() && meta->retired_xid > next) ||
+		!(meta->log_length >= 0 && meta->log_length <= LOG_LENGTH_MAX) ||
+		(meta->log_head == InvalidBlockNumber) !=
+			(meta->log_tail == InvalidBlockNumber))
+		return false;
+	for (int g = 0; g < ANN_GOALS; g++)
+		for (int i = 0; i < ANN_RECALLS; i++)
+			if (!(meta->z[g][i] >= 0 && meta->z[g][i] <= 1 &&
+				  meta->share[g][i] >= 0 && meta->share[g][i] <= 1))
+				return false;
+	return true;
+}
+
+static void
+check_meta(const Check *c, Relation index)
+{
+	const AnnMeta *meta = &c->walk.meta;
+	Buffer buffer;
+
+	if (!meta_is_sound(meta, index))
+		ann_corrupted(index, ANN_META_BLOCK, "Its contents are impossible.");
+	if (meta->log_tail == InvalidBlockNumber)
+		return;
+	/* where inserts begin to look for room */
+	buffer = ann_read_stored(index, meta->log_tail);
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	ann_head_of(index, buffer, &c->walk.cache->layout, meta->generation,
+				meta->cells);
+	UnlockReleaseBuffer(buffer);
 }
 
 Datum
@@ -307,19 +337,22 @@ recsys_index_check(PG_FUNCTION_ARGS)
 	c.walk.row = check_row;
 	c.row.code.codes = palloc0(code_row_size(&c.walk.cache->layout.shape));
 	c.r = palloc(sizeof(float) * c.walk.cache->dim);
-	if (all)
-		c.present =
-			bloom_create((int64) Max(c.walk.meta.built_rows * 2, 100000),
-						 maintenance_work_mem, 0);
-	for (int cell = 0; cell <= c.walk.cache->cells; cell++)
-		ann_walk_chain(&c.walk, cell);
-	check_log(&c, index);
+	check_meta(&c, index);
 	if (all)
 	{
-		check_heap(&c, heap, snapshot);
-		UnregisterSnapshot(snapshot);
-		bloom_free(c.present);
+		c.rows = ann_rows_begin(&c.walk);
+		c.walk.leaf = leaf_done;
 	}
+	for (int cell = 0; cell <= c.walk.cache->cells; cell++)
+		ann_walk_chain(&c.walk, cell);
+	if (all)
+	{
+		double longest = ann_rows_compare(c.rows, heap, snapshot);
+
+		c.longest = Max(c.longest, longest);
+		UnregisterSnapshot(snapshot);
+	}
+	check_log(&c, index);
 	if (lock)
 		UnlockPage(index, ANN_RETRAIN_LOCK, ShareLock);
 	index_close(index, AccessShareLock);

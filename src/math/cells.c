@@ -102,14 +102,14 @@ cell_close(Cell *cell, int dim)
 	cell->r_max += (float) wide;
 }
 
-bool
-cell_admits(const Cell *cell, bool l2, const float *x, const float *r,
-			const float *centroid, int dim)
+/* wide: what is left between the row and the ends of the ranges */
+static bool
+is_within(const Cell *cell, bool l2, const float *x, const float *r,
+		  const float *centroid, int dim, double wide)
 {
 	double along = along_of(cell, x, centroid, dim);
 	double xx = vec_squares_double(x, dim), length = sqrt(xx);
 	double radius = sqrt(vec_squares_double(r, dim));
-	double wide = wide_of(cell, length, dim);
 	double across = sqrt(max_of(xx - along * along, 0) + 2 * wide * length);
 
 	if (length + wide > cell->length || radius + wide > cell->r_max)
@@ -118,6 +118,22 @@ cell_admits(const Cell *cell, bool l2, const float *x, const float *r,
 		return radius - wide >= cell->r_min;
 	return along - wide >= cell->along_min && along + wide <= cell->along_max &&
 		   across + wide <= cell->across;
+}
+
+bool
+cell_admits(const Cell *cell, bool l2, const float *x, const float *r,
+			const float *centroid, int dim)
+{
+	double wide = wide_of(cell, sqrt(vec_squares_double(x, dim)), dim);
+
+	return is_within(cell, l2, x, r, centroid, dim, wide);
+}
+
+bool
+cell_holds(const Cell *cell, bool l2, const float *x, const float *r,
+		   const float *centroid, int dim)
+{
+	return is_within(cell, l2, x, r, centroid, dim, 0);
 }
 
 bool

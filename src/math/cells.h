@@ -50,7 +50,11 @@ extern void cell_close(Cell *cell, int dim);
 /* is a row within the closed ranges, whatever float32 arithmetic did to it? */
 extern bool cell_admits(const Cell *cell, bool l2, const float *x,
 						const float *r, const float *centroid, int dim);
-/* the same from |x| and dot = x . centroid alone, but for rounding */
+/* is a row within the closed ranges by its own numbers, as all that are in the
+ * cell? */
+extern bool cell_holds(const Cell *cell, bool l2, const float *x,
+					   const float *r, const float *centroid, int dim);
+/* the same as cell_admits from |x| and dot = x . centroid alone, but for rounding */
 extern bool cell_may_admit(const Cell *cell, bool l2, float dot, double length);
 
 /*

@@ -119,6 +119,38 @@ code_decode(const CodeShape *shape, const CodeRow *row, float *r)
 		r[i] = (row->codes[padded + i - shape->head] - 128) * row->tail_scale;
 }
 
+static bool
+is_near(double stored, double truth, double off)
+{
+	return fabs(stored - truth) <= off + 2 * FLT_EPSILON * truth;
+}
+
+bool
+code_holds(const CodeShape *shape, const double *r, double off,
+		   const CodeRow *row)
+{
+	int padded = code_head_padded(shape);
+	double head = 0, tail = 0, tail_sq = 0, sq = 0;
+
+	for (int i = 0; i < shape->dim; i++)
+	{
+		bool first = i < shape->head;
+		int c = row->codes[first ? i : padded + i - shape->head] - 128;
+		double scale = first ? row->head_scale : row->tail_scale;
+		double d = r[i] - c * scale;
+
+		sq += r[i] * r[i];
+		tail_sq += first ? 0 : r[i] * r[i];
+		*(first ? &head : &tail) += d * d;
+	}
+	/* comparisons that are false for what is no number */
+	return is_near(row->error, sqrt(head + tail), off) &&
+		   is_near(row->tail_norm, sqrt(tail_sq), off) &&
+		   sqrt(head) <= row->head_scale * sqrt(shape->head) / 2 + off &&
+		   (!shape->l2 ||
+			is_near(row->sq, sq, off * (2 * sqrt(sq) + off) + FLT_MIN));
+}
+
 void
 code_query_init(CodeQuery *query, const CodeShape *shape, void *room)
 {
@@ -198,6 +230,12 @@ double
 code_slack(int dim)
 {
 	return 5.0 * (dim + 16) * FLT_EPSILON;
+}
+
+double
+code_off(int dim, double length)
+{
+	return (dim + 16) * (double) FLT_EPSILON * length + dim * 1e-44;
 }
 
 static float *

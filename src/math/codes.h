@@ -86,6 +86,18 @@ extern size_t code_query_size(const CodeShape *shape); /* of the arrays */
 extern void code_encode(const CodeShape *shape, const float *r, CodeRow *row);
 /* an inverse, for checks: r (dim) */
 extern void code_decode(const CodeShape *shape, const CodeRow *row, float *r);
+/*
+ * Does a stored code say of the residual r (dim) what this file promises?
+ * off: by how much the r that was encoded may differ from this one, in length.
+ */
+extern bool code_holds(const CodeShape *shape, const double *r, double off,
+					   const CodeRow *row);
+/*
+ * Such an off for a row and a centroid whose lengths sum up to `length`, when
+ * r was computed in double: one rotation in float32, of those that code_slack
+ * covers.
+ */
+extern double code_off(int dim, double length);
 
 /* room: code_query_size bytes, kept by the query */
 extern void code_query_init(CodeQuery *query, const CodeShape *shape,

@@ -287,6 +287,17 @@ rotation_find(const RotationRows *rows, int head, float *rotation, bool *found)
 	return find_reflections(rows, head, rotation, found);
 }
 
+static void
+apply_reflections(const float *rotation, int dim, int head, const float *x,
+				  double *y)
+{
+	for (int i = 0; i < dim; i++)
+		y[i] = x[i];
+	for (int k = 0; k < head; k++)
+		reflect(rotation + (size_t) k * (size_t) dim,
+				factor_of(rotation, dim, head, k), k, dim, y);
+}
+
 void
 rotation_apply(const float *rotation, int dim, int head, const float *x,
 			   float *out)
@@ -298,11 +309,30 @@ rotation_apply(const float *rotation, int dim, int head, const float *x,
 		code_pack_dots(x, rotation, packed_blocks(dim), dim, out);
 		return;
 	}
-	for (int i = 0; i < dim; i++)
-		y[i] = x[i];
-	for (int k = 0; k < head; k++)
-		reflect(rotation + (size_t) k * (size_t) dim,
-				factor_of(rotation, dim, head, k), k, dim, y);
+	apply_reflections(rotation, dim, head, x, y);
 	for (int i = 0; i < dim; i++)
 		out[i] = (float) y[i];
+}
+
+void
+rotation_apply_double(const float *rotation, int dim, int head, const float *x,
+					  double *out)
+{
+	if (dim > ROTATION_DENSE)
+	{
+		apply_reflections(rotation, dim, head, x, out);
+		return;
+	}
+	for (int b = 0; b < packed_blocks(dim); b++)
+	{
+		const float *m = rotation + (size_t) b * (size_t) dim * CODE_LANES;
+		double sum[CODE_LANES] = {0};
+		int n = dim - b * CODE_LANES;
+
+		for (int i = 0; i < dim; i++)
+			for (int l = 0; l < CODE_LANES; l++)
+				sum[l] += (double) x[i] * m[i * CODE_LANES + l];
+		memcpy(out + b * CODE_LANES, sum,
+			   sizeof(double) * (size_t) (n < CODE_LANES ? n : CODE_LANES));
+	}
 }

@@ -45,5 +45,8 @@ extern RsStatus rotation_find(const RotationRows *rows, int head,
 /* out (dim rounded up to 16) = x (dim), turned; they do not overlap */
 extern void rotation_apply(const float *rotation, int dim, int head,
 						   const float *x, float *out);
+/* the same without rounding to float32 on the way: out (dim) */
+extern void rotation_apply_double(const float *rotation, int dim, int head,
+								  const float *x, double *out);
 
 #endif

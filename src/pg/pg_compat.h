@@ -92,6 +92,13 @@
 #define pg_is_autovacuum() IsAutoVacuumWorkerProcess()
 #endif
 
+/* Functions of an index run with a safe search path since 17. */
+#if PG_VERSION_NUM >= 170000
+#define pg_restrict_search_path() RestrictSearchPath()
+#else
+#define pg_restrict_search_path() ((void) 0)
+#endif
+
 /* Since 17 CREATE INDEX, too, runs functions with autovacuum's search path. */
 #define PG_SAFE_MAINTENANCE (PG_VERSION_NUM >= 170000)
 

@@ -84,7 +84,8 @@ typedef struct Case
 
 static Rng rng;
 static float rotation[ROTATED_DIM * (ROTATED_DIM + CODE_LANES)]; /* packed */
-static long checked, admitted, loose[3];
+static double exact[ROTATED_DIM][ROTATED_DIM];                   /* the same */
+static long checked, admitted, loose[3], refused, flips, unseen;
 
 /* a random orthogonal matrix */
 static void
@@ -99,7 +100,10 @@ make_rotation(int dim)
 			a[i * dim + j] = a[j * dim + i] = rng_normal(&rng);
 	CHECK(eigen_sym(a, dim, work, work + dim));
 	for (int i = 0; i < dim * dim; i++)
+	{
 		rows[i] = (float) a[i];
+		exact[i / dim][i % dim] = rows[i];
+	}
 	code_pack(rows, dim, dim, rotation);
 	free(a);
 	free(work);
@@ -410,6 +414,82 @@ check_query(Case *c, const float *plain)
 	}
 }
 
+/* the residual of a row to the centroid, in double but for the normalising */
+static double
+true_residual(const Case *c, int row, double *r)
+{
+	const float *v = c->plain[row];
+	double scale = c->metric == COSINE ? 1 / length_of(v, c->dim) : 1;
+
+	for (int i = 0; i < c->dim; i++)
+	{
+		double sum = 0;
+
+		for (int j = 0; c->rotated && j < c->dim; j++)
+			sum += exact[i][j] * (float) (v[j] * scale);
+		r[i] = (c->rotated ? sum : (float) (v[i] * scale)) - c->centroid[i];
+	}
+	return code_off(c->dim, length_of(v, c->dim) * scale +
+								length_of(c->centroid, c->dim));
+}
+
+/*
+ * What code_holds and cell_holds say of each row: true; and of a code that was
+ * changed afterwards: false, or what the row promises is still so.
+ */
+static void
+check_holds(Case *c)
+{
+	static double r[WIDE];
+	bool l2 = c->metric == L2;
+
+	for (int i = 0; i < c->rows; i++)
+	{
+		double off = true_residual(c, i, r), error = 0;
+		CodeRow code = c->code[i];
+		int at = (int) rng_below(&rng, c->dim), to;
+		uint8_t *byte;
+
+		refused +=
+			!code_holds(&c->shape, r, off, &code) ||
+			!cell_holds(&c->cell, l2, c->x[i], c->r[i], c->centroid, c->dim);
+		to = at < c->shape.head
+				 ? at
+				 : code_head_padded(&c->shape) + at - c->shape.head;
+		byte = code.codes + to;
+		*byte ^= 1 << rng_below(&rng, 8);
+		for (int j = 0; j < c->dim; j++)
+		{
+			bool head = j < c->shape.head;
+			int k = head ? j : code_head_padded(&c->shape) + j - c->shape.head;
+			double d = r[j] - (code.codes[k] - 128) *
+								  (head ? code.head_scale : code.tail_scale);
+
+			error += d * d;
+		}
+		flips++;
+		if (code_holds(&c->shape, r, off, &code))
+		{
+			unseen++;
+			refused += sqrt(error) > code.error * (1 + 1e-6) + off;
+		}
+		code_encode(&c->shape, c->r[i], &code);
+		if (code.tail_norm > 100 * off)
+		{
+			code.tail_norm *= 0.9F;
+			refused += code_holds(&c->shape, r, off, &code);
+			code.tail_norm /= 0.9F;
+		}
+		if (code.error > 100 * off)
+		{
+			code.error *= 0.9F;
+			refused += code_holds(&c->shape, r, off, &code);
+			code.error = NAN;
+			refused += code_holds(&c->shape, r, off, &code);
+		}
+	}
+}
+
 static void
 check_kind(Case *c, Kind kind)
 {
@@ -433,6 +513,7 @@ check_kind(Case *c, Kind kind)
 		fill_query(c, asked, middle, q);
 		check_query(c, q);
 	}
+	check_holds(c);
 	if (loose[0] > before[0] || loose[1] > before[1] || loose[2] > before[2])
 		printf("metric %d, kind %d, dim %d, head %d%s: %ld cell, %ld level-1, "
 			   "%ld level-2 bounds too low\n",
@@ -506,6 +587,8 @@ main(void)
 		check_dim(dims[i], turns[i]);
 	printf("%ld rows against three bounds, %ld admitted later\n", checked,
 		   admitted);
+	printf("%ld changed codes, %ld of them as good as before\n", flips, unseen);
+	CHECK(refused == 0 && flips > 200000 && unseen < flips / 3);
 	CHECK(checked > 2000000 && admitted > 20000);
 	for (int i = 0; i < 3; i++)
 		CHECK(loose[i] == 0);

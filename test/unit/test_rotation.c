@@ -105,7 +105,7 @@ check_dim(int dim, int head)
 	float *rotation = malloc(rotation_size(dim, head));
 	float a[CODE_MAX_DIM + CODE_LANES], b[CODE_MAX_DIM + CODE_LANES];
 	float r[CODE_MAX_DIM];
-	double inside = 0, all = 0, worst = 0;
+	double inside = 0, all = 0, worst = 0, apart = 0, y[CODE_MAX_DIM];
 	bool found;
 
 	CHECK(rotation_find(&rows, head, rotation, &found) == RS_OK && found);
@@ -123,10 +123,14 @@ check_dim(int dim, int head)
 		for (int i = 0; i < dim; i++)
 			r[i] = x[i] - c[i];
 		rotation_apply(rotation, dim, head, r, a);
+		rotation_apply_double(rotation, dim, head, r, y);
+		for (int i = 0; i < dim; i++)
+			apart += (y[i] - a[i]) * (y[i] - a[i]);
 		inside += dot(a, a, head);
 		all += dot(a, a, dim);
 	}
 	CHECK(worst < code_slack(dim) / 5);
+	CHECK(apart > 0 && sqrt(apart / all) < code_off(dim, 1));
 	CHECK(inside / all > .93 * s.top);
 	free(rotation);
 	free_set(&s);
