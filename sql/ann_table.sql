@@ -60,6 +60,44 @@ INSERT INTO ann_one SELECT i, i, ann_vector(i, 8) FROM generate_series(1, 5) i;
 SELECT count(*) FROM (SELECT id FROM ann_one ORDER BY e <#> '[1,1,1,1,1,1,1,1]') r;
 DROP TABLE ann_one;
 
+-- a domain has dimensions, its own or those of the domain below
+CREATE DOMAIN ann_four AS vector(4);
+CREATE DOMAIN ann_unit AS ann_four CHECK (vector_norm(VALUE) < 9);
+CREATE DOMAIN ann_any AS vector;
+CREATE TABLE ann_domain (id int, d ann_four, u ann_unit, a ann_any);
+INSERT INTO ann_domain SELECT i, v, v, v
+	FROM generate_series(1, 3000) i, LATERAL (SELECT ann_vector(i, 4)) x(v);
+CREATE INDEX ON ann_domain USING ann (a vector_l2_ops);
+CREATE INDEX ann_domain_d ON ann_domain USING ann (d vector_l2_ops);
+CREATE INDEX ann_domain_u ON ann_domain USING ann (u vector_ip_ops);
+CREATE INDEX ann_domain_a ON ann_domain USING ann ((a::ann_unit) vector_cosine_ops);
+INSERT INTO ann_domain VALUES (-1, '[.5,.5,.5,.5]', '[1,2,3,4]', '[4,3,2,1]');
+INSERT INTO ann_domain VALUES (-2, '[1,2,3]', NULL, NULL);
+INSERT INTO ann_domain VALUES (-2, NULL, '[9,2,3,4]', NULL);
+DELETE FROM ann_domain WHERE id % 5 = 0;
+INSERT INTO ann_domain SELECT i, v, v, v
+	FROM generate_series(3001, 9000) i, LATERAL (SELECT ann_vector(i, 4)) x(v);
+VACUUM ANALYZE ann_domain;
+SELECT name, recsys_index_check(name::regclass, true), dimensions, rows, generation > 1 AS adapted
+FROM unnest(ARRAY['ann_domain_d', 'ann_domain_u', 'ann_domain_a']) name, recsys_index_stats(name);
+SET enable_seqscan = off;
+SET enable_sort = off;
+EXPLAIN (COSTS OFF) SELECT id FROM ann_domain ORDER BY d <-> '[.5,.5,.5,.5]' LIMIT 2;
+EXPLAIN (COSTS OFF) SELECT id FROM ann_domain ORDER BY (a::ann_unit) <=> '[4,3,2,1]' LIMIT 2;
+SELECT (SELECT id FROM ann_domain ORDER BY d <-> '[.5,.5,.5,.5]' LIMIT 1) AS d,
+	(SELECT id FROM ann_domain ORDER BY u <#> '[1,1,1,1]' LIMIT 1) AS u,
+	(SELECT id FROM ann_domain ORDER BY (a::ann_unit) <=> '[4,3,2,1]' LIMIT 1) AS a;
+SELECT array_agg(id) AS by_index FROM
+	(SELECT id FROM ann_domain ORDER BY d <-> ann_vector(7, 4) LIMIT 50) r \gset
+RESET enable_seqscan;
+RESET enable_sort;
+SET enable_indexscan = off;
+SELECT array_agg(id) = :'by_index' AS same FROM
+	(SELECT id FROM ann_domain ORDER BY d <-> ann_vector(7, 4), id LIMIT 50) r;
+RESET enable_indexscan;
+DROP TABLE ann_domain;
+DROP DOMAIN ann_unit, ann_four, ann_any;
+
 -- made empty, filled later: a structure comes by itself
 CREATE TABLE ann_grow (id int, e vector(8));
 CREATE INDEX ann_grow_l2 ON ann_grow USING ann (e vector_l2_ops);

@@ -278,6 +278,8 @@ extern void ann_rotate(const AnnCache *cache, const float *x, float *out);
 
 /* ann_vector.c: from a datum to what is indexed */
 extern const AnnMetric *ann_metric(Relation index);
+extern int ann_declared_dim(Relation index);
+/* the same, with an error for what cannot be indexed */
 extern int ann_index_dim(Relation index);
 /* false: a row without bounds (zero under cosine, huge), goes to the log */
 extern bool ann_prepare(AnnMetricKind metric, const float *x, int dim,

@@ -584,8 +584,7 @@ ann_load(Relation index, Relation heap, int dim)
 	if (!index->rd_index->indisvalid || !ann_is_current(index))
 		return false;
 	ann_read_meta(index, &meta);
-	if ((int) meta.dim != dim ||
-		TupleDescAttr(RelationGetDescr(index), 0)->atttypmod != dim)
+	if ((int) meta.dim != dim || ann_declared_dim(index) != dim)
 		return false;
 	LockPage(index, ANN_RETRAIN_LOCK, ExclusiveLock);
 	return retrain(index, heap, 0, true);

@@ -11,6 +11,7 @@
 #include "index/ann.h"
 #include "math/vec.h"
 #include "type/vector.h"
+#include "utils/lsyscache.h"
 
 /* beyond these lengths float32 bounds say nothing: such rows go to the log */
 #define LENGTH_MAX 1e15
@@ -50,11 +51,21 @@ ann_metric(Relation index)
 		FunctionCall1Coll(proc, InvalidOid, PointerGetDatum(NULL)));
 }
 
-/* the column's declared dimension */
+/* the column's declared dimension, of its domain if it has one; or -1 */
+int
+ann_declared_dim(Relation index)
+{
+	Form_pg_attribute column = TupleDescAttr(RelationGetDescr(index), 0);
+	int32 typmod = column->atttypmod;
+
+	getBaseTypeAndTypmod(column->atttypid, &typmod);
+	return typmod;
+}
+
 int
 ann_index_dim(Relation index)
 {
-	int dim = TupleDescAttr(RelationGetDescr(index), 0)->atttypmod;
+	int dim = ann_declared_dim(index);
 
 	if (dim < 1)
 		ereport(ERROR,
