@@ -305,6 +305,8 @@ extern void annbuildempty(Relation index);
  * Then VACUUM makes new ones. */
 extern bool ann_outgrown(const AnnMeta *meta, const AnnLayout *layout,
 						 double rows);
+/* are so few left that the cells are too fine for them? VACUUM again */
+extern bool ann_shrunk(const AnnMeta *meta, double rows);
 /* what an insert waits for grows by it: twice for each attempt that failed */
 extern double ann_failed_factor(const AnnMeta *meta);
 /* is the log so long that an insert does? */

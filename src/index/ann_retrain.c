@@ -1,7 +1,8 @@
 /*
  * ann_retrain.c
  *		A new structure for an index whose rows no longer fit the old one:
- *		it was made on an empty or small table, or the rows have drifted.
+ *		it was made on an empty or small table, or the rows have drifted, or
+ *		many of them are gone.
  *
  * The TIDs in the index are listed (in a sort, which may spill), their
  * vectors fetched from the heap, and a new structure is written behind the
@@ -57,7 +58,7 @@
 
 #define LOG_ROWS 1024  /* rows of the log that are always fine */
 #define LOG_SHARE 0.25 /* of the rows: VACUUM acts; an insert waits longer */
-#define GROWTH 1.5     /* so many times the rows at build */
+#define GROWTH 1.5     /* so many times the rows at build, or so few */
 #define GROWTH_LEAST 2000
 #define LATE_ROWS 1000 /* so few that inserts may wait for them */
 #define LATE_WALKS 8   /* to get that few */
@@ -104,6 +105,13 @@ ann_outgrown(const AnnMeta *meta, const AnnLayout *layout, double rows)
 {
 	return log_outgrown(meta, layout, LOG_SHARE) ||
 		   rows > Max(GROWTH * (double) meta->built_rows, GROWTH_LEAST);
+}
+
+bool
+ann_shrunk(const AnnMeta *meta, double rows)
+{
+	return meta->built_rows > GROWTH_LEAST &&
+		   rows * GROWTH < (double) meta->built_rows;
 }
 
 double

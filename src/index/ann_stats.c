@@ -26,6 +26,7 @@ PG_FUNCTION_INFO_V1(recsys_index_stats);
 #define TOP 10
 #define DRIFT_LIMIT 1.3
 #define DEAD_SHARE 0.3
+#define DEAD_LEAST 2000 /* so few are read in no time */
 #define COLUMNS 16
 
 typedef struct Stats
@@ -155,9 +156,12 @@ advice(const AnnWalk *w, double drift, double dead_share)
 
 	if (outgrown)
 		return "VACUUM the table: the rows have outgrown the cells";
+	if (ann_shrunk(&w->meta, rows))
+		return "VACUUM the table: many of the rows that the cells were made "
+			   "for are gone";
 	if (drift > DRIFT_LIMIT)
 		return "REINDEX the index: new rows fit the cells badly";
-	if (dead_share > DEAD_SHARE)
+	if (dead_share > DEAD_SHARE && w->dead > DEAD_LEAST)
 		return "REINDEX the index: many of its slots are without a row";
 	return "nothing";
 }

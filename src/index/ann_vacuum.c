@@ -4,7 +4,8 @@
  *
  * The TID of a dead row is made invalid and its slot counted as dead; an
  * insert into the same cell uses it again. Ranges of cells stay: they are
- * bounds, and bounds stay true when rows go.
+ * bounds, and bounds stay true when rows go. When the rows no longer fit the
+ * cells, grown, drifted or gone, a new structure is made (ann_retrain.c).
  */
 #include "postgres.h"
 
@@ -305,6 +306,13 @@ may_retrain(Relation index)
 		   RelationGetIndexExpressions(index) == NIL;
 }
 
+/* were the cells made for far fewer rows, for others, or for far more? */
+static bool
+is_unfit(const AnnMeta *meta, const AnnLayout *layout, double rows)
+{
+	return ann_outgrown(meta, layout, rows) || ann_shrunk(meta, rows);
+}
+
 IndexBulkDeleteResult *
 annvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 {
@@ -324,12 +332,12 @@ annvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	ann_read_meta(info->index, &meta);
 	ann_layout(&layout, meta.dim, meta.head, meta.metric == ANN_L2);
 	if (stats->estimated_count &&
-		ann_outgrown(&meta, &layout, stats->num_index_tuples))
+		is_unfit(&meta, &layout, stats->num_index_tuples))
 	{
 		stats->num_index_tuples = count_rows(info, &meta, &layout);
 		stats->estimated_count = false;
 	}
-	if (ann_outgrown(&meta, &layout, stats->num_index_tuples))
+	if (is_unfit(&meta, &layout, stats->num_index_tuples))
 	{
 		/* the new structure goes where older ones were */
 		recycle_locked(info, heap);
