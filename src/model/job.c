@@ -180,12 +180,15 @@ valid_fraction(const JobConfig *config, int64_t n)
 }
 
 static RsStatus
-split(Team *team, const JobConfig *config, Dataset *ds)
+split(Team *team, JobShared *job, Dataset *ds)
 {
+	const JobConfig *config = &job->config;
 	double fraction = valid_fraction(config, ds->n);
 
 	if (fraction <= 0 && config->split != SPLIT_LAST)
 		return RS_OK;
+	if (config->split != SPLIT_RANDOM && ds->time == NULL && team->rank == 0)
+		strcpy(job->output.problem, "the split needs a time column");
 	return dataset_split(team, ds, config->split, fraction, config->seed);
 }
 
@@ -201,7 +204,7 @@ run_ranking(Team *team, JobShared *job, Arena *arena, Dataset *ds, bool own,
 		ranking_options(&job->config, &job->input, &opt);
 		st = dataset_build(team, arena, job, &opt, ds);
 		if (st == RS_OK)
-			st = split(team, &job->config, ds);
+			st = split(team, job, ds);
 	}
 	if (st == RS_OK && !job->config.retrieval)
 		st = count_both(team, job, arena, ds);
@@ -230,7 +233,7 @@ run_stages(Team *team, JobShared *job)
 		if (st == RS_OK && ds.n == 0)
 			st = RS_NO_DATA;
 		if (st == RS_OK)
-			st = split(team, &job->config, &ds);
+			st = split(team, job, &ds);
 		if (st == RS_OK)
 			st = count_both(team, job, &arena, &ds);
 		if (st == RS_OK)
@@ -296,7 +299,7 @@ explain(RsStatus st)
 		case RS_NO_DATA:
 			return "there are no interactions to learn from";
 		case RS_INVALID:
-			return "the split needs a time column";
+			return "the options and the data do not fit together";
 		default:
 			return "the training failed";
 	}

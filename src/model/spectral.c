@@ -14,6 +14,11 @@
 #include "math/vec.h"
 
 #define OVERSAMPLE 16
+/*
+ * columns of the subspace, whose eigenvectors nothing interrupts: 0.25 s of these,
+ * 2 s of twice as many. What comes behind them is noise that training fills
+ */
+#define MOST_COLUMNS (512 + OVERSAMPLE)
 #define PASSES 5
 #define BLOCK 4096 /* rows of one Gram product */
 #define PIECE 256  /* rows of a sparse product at a time */
@@ -36,10 +41,16 @@ typedef struct Spectral
 	int32_t *bad;    /* the eigenvalues did not converge */
 } Spectral;
 
+static int
+columns_for(int dim)
+{
+	return dim < MOST_COLUMNS - OVERSAMPLE ? dim + OVERSAMPLE : MOST_COLUMNS;
+}
+
 size_t
 spectral_arena_size(int64_t n_users, int64_t n_items, int dim, int members)
 {
-	size_t k = (size_t) dim + OVERSAMPLE;
+	size_t k = (size_t) columns_for(dim);
 	size_t u = (size_t) n_users;
 	size_t i = (size_t) n_items;
 
@@ -211,8 +222,8 @@ emit(const Spectral *s, const float *src, int64_t n, int dim, uint64_t seed,
 
 		rng_init(&rng, seed, (uint64_t) r);
 		for (int c = 0; c < dim; c++)
-			dst[r * dim + c] =
-				src[r * s->k + c] + 1e-5f * (float) rng_normal(&rng);
+			dst[r * dim + c] = (c < s->k ? src[r * s->k + c] : 0) +
+							   1e-5f * (float) rng_normal(&rng);
 	}
 	return team_barrier(s->team);
 }
@@ -266,7 +277,7 @@ spectral_vectors(Team *team, const DatasetSide *by_user,
 				 Arena *arena, float *users, float *items)
 {
 	size_t mark = arena_mark(arena);
-	Spectral s = {team, by_user, by_item, dim + OVERSAMPLE};
+	Spectral s = {team, by_user, by_item, columns_for(dim)};
 	float *block = NULL;
 	RsStatus st = allocate(&s, arena, &block);
 

@@ -66,9 +66,9 @@ user_softmax_arena_size(const UserSoftmaxConfig *config, int64_t n_users,
 			arena_need(w, 8);
 	size += w * (arena_need(neg * d, 4) + arena_need(neg, 4) +
 				 arena_need(USER_SOFTMAX_MOST * neg, 4) +
-				 arena_need(USER_SOFTMAX_MOST * d, 4) + arena_need(b, 4) * 3 +
-				 arena_need(pairs, sizeof(Pair)) + arena_need(i, 4) * 2 +
-				 arena_need((neg + w * pairs) * d, 4) +
+				 arena_need(USER_SOFTMAX_MOST * d, 4) + arena_need(d, 4) +
+				 arena_need(b, 4) * 3 + arena_need(pairs, sizeof(Pair)) +
+				 arena_need(i, 4) * 2 + arena_need((neg + w * pairs) * d, 4) +
 				 arena_need(neg + w * pairs, 4));
 	if (config->teacher_share > 0)
 		size += w * (arena_need(USER_SOFTMAX_MOST * neg, 4) +
@@ -122,6 +122,7 @@ allocate(Trainer *t, Arena *arena)
 			p.teacher_neg = p.teacher_row + USER_SOFTMAX_MOST * td;
 		}
 		p.user_grad = arena_alloc(arena, USER_SOFTMAX_MOST * d, 4);
+		p.unit = arena_alloc(arena, d, 4);
 		p.user_length = arena_alloc(arena, b, 4);
 		p.batch_user = arena_alloc(arena, b, 4);
 		p.weight = arena_alloc(arena, b, 4);
@@ -283,6 +284,17 @@ begin_epoch(Trainer *t, int epoch)
 	return team_barrier(t->team);
 }
 
+/* of all members in this epoch; between two phases everybody sees the same */
+static double
+sum_losses(const Trainer *t)
+{
+	double sum = 0;
+
+	for (int m = 0; m < t->team->size; m++)
+		sum += t->loss[m];
+	return sum;
+}
+
 static RsStatus
 run_epoch(Trainer *t, int epoch)
 {
@@ -316,6 +328,12 @@ run_epoch(Trainer *t, int epoch)
 			st = team_barrier(t->team);
 		if (st != RS_OK)
 			break;
+		if (!isfinite(sum_losses(t)))
+		{
+			/* nobody may use the arena before all have looked */
+			st = team_barrier(t->team);
+			return st == RS_OK ? RS_DIVERGED : st;
+		}
 		user_softmax_items(t, negative, rate, (float) (1 / sqrt(bias2)));
 		st = team_barrier(t->team);
 	}
@@ -343,8 +361,8 @@ user_softmax_train(Team *team, const DatasetSide *data,
 	t.n_neg = negatives_of(config, data->n_cols);
 	t.users = users;
 	t.items = items;
-	if (t.dim < 1 || t.dim > 1024 || config->batch < 1 ||
-		config->positives < 1 || t.n_neg < 1 || !(config->temperature > 0))
+	if (t.dim < 1 || config->batch < 1 || config->positives < 1 ||
+		t.n_neg < 1 || !(config->temperature > 0))
 		return RS_INVALID;
 	if (n < 1)
 		return RS_NO_DATA;
@@ -359,12 +377,8 @@ user_softmax_train(Team *team, const DatasetSide *data,
 		st = run_epoch(&t, e);
 		if (st != RS_OK)
 			break;
-		for (int m = 0; m < team->size; m++)
-			loss += t.loss[m];
-		loss /= (double) n;
-		if (!isfinite(loss))
-			st = RS_DIVERGED;
-		else if (epoch_done != NULL)
+		loss = sum_losses(&t) / (double) n;
+		if (epoch_done != NULL)
 			st = epoch_done(arg, team, e + 1, loss, &stop);
 		/* nobody may begin the next epoch before all have read the losses */
 		if (st == RS_OK)

@@ -63,6 +63,7 @@ typedef struct Trainer
 	float *teacher_row;   /* (tile, teacher_dim) */
 	float *teacher_neg;   /* (n_neg, teacher_dim) */
 	float *user_grad;     /* (tile, dim) */
+	float *unit;          /* (dim) of one item */
 	float *user_length;
 	int32_t *batch_user; /* (batch) users of the merged visits */
 	int32_t *weight;     /* (batch) their positives */

@@ -187,6 +187,7 @@ user_softmax_users(Trainer *t, const Visit *visit, int n,
 	float *neg_grad =
 		t->neg_grad + (size_t) rank * (size_t) t->n_neg * (size_t) d;
 	const Pair *pair = t->of_user;
+	float *unit = t->unit;
 	float inverse = 1 / t->config->temperature;
 	float pull = inverse * (1 - t->config->teacher_share);
 	int n_rows = gather_users(t, visit, n);
@@ -230,7 +231,6 @@ user_softmax_users(Trainer *t, const Visit *visit, int n,
 				   first == 0 ? 0 : 1, neg_grad, d);
 		for (; p < t->n_pairs && pair[p].row - base < first + m; p++)
 		{
-			float unit[1024];
 			float *g = t->user_grad +
 					   (size_t) (pair[p].row - base - first) * (size_t) d;
 
@@ -282,7 +282,7 @@ user_softmax_items(Trainer *t, const int32_t *negative, float rate, float root)
 	int d = t->dim;
 	int w = t->team->size;
 	float pull = (1 - t->config->teacher_share) / t->config->temperature;
-	float unit[1024];
+	float *unit = t->unit;
 
 	t->now++;
 	t->n_acc = 0;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "math/hooks.h"
 #include "math/rng.h"
 #include "model/spectral.h"
 #include "model/user_softmax.h"
@@ -389,6 +390,28 @@ test_spectral(void)
 	release(&run);
 }
 
+/* more dimensions than the start has of the spectrum, and no limit */
+static void
+test_wide(void)
+{
+	Run a = {.config = usual, .spectral = true};
+	Run b = {.config = usual, .spectral = true};
+
+	a.config.dim = b.config.dim = 1100;
+	a.config.epochs = b.config.epochs = 2;
+	CHECK(train(&a, 2) == RS_OK);
+	CHECK(train(&b, 2) == RS_OK);
+	CHECK(memcmp(a.users, b.users, sizeof(float) * USERS * 1100) == 0);
+	CHECK(memcmp(a.items, b.items, sizeof(float) * ITEMS * 1100) == 0);
+	CHECK(isfinite(a.last_loss) && a.last_loss < a.first_loss);
+	/* noise, and behind it what was learnt: nothing is left as it was */
+	for (int c = 0; c < 1100; c++)
+		if (!(fabsf(a.users[1100 + c]) > 0) || !isfinite(a.users[1100 + c]))
+			CHECK(!"trained");
+	release(&a);
+	release(&b);
+}
+
 static void
 test_bad_configs(void)
 {
@@ -403,6 +426,40 @@ test_bad_configs(void)
 	release(&run);
 }
 
+static int looks; /* at the interrupt: one at least in each batch */
+
+static bool
+count_look(void)
+{
+	looks++;
+	return false;
+}
+
+/* a loss that is not finite ends the training in its batch, not in its epoch */
+static void
+test_divergence(void)
+{
+	Run run = {.config = usual};
+	bool (*before)(void) = math_hooks.interrupt;
+	int whole;
+
+	math_hooks.interrupt = count_look;
+	run.config.epochs = 1;
+	run.config.batch = 1;
+	CHECK(train(&run, 1) == RS_OK);
+	release(&run);
+	whole = looks;
+	run = (Run){.config = usual};
+	run.config.epochs = 1;
+	run.config.batch = 1;
+	run.config.learning_rate = INFINITY;
+	looks = 0;
+	CHECK(train(&run, 1) == RS_DIVERGED);
+	CHECK(whole > 100 && looks < whole / 4);
+	release(&run);
+	math_hooks.interrupt = before;
+}
+
 int
 main(void)
 {
@@ -413,6 +470,8 @@ main(void)
 	test_merged();
 	test_teacher();
 	test_spectral();
+	test_wide();
 	test_bad_configs();
+	test_divergence();
 	return check_summary();
 }
