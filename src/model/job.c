@@ -305,6 +305,15 @@ explain(RsStatus st)
 	}
 }
 
+/* options that ask for nothing: every learner takes them */
+static int
+takes_nothing(const JobConfig *config)
+{
+	return (config->n_hidden <= 0 ? JOB_TAKES_HIDDEN : 0) |
+		   (config->cross_layers <= 0 ? JOB_TAKES_CROSS : 0) |
+		   (config->hard_negatives <= 0 ? JOB_TAKES_HARD : 0);
+}
+
 RsStatus
 job_run(Team *team, JobShared *job)
 {
@@ -312,6 +321,8 @@ job_run(Team *team, JobShared *job)
 	RsStatus st;
 
 	dense_init(-1);
+	if (team->rank == 0)
+		job->output.takes = takes_nothing(&job->config);
 	if (in->n <= 0 || in->n_users <= 0 || in->n_items <= 0)
 		st = RS_NO_DATA;
 	else

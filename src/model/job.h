@@ -125,7 +125,8 @@ typedef struct JobConfig
 	int batch_size; /* interactions */
 	int negatives;  /* sampled for each batch, beside in-batch; -1: auto */
 	int hard_negatives; /* only so many of the hardest count; -1: all */
-	int patience; /* epochs without improvement before stopping; -1: auto */
+	int patience;       /* epochs without improvement before stopping; 0: never
+				   * stop early; -1: auto */
 	uint64_t seed;
 	JobSplit split;
 	float valid_fraction; /* held out for metrics and stopping; NAN: auto */
@@ -146,16 +147,36 @@ typedef struct JobConfig
 	double max_seconds;        /* wall clock bound, 0: none */
 } JobConfig;
 
-/* which of the options that only some learners take */
+/*
+ * Which of the options that only some learners take. An option that asks for
+ * what a learner does anyway counts as taken.
+ */
 enum
 {
-	JOB_TAKES_RATE = 1,     /* learning_rate */
-	JOB_TAKES_BATCHES = 2,  /* batch_size, optimizer */
-	JOB_TAKES_SOFTMAX = 4,  /* temperature, negatives, hard_negatives, logq,
-							 * accidental, normalize */
-	JOB_TAKES_RIDGE = 8,    /* regularization */
-	JOB_TAKES_ALPHA0 = 16,  /* alpha0 */
-	JOB_TAKES_IMPLICIT = 32 /* implicit */
+	JOB_TAKES_RATE = 1 << 0, /* learning_rate */
+	JOB_TAKES_BATCH = 1 << 1,
+	JOB_TAKES_OPTIMIZER = 1 << 2,
+	JOB_TAKES_TEMPERATURE = 1 << 3,
+	JOB_TAKES_NEGATIVES = 1 << 4,
+	JOB_TAKES_HARD = 1 << 5,
+	JOB_TAKES_LOGQ = 1 << 6,
+	JOB_TAKES_ACCIDENTAL = 1 << 7,
+	JOB_TAKES_NORMALIZE = 1 << 8,
+	JOB_TAKES_RIDGE = 1 << 9, /* regularization */
+	JOB_TAKES_ALPHA0 = 1 << 10,
+	JOB_TAKES_IMPLICIT = 1 << 11,
+	JOB_TAKES_HIDDEN = 1 << 12,
+	JOB_TAKES_CROSS = 1 << 13,
+	JOB_TAKES_PATIENCE = 1 << 14,
+	JOB_TAKES_REFIT = 1 << 15,
+	JOB_TAKES_CLAMP = 1 << 16 /* min_rating, max_rating */
+};
+
+/* stages whose learner knows nothing of the features that there are */
+enum
+{
+	JOB_BLIND_RETRIEVAL = 1,
+	JOB_BLIND_RANKING = 2
 };
 
 /*
@@ -324,6 +345,7 @@ typedef struct JobOutput
 	int n_metrics;
 	JobMetric metrics[JOB_MAX_METRICS];
 	int takes;        /* JOB_TAKES_..., of the learners that ran */
+	int blind;        /* JOB_BLIND_... */
 	char choice[512]; /* what the default chose and why, one or two sentences */
 	char problem[256]; /* why job_run failed, or a warning when it did not */
 } JobOutput;

@@ -62,26 +62,39 @@ ranking_arena_size(const JobConfig *config, const JobInput *input, int workers)
 static RsStatus
 run_learner(RankRun *run, RankBias *bias)
 {
-	int takes = 0;
+	const JobConfig *config = &run->job->config;
+	const JobInput *in = &run->job->input;
+	int takes = JOB_TAKES_REFIT;
+	int blind = 0;
 	RsStatus st;
 
-	switch (choose(&run->job->config, &run->job->input))
+	if (!run->binary)
+		takes |= JOB_TAKES_CLAMP;
+	switch (choose(config, in))
 	{
 		case LOSS_GIBBS:
 		case LOSS_ORDINAL:
-			takes = JOB_TAKES_IMPLICIT;
+			takes |= JOB_TAKES_IMPLICIT;
 			st = rank_gibbs_run(run, bias);
 			break;
 		case LOSS_SGD:
-			takes = JOB_TAKES_RATE | JOB_TAKES_RIDGE;
+			takes |= JOB_TAKES_RATE | JOB_TAKES_RIDGE;
+			if (in->users.n_rows > 0 || in->items.n_rows > 0)
+				blind = JOB_BLIND_RANKING;
 			st = rank_sgd_run(run, bias);
 			break;
 		default:
-			takes = JOB_TAKES_RATE | JOB_TAKES_BATCHES;
+			takes |= JOB_TAKES_RATE | JOB_TAKES_BATCH | JOB_TAKES_OPTIMIZER |
+					 JOB_TAKES_HIDDEN | JOB_TAKES_CROSS | JOB_TAKES_PATIENCE;
+			if (config->preset == PRESET_TFRS)
+				takes &= ~JOB_TAKES_CLAMP;
 			st = rank_mlp_run(run, bias);
 	}
 	if (run->team->rank == 0)
+	{
 		run->job->output.takes |= takes;
+		run->job->output.blind |= blind;
+	}
 	return st;
 }
 

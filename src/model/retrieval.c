@@ -37,7 +37,7 @@ retrieval_loss(const JobConfig *config, const JobInput *in)
 
 	if (config->loss == LOSS_AUTO && config->preset != PRESET_TFRS &&
 		!features &&
-		(!isnan(config->temperature) || config->negatives > 0 ||
+		(!isnan(config->temperature) || config->negatives >= 0 ||
 		 config->hard_negatives > 0 || config->logq >= 0 ||
 		 config->accidental >= 0 || config->normalize >= 0))
 		return LOSS_SOFTMAX;
@@ -58,7 +58,7 @@ choose(const JobConfig *config, const JobInput *in)
 	/* what only the softmax over batches of interactions has */
 	bool batches = config->batch_size > 0 || config->logq >= 0 ||
 				   config->hard_negatives > 0 || config->accidental >= 0 ||
-				   config->normalize == 0 ||
+				   config->normalize == 0 || config->negatives == 0 ||
 				   config->optimizer == OPTIMIZER_SGD ||
 				   config->optimizer == OPTIMIZER_ADAGRAD;
 
@@ -314,18 +314,69 @@ give_reason(JobShared *job, const Rival *rival)
 			 why, n, share);
 }
 
+/* a switch or number that a learner cannot change, when it has that value */
+static int
+same(int wanted, int fixed, int takes)
+{
+	return wanted == fixed ? takes : 0;
+}
+
+static int
+taken_by(const JobConfig *config, Learner learner)
+{
+	/* of all that Adam trains on cosines */
+	int cosines = JOB_TAKES_RATE | JOB_TAKES_TEMPERATURE | JOB_TAKES_PATIENCE |
+				  JOB_TAKES_REFIT |
+				  same(config->normalize, 1, JOB_TAKES_NORMALIZE) |
+				  same(config->optimizer, OPTIMIZER_ADAM, JOB_TAKES_OPTIMIZER);
+
+	switch (learner)
+	{
+		case LEARNER_BATCHES:
+			return JOB_TAKES_RATE | JOB_TAKES_BATCH | JOB_TAKES_OPTIMIZER |
+				   JOB_TAKES_TEMPERATURE | JOB_TAKES_NEGATIVES |
+				   JOB_TAKES_HARD | JOB_TAKES_LOGQ | JOB_TAKES_ACCIDENTAL |
+				   JOB_TAKES_NORMALIZE | JOB_TAKES_PATIENCE |
+				   same(config->refit, 0, JOB_TAKES_REFIT);
+		case LEARNER_TOWERS:
+			return cosines | JOB_TAKES_NEGATIVES;
+		case LEARNER_HIDDEN:
+			return cosines | JOB_TAKES_BATCH | JOB_TAKES_LOGQ |
+				   JOB_TAKES_HIDDEN |
+				   same(config->negatives, 0, JOB_TAKES_NEGATIVES) |
+				   same(config->accidental, 1, JOB_TAKES_ACCIDENTAL);
+		default:
+			return JOB_TAKES_RIDGE | JOB_TAKES_ALPHA0 | JOB_TAKES_REFIT;
+	}
+}
+
+/* what the learners that ran know of what was asked for */
+static void
+say_taken(JobShared *job, Learner learner, bool compared)
+{
+	const JobInput *in = &job->input;
+	bool features = in->users.n_rows > 0 || in->items.n_rows > 0;
+
+	job->output.takes |= taken_by(&job->config, learner);
+	if (compared)
+		job->output.takes |= taken_by(&job->config, LEARNER_IALS);
+	if (features && (learner == LEARNER_BATCHES || learner == LEARNER_TOWERS))
+		job->output.blind |= JOB_BLIND_RETRIEVAL;
+}
+
 RsStatus
 retrieval_run(Team *team, JobShared *job, Arena *arena, Dataset *ds,
 			  double start, double limit)
 {
 	Retrieval r = {team, job, arena, ds, start, limit, NULL, NULL};
+	Learner learner = choose(&job->config, &job->input);
 	Rival rival = {0};
 	RsStatus st;
 
 	r.flags = arena_alloc(arena, 16, sizeof(int32_t));
 	if (r.flags == NULL)
 		return RS_NO_MEMORY;
-	switch (choose(&job->config, &job->input))
+	switch (learner)
 	{
 		case LEARNER_BATCHES:
 			st = retrieval_tfrs(&r);
@@ -339,13 +390,12 @@ retrieval_run(Team *team, JobShared *job, Arena *arena, Dataset *ds,
 		default:
 			st = retrieval_ials(&r);
 	}
+	if (st == RS_OK)
+		st = retrieval_check(&r, learner != LEARNER_IALS && !rival.lost &&
+									 !rival.hurried && rival.epoch == 0);
 	if (st != RS_OK || team->rank != 0)
 		return st;
-	if (choose(&job->config, &job->input) != LEARNER_IALS)
-		job->output.takes |=
-			JOB_TAKES_RATE | JOB_TAKES_BATCHES | JOB_TAKES_SOFTMAX;
-	if (choose(&job->config, &job->input) == LEARNER_IALS || rival.asked)
-		job->output.takes |= JOB_TAKES_RIDGE | JOB_TAKES_ALPHA0;
+	say_taken(job, learner, rival.asked);
 	give_reason(job, &rival);
 	return st;
 }

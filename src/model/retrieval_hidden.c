@@ -150,7 +150,8 @@ train(Hidden *h, bool all)
 		late = retrieval_late(r, 0);
 		st = retrieval_agree(r, &late);
 		h->late = late != 0;
-		stop = h->late || (judged && e - h->best_epoch >= h->patience);
+		stop = h->late ||
+			   (judged && h->patience > 0 && e - h->best_epoch >= h->patience);
 	}
 	tower_train_free(&h->towers);
 	return st;
@@ -235,7 +236,7 @@ retrieval_hidden(Retrieval *r)
 
 	hidden_config(config, &r->job->input, &h.config);
 	h.epochs = config->epochs > 0 ? config->epochs : 40;
-	h.patience = config->patience > 0 ? config->patience : 4;
+	h.patience = config->patience >= 0 ? config->patience : 4;
 	if (!alloc_vectors(&h))
 		return RS_NO_MEMORY;
 	mark = arena_mark(r->arena);

@@ -64,6 +64,10 @@ extern double retrieval_room(const Retrieval *r);
 extern double retrieval_left(const Retrieval *r);
 extern bool retrieval_late(const Retrieval *r, double ahead);
 
+/* functions in retrieval_check.c */
+/* RS_DIVERGED, with the problem said, when the output makes no model */
+extern RsStatus retrieval_check(Retrieval *r, bool learnt);
+
 /* functions in retrieval_softmax.c */
 extern size_t retrieval_tfrs_size(const JobConfig *config,
 								  const JobInput *input, int workers);

@@ -124,7 +124,7 @@ judge(Batches *b, int epoch, double *value, bool *stop)
 		b->best_epoch = epoch;
 		return keep(b);
 	}
-	*stop = epoch - b->best_epoch >= b->patience;
+	*stop = b->patience > 0 && epoch - b->best_epoch >= b->patience;
 	return RS_OK;
 }
 
@@ -222,7 +222,7 @@ retrieval_tfrs(Retrieval *r)
 	tfrs_config(config, r->ds->n_items, &b.config);
 	b.epochs = config->epochs > 0 ? config->epochs : tutorial ? 3 : 30;
 	b.judge = r->ds->n_held > 0 && (!tutorial || config->patience > 0);
-	b.patience = config->patience > 0 ? config->patience : PATIENCE;
+	b.patience = config->patience >= 0 ? config->patience : PATIENCE;
 	if (!alloc_best(&b))
 		return RS_NO_MEMORY;
 	mark = arena_mark(r->arena);

@@ -474,7 +474,7 @@ retrieval_towers(Retrieval *r, Rival *rival)
 		return st;
 	c = t.config;
 	t.every = c.epochs > 40 ? 4 : 2;
-	t.patience = config->patience > 0 ? config->patience : 6;
+	t.patience = config->patience >= 0 ? config->patience : 6;
 	if (!alloc_vectors(&t))
 		return RS_NO_MEMORY;
 	st = train_teacher(&t, false);

@@ -286,6 +286,27 @@ tell_if_worse(const JobShared *job)
 	}
 }
 
+/* features that were read for nothing */
+static void
+tell_blind(const JobShared *job)
+{
+	bool tfrs = job->config.preset == PRESET_TFRS;
+
+	if (job->output.blind & JOB_BLIND_RETRIEVAL)
+		ereport(NOTICE,
+				(errmsg("the retrieval stage does not use the features of "
+						"users and items: its learner knows none"),
+				 tfrs ? errhint("The presets \"default\" and \"best\" do.")
+					  : errhint("Loss \"ials\" does, and towers do: "
+								"hidden => '{64}'.")));
+	if (job->output.blind & JOB_BLIND_RANKING)
+		ereport(NOTICE,
+				(errmsg("the ranking stage does not use the features of "
+						"users and items: its learner knows none"),
+				 errhint("ranking_loss \"ordinal\", \"gibbs\" and \"mse\" "
+						 "do.")));
+}
+
 static void
 tell_choice(const TrainArgs *args, const JobShared *job)
 {
@@ -305,6 +326,7 @@ tell_choice(const TrainArgs *args, const JobShared *job)
 				(errmsg("the learners that were trained take no %s", unused),
 				 errhint("loss and ranking_loss among the options choose "
 						 "others.")));
+	tell_blind(job);
 	if (job->config.positive_kind != args->config.positive_kind)
 		ereport(
 			NOTICE,

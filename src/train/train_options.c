@@ -65,28 +65,33 @@ static const OptionWord ranking_losses[] = {{"auto", LOSS_AUTO},
 
 static const Option options_known[] = {
 	{"temperature", OPTION_FLOAT, AT(temperature), 1e-3, 1e3, NULL,
-	 JOB_TAKES_SOFTMAX},
-	{"regularization", OPTION_FLOAT, AT(regularization), 0, 1e6, NULL,
+	 JOB_TAKES_TEMPERATURE},
+	{"regularization", OPTION_FLOAT, AT(regularization), 1e-9, 1e6, NULL,
 	 JOB_TAKES_RIDGE},
-	{"alpha0", OPTION_FLOAT, AT(alpha0), 0, 1e6, NULL, JOB_TAKES_ALPHA0},
-	{"min_rating", OPTION_FLOAT, AT(min_rating), -1e30, 1e30, NULL},
-	{"max_rating", OPTION_FLOAT, AT(max_rating), -1e30, 1e30, NULL},
+	{"alpha0", OPTION_FLOAT, AT(alpha0), 1e-9, 1e6, NULL, JOB_TAKES_ALPHA0},
+	{"min_rating", OPTION_FLOAT, AT(min_rating), -1e30, 1e30, NULL,
+	 JOB_TAKES_CLAMP},
+	{"max_rating", OPTION_FLOAT, AT(max_rating), -1e30, 1e30, NULL,
+	 JOB_TAKES_CLAMP},
 	{"max_seconds", OPTION_DOUBLE, AT(max_seconds), 0, 1e9, NULL},
 	{"negatives", OPTION_INT, AT(negatives), 0, 1 << 20, NULL,
-	 JOB_TAKES_SOFTMAX},
+	 JOB_TAKES_NEGATIVES},
 	{"hard_negatives", OPTION_INT, AT(hard_negatives), 0, 1 << 20, NULL,
-	 JOB_TAKES_SOFTMAX},
-	{"cross_layers", OPTION_INT, AT(cross_layers), 0, JOB_MAX_CROSS, NULL},
+	 JOB_TAKES_HARD},
+	{"cross_layers", OPTION_INT, AT(cross_layers), 0, JOB_MAX_CROSS, NULL,
+	 JOB_TAKES_CROSS},
 	{"history", OPTION_INT, AT(history), 0, JOB_MAX_HISTORY, NULL},
-	{"patience", OPTION_INT, AT(patience), 0, 1000000, NULL},
-	{"logq", OPTION_SWITCH, AT(logq), 0, 0, NULL, JOB_TAKES_SOFTMAX},
+	{"patience", OPTION_INT, AT(patience), 0, 1000000, NULL,
+	 JOB_TAKES_PATIENCE},
+	{"logq", OPTION_SWITCH, AT(logq), 0, 0, NULL, JOB_TAKES_LOGQ},
 	{"remove_accidental", OPTION_SWITCH, AT(accidental), 0, 0, NULL,
-	 JOB_TAKES_SOFTMAX},
-	{"normalize", OPTION_SWITCH, AT(normalize), 0, 0, NULL, JOB_TAKES_SOFTMAX},
-	{"refit", OPTION_SWITCH, AT(refit), 0, 0, NULL},
+	 JOB_TAKES_ACCIDENTAL},
+	{"normalize", OPTION_SWITCH, AT(normalize), 0, 0, NULL,
+	 JOB_TAKES_NORMALIZE},
+	{"refit", OPTION_SWITCH, AT(refit), 0, 0, NULL, JOB_TAKES_REFIT},
 	{"implicit", OPTION_SWITCH, AT(implicit), 0, 0, NULL, JOB_TAKES_IMPLICIT},
 	{"optimizer", OPTION_WORD, AT(optimizer), 0, 0, optimizers,
-	 JOB_TAKES_BATCHES},
+	 JOB_TAKES_OPTIMIZER},
 	{"loss", OPTION_WORD, AT(loss), 0, 0, losses},
 	{"ranking_loss", OPTION_WORD, AT(ranking_loss), 0, 0, ranking_losses},
 };
@@ -96,7 +101,7 @@ static const Option arguments_known[] = {
 	{"dim", OPTION_INT, AT(dim), 1, 15999, NULL},
 	{"epochs", OPTION_INT, AT(epochs), 1, 1000000, NULL},
 	{"batch_size", OPTION_INT, AT(batch_size), 1, 1 << 20, NULL,
-	 JOB_TAKES_BATCHES},
+	 JOB_TAKES_BATCH},
 	{"learning_rate", OPTION_FLOAT, AT(learning_rate), 1e-12, 1000, NULL,
 	 JOB_TAKES_RATE},
 };
@@ -386,6 +391,8 @@ train_options_unused(const JobConfig *config, int takes)
 	StringInfoData list;
 
 	initStringInfo(&list);
+	if (config->n_hidden > 0 && (takes & JOB_TAKES_HIDDEN) == 0)
+		appendStringInfoString(&list, "hidden");
 	for (int i = 0; i < (int) lengthof(arguments_known); i++)
 		list_unused(&list, &arguments_known[i], config, takes);
 	for (int i = 0; i < (int) lengthof(options_known); i++)
