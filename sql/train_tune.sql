@@ -46,6 +46,30 @@ SELECT count(*), count(DISTINCT params) FROM recsys_tune('tuned', '{"dim": [1, 2
 SELECT version, config ->> 'epochs' AS epochs FROM recsys_models;
 -- a rate that no learner survives: its trials are marked, the model lives
 SELECT trial, value IS NULL AS diverged, best FROM recsys_tune('tuned', '{"ranking_loss": "sgd", "learning_rate": 1000}', 2);
+-- trials that cannot be trained come to nothing, the others go on
+\set VERBOSITY terse
+SET recsys.train_memory = '16MB';
+SELECT params, epochs > 0 AS trained, value IS NULL AS nothing FROM recsys_tune('tuned', '{"dim": [3, 15999], "ranking_loss": "mse", "epochs": 20}', 4) WHERE trial > 0 ORDER BY trial;
+SELECT params, value IS NULL AS nothing FROM recsys_tune('tuned', '{"ranking_loss": "sgd", "learning_rate": [0.05, 1000], "epochs": 3}', 4) WHERE trial > 0 ORDER BY trial;
+-- ... also when that is what the model has: but one must work
+UPDATE recsys_model SET config = config || '{"dim": 15999, "ranking_loss": "mse"}' WHERE name = 'tuned';
+SELECT try($$SELECT recsys_tune('tuned', '{"dim": [15998, 15999]}')$$);
+SELECT trial, value IS NULL AS nothing, best FROM recsys_tune('tuned', '{"dim": 2, "epochs": 20}');
+RESET recsys.train_memory;
+-- what does not have the metric; clicks
+SELECT version FROM recsys_train('tune_r', 'clicks', user_col => 'user_id', item_col => 'item_id', rating_col => 'rating', stages => '{ranking}', dim => 2, epochs => 20,
+	positive => '>= 3', options => '{"ranking_loss": "binary"}');
+SELECT params, value IS NULL AS nothing, epochs FROM recsys_tune('clicks', '{"ranking_loss": ["binary", "ordinal", "mse"], "epochs": 20}', 4) WHERE trial > 0 ORDER BY trial;
+SELECT config ->> 'ranking_loss' AS ranking_loss FROM recsys_models WHERE model = 'clicks';
+-- what recsys_train refuses is no trial, and what is there twice is one
+SELECT params FROM recsys_tune('tuned', '{"min_rating": [4.5, 2], "max_rating": [1, 3], "epochs": 20}') WHERE trial > 0;
+SELECT count(*) FROM recsys_tune('tuned', '{"dim": [2, 2, 2.0, 2], "hidden": [[8], [8]], "epochs": 20}');
+SELECT count(*) FROM recsys_tune('tuned', '{"dim": [2, 3, 2, 3], "min_rating": [0, 9], "max_rating": [5, 8], "epochs": 20}', 5);
+SELECT try($$SELECT recsys_tune('tuned', '{"min_rating": [4.5], "max_rating": [1, 3]}')$$);
+SELECT try($$SELECT recsys_tune('tuned', '{"history": [5, 10]}')$$);
+SELECT try($$SELECT recsys_tune('tuned', '{"history": [5, 10]}', wait => false)$$);
+\set VERBOSITY default
+SELECT recsys_drop('clicks');
 -- the other stage, and another metric
 SELECT version FROM recsys_train('tune_r', 'both', dim => 4, epochs => 3);
 SELECT count(*), count(value), min(measured) FROM recsys_tune('both', '{"loss": "ials", "regularization": [0.01, 0.1]}', 4);

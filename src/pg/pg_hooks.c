@@ -42,8 +42,8 @@ pg_install_math_hooks(void)
 	math_hooks.interrupt = backend_interrupt;
 }
 
-static int
-sqlstate_of(RsStatus status)
+int
+pg_sqlstate(RsStatus status)
 {
 	switch (status)
 	{
@@ -67,6 +67,6 @@ pg_throw_status(RsStatus status, const char *what, const char *detail)
 {
 	ereport(
 		ERROR,
-		(errcode(sqlstate_of(status)), errmsg("%s", what),
+		(errcode(pg_sqlstate(status)), errmsg("%s", what),
 		 detail != NULL && detail[0] != '\0' ? errdetail("%s", detail) : 0));
 }

@@ -9,6 +9,7 @@
 
 /* palloc in the current context, CHECK_FOR_INTERRUPTS; once a backend */
 extern void pg_install_math_hooks(void);
+extern int pg_sqlstate(RsStatus status);
 /* ereport(ERROR) with the SQLSTATE of a status; detail may be NULL or "" */
 extern void pg_throw_status(RsStatus status, const char *what,
 							const char *detail);

@@ -267,6 +267,16 @@ typedef struct TrainResult
 /* functions in train_args.c */
 extern void train_args_from_call(FunctionCallInfo fcinfo, TrainArgs *args,
 								 bool *wait);
+/* arguments that are right each by itself, but not together */
+typedef struct TrainClash
+{
+	const char *message;
+	const char *hint; /* NULL: none */
+} TrainClash;
+
+extern bool train_args_clash(const TrainArgs *args, TrainClash *clash);
+/* the error that says so */
+extern void train_args_refuse(const TrainClash *clash);
 /* a comparison of the rating with a number, of which the column is named */
 extern bool train_positive_read(const char *text, const char *column,
 								JobConfig *config);
@@ -334,6 +344,7 @@ extern void train_team_run(TrainTeam *team, TimestampTz deadline);
 extern RsStatus train_team_status(const TrainTeam *team);
 extern void train_team_check(const TrainTeam *team);
 extern void train_team_stop(TrainTeam *team);
+extern void train_team_abandon(TrainTeam *team);
 
 /* functions in train_features.c */
 
@@ -392,10 +403,16 @@ extern void train_publish(const TrainArgs *args, const TrainInput *input,
 						  TrainResult *result);
 /* what has gone by since, reading, is part of max_seconds */
 extern void train_take_time(JobShared *job, TimestampTz started);
-/* read and compute; the caller looks at the status and ends the team */
-extern void train_compute(const TrainArgs *args, TimestampTz deadline,
-						  TrainTeam *team, TrainInput *input,
-						  TrainTimes *times);
+/* ask for workers and read */
+extern void train_begin(const TrainArgs *args, TrainTeam *team,
+						TrainInput *input, TrainTimes *times);
+/*
+ * What was read and begun at `started`; the caller looks at the status and ends
+ * the team.
+ */
+extern void train_compute(const TrainArgs *args, TimestampTz started,
+						  TimestampTz deadline, TrainTeam *team,
+						  TrainInput *input, TrainTimes *times);
 /*
  * The whole training in the caller's transaction; more are put behind what
  * it logs.
@@ -418,6 +435,18 @@ extern int train_tune_choose(TrainArgs *args, const TrainTune *tune,
 							 const char *space, JobLog **log);
 
 /* functions in train_segment.c */
+
+/* why a training has no room */
+typedef struct TrainMisfit
+{
+	const char *message;
+	const char *detail; /* NULL: none */
+	const char *hint;   /* NULL: none */
+} TrainMisfit;
+
+extern bool train_segment_misfit(const TrainTeam *team, const JobConfig *config,
+								 const TrainInput *from, TrainMisfit *misfit);
+/* raises what does not fit */
 extern void train_segment_make(TrainTeam *team, const TrainArgs *args,
 							   TrainInput *input);
 

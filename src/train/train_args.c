@@ -323,9 +323,6 @@ config_args(FunctionCallInfo fcinfo, TrainArgs *args)
 	positive_arg(fcinfo, args, c);
 	stages_arg(fcinfo, args, c);
 	train_options_apply(PG_GETARG_JSONB_P(ARG_OPTIONS), c);
-	if (c->min_rating >= c->max_rating)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("min_rating must be less than max_rating")));
 }
 
 static void
@@ -377,28 +374,47 @@ context_check(const TrainArgs *args)
 	}
 }
 
-/* what only towers know, without towers */
-static void
-queries_check(const TrainArgs *args)
+bool
+train_args_clash(const TrainArgs *args, TrainClash *clash)
 {
 	const JobConfig *c = &args->config;
+	/* what only towers know */
 	bool towers = c->retrieval && c->n_hidden > 0;
 
-	if (c->history > 0 && !towers)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("the option history is of towers"),
-						errhint("Train them: hidden => '{64}'.")));
-	if (args->n_context_features > 0 && !towers && !c->ranking)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("context_features need the stage ranking, or towers"),
-				 errhint("Name a rating column for the stage, or train towers: "
-						 "hidden => '{64}'.")));
+	memset(clash, 0, sizeof(*clash));
+	if (c->min_rating >= c->max_rating)
+		clash->message = "min_rating must be less than max_rating";
+	else if (c->history > 0 && !towers)
+	{
+		clash->message = "the option history is of towers";
+		clash->hint = "Train them: hidden => '{64}'.";
+	}
+	else if (args->n_context_features > 0 && !towers && !c->ranking)
+	{
+		clash->message = "context_features need the stage ranking, or towers";
+		clash->hint = "Name a rating column for the stage, or train towers: "
+					  "hidden => '{64}'.";
+	}
+	else if (args->n_context_features > 0 && c->preset == PRESET_TFRS)
+	{
+		clash->message = "preset \"tfrs\" knows no context_features";
+		clash->hint = "It is the tutorial to the letter: take another.";
+	}
+	return clash->message != NULL;
+}
+
+void
+train_args_refuse(const TrainClash *clash)
+{
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("%s", clash->message),
+					clash->hint != NULL ? errhint("%s", clash->hint) : 0));
 }
 
 void
 train_args_from_call(FunctionCallInfo fcinfo, TrainArgs *args, bool *wait)
 {
+	TrainClash clash;
 	char *model;
 
 	memset(args, 0, sizeof(*args));
@@ -423,12 +439,8 @@ train_args_from_call(FunctionCallInfo fcinfo, TrainArgs *args, bool *wait)
 	train_columns_check(args);
 	context_check(args);
 	config_args(fcinfo, args);
-	queries_check(args);
-	if (args->n_context_features > 0 && args->config.preset == PRESET_TFRS)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("preset \"tfrs\" knows no context_features"),
-				 errhint("It is the tutorial to the letter: take another.")));
+	if (train_args_clash(args, &clash))
+		train_args_refuse(&clash);
 	workers_arg(fcinfo, args);
 	args->max_seconds = recsys_max_train_time;
 }

@@ -357,13 +357,20 @@ tell_failure(dsm_segment *segment, MemoryContext context)
 {
 	TrainRequest *shared;
 	ErrorData *error;
+	bool cancelled;
 
 	MemoryContextSwitchTo(context);
 	error = CopyErrorData();
-	if (train_progress_failed(error->message,
-							  error->sqlerrcode == ERRCODE_QUERY_CANCELED) ||
-		begun)
+	cancelled = error->sqlerrcode == ERRCODE_QUERY_CANCELED;
+	if (train_progress_failed(error->message, cancelled))
 		return;
+	if (begun)
+	{
+		/* between two trials there is no entry */
+		train_progress_begin(&request.args, request.current_user, NULL);
+		(void) train_progress_failed(error->message, cancelled);
+		return;
+	}
 	shared = dsm_segment_address(segment);
 	shared->sqlerrcode = error->sqlerrcode;
 	strlcpy(shared->message, error->message ? error->message : "",

@@ -348,11 +348,11 @@ train_take_time(JobShared *job, TimestampTz started)
 		job->config.max_seconds = Max(job->config.max_seconds - gone, 1e-3);
 }
 
+/* workers asked for, rows read, features encoded */
 void
-train_compute(const TrainArgs *args, TimestampTz deadline, TrainTeam *team,
-			  TrainInput *input, TrainTimes *times)
+train_begin(const TrainArgs *args, TrainTeam *team, TrainInput *input,
+			TrainTimes *times)
 {
-	TimestampTz started = GetCurrentTimestamp();
 	instr_time clock;
 
 	INSTR_TIME_SET_CURRENT(clock);
@@ -364,6 +364,15 @@ train_compute(const TrainArgs *args, TimestampTz deadline, TrainTeam *team,
 	train_leader.read(args, input);
 	times->read = lap(&clock);
 	train_team_shrink(team, train_workers_useful(args, input));
+}
+
+void
+train_compute(const TrainArgs *args, TimestampTz started, TimestampTz deadline,
+			  TrainTeam *team, TrainInput *input, TrainTimes *times)
+{
+	instr_time clock;
+
+	INSTR_TIME_SET_CURRENT(clock);
 	train_segment_make(team, args, input);
 	times->fill = lap(&clock);
 	train_take_time(team->job, started);
@@ -383,7 +392,9 @@ train_here(const TrainArgs *args, const JobLog *more, int n_more,
 
 	store_lock(args->schema, NameStr(args->name), false, true);
 	store_reserve(args->schema, NameStr(args->name));
-	train_compute(args, train_deadline(args, started), &team, &input, &times);
+	train_begin(args, &team, &input, &times);
+	train_compute(args, started, train_deadline(args, started), &team, &input,
+				  &times);
 	train_team_check(&team);
 	INSTR_TIME_SET_CURRENT(clock);
 	tell_choice(args, team.job);

@@ -140,7 +140,7 @@ train_progress_begin(const TrainArgs *args, Oid role, dsm_segment *segment)
 	if (mine != NULL)
 		*mine = run;
 	SpinLockRelease(&t->mutex);
-	if (mine != NULL)
+	if (mine != NULL && segment != NULL)
 		on_dsm_detach(segment, leave, PointerGetDatum(mine));
 }
 

@@ -16,7 +16,7 @@
 
 #include "train/train.h"
 
-/* an entry of this backend, given back when the segment is detached */
+/* an entry of this backend, given back when the segment (if any) is detached */
 extern void train_progress_begin(const TrainArgs *args, Oid role,
 								 dsm_segment *segment);
 /* what the leader itself does: reading, encoding, publishing */

@@ -75,33 +75,47 @@ place_input(Layout *layout, const JobConfig *config, const TrainInput *from,
 	place_features(layout, &from->context, &in->context);
 }
 
-static void
-check_size(size_t bytes)
+/* what stands against a block of so many bytes, if anything */
+static bool
+find_misfit(size_t bytes, TrainMisfit *misfit)
 {
 	struct statvfs room;
 
-	if (bytes / 1024 > (size_t) recsys_train_memory)
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("training does not fit into recsys.train_memory"),
-				 errdetail("%zu MB of shared memory are needed, and %d MB "
-						   "allowed.",
-						   bytes / (1024 * 1024), recsys_train_memory / 1024),
-				 errhint("Raise recsys.train_memory, or train with a smaller "
-						 "dim or fewer rows.")));
-	if (dynamic_shared_memory_type == DSM_IMPL_POSIX &&
-		statvfs("/dev/shm", &room) == 0 &&
-		bytes / room.f_frsize >= room.f_bavail)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_OUT_OF_MEMORY),
-			 errmsg("training does not fit into /dev/shm"),
-			 errdetail("%zu MB of shared memory are needed, and %zu MB "
-					   "are free.",
-					   bytes / (1024 * 1024),
-					   (size_t) room.f_bavail * room.f_frsize / (1024 * 1024)),
-			 errhint("Enlarge /dev/shm (docker run --shm-size), or set "
-					 "dynamic_shared_memory_type to mmap.")));
+	memset(misfit, 0, sizeof(*misfit));
+	if (bytes > SIZE_MAX / 4)
+		misfit->message = "training would need too much memory";
+	else if (bytes / 1024 > (size_t) recsys_train_memory)
+	{
+		misfit->message = "training does not fit into recsys.train_memory";
+		misfit->detail =
+			psprintf("%zu MB of shared memory are needed, and "
+					 "%d MB allowed.",
+					 bytes / (1024 * 1024), recsys_train_memory / 1024);
+		misfit->hint = "Raise recsys.train_memory, or train with a smaller "
+					   "dim or fewer rows.";
+	}
+	else if (dynamic_shared_memory_type == DSM_IMPL_POSIX &&
+			 statvfs("/dev/shm", &room) == 0 &&
+			 bytes / room.f_frsize >= room.f_bavail)
+	{
+		misfit->message = "training does not fit into /dev/shm";
+		misfit->detail =
+			psprintf("%zu MB of shared memory are needed, and %zu MB are free.",
+					 bytes / (1024 * 1024),
+					 (size_t) room.f_bavail * room.f_frsize / (1024 * 1024));
+		misfit->hint = "Enlarge /dev/shm (docker run --shm-size), or set "
+					   "dynamic_shared_memory_type to mmap.";
+	}
+	return misfit->message != NULL;
+}
+
+static void
+refuse_misfit(const TrainMisfit *misfit)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("%s", misfit->message),
+			 misfit->detail ? errdetail("%s", misfit->detail) : 0,
+			 misfit->hint ? errhint("%s", misfit->hint) : 0));
 }
 
 static void
@@ -201,36 +215,62 @@ fill_rows(JobShared *job, TrainRows *rows)
 	give_back();
 }
 
+/*
+ * The block's parts: *config settled by the rows, *arena where what job_run
+ * allocates begins. Returns the size of all.
+ */
+static size_t
+plan_block(const TrainTeam *team, const TrainInput *from, JobConfig *config,
+		   JobInput *input, size_t *arena)
+{
+	Layout layout = {0};
+	size_t need;
+
+	place(&layout, 1, sizeof(JobShared));
+	train_settle_positive(&from->rows, config);
+	place_input(&layout, config, from, input);
+	*arena = layout.used;
+	need = job_arena_size(config, input, team->size);
+	if (need > SIZE_MAX / 4 || layout.used > SIZE_MAX / 4)
+		return SIZE_MAX / 2;
+	return layout.used + need;
+}
+
+bool
+train_segment_misfit(const TrainTeam *team, const JobConfig *config,
+					 const TrainInput *from, TrainMisfit *misfit)
+{
+	JobConfig settled = *config;
+	JobInput input;
+	size_t arena;
+
+	return find_misfit(plan_block(team, from, &settled, &input, &arena),
+					   misfit);
+}
+
 /* the rows are freed, keys and features stay */
 void
 train_segment_make(TrainTeam *team, const TrainArgs *args, TrainInput *from)
 {
 	TrainRows *rows = &from->rows;
 	JobConfig config = args->config;
-	Layout layout = {0};
+	TrainMisfit misfit;
 	JobInput input;
 	JobShared *job;
 	size_t arena;
-	size_t need;
+	size_t size = plan_block(team, from, &config, &input, &arena);
 
-	place(&layout, 1, sizeof(JobShared));
-	train_settle_positive(rows, &config);
-	place_input(&layout, &config, from, &input);
-	arena = layout.used;
-	need = job_arena_size(&config, &input, team->size);
-	if (need > SIZE_MAX / 4 || arena > SIZE_MAX / 4)
-		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY),
-						errmsg("training would need too much memory")));
-	check_size(arena + need);
+	if (find_misfit(size, &misfit))
+		refuse_misfit(&misfit);
 	free_unread(rows, &input);
-	team->data_segment = dsm_create(arena + need, 0);
+	team->data_segment = dsm_create(size, 0);
 	job = dsm_segment_address(team->data_segment);
 	/* blocks of min_dynamic_shared_memory have been used before */
 	if (min_dynamic_shared_memory > 0)
-		memset(job, 0, arena + need);
+		memset(job, 0, size);
 	job->magic = JOB_MAGIC;
 	job->workers = team->size;
-	job->size = arena + need;
+	job->size = size;
 	job->arena = arena;
 	job->config = config;
 	job->input = input;

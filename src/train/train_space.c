@@ -13,6 +13,7 @@
 #include "train/train_tune.h"
 
 #define MAX_VALUES 1000
+#define TRIES 100 /* draws for each trial, at most, to find a new one */
 
 /* the value of key: an array of them, or one; hidden is an array itself */
 static void
@@ -36,6 +37,29 @@ read_values(const JsonbValue *v, TuneKey *key)
 		key->value[i] =
 			is_list ? *getIthJsonbValueFromContainer(v->val.binary.data, i)
 					: *v;
+}
+
+/* every value on a config of its own; those that change it alike count once */
+static void
+try_values(TuneKey *key, const JobConfig *config)
+{
+	JobConfig *made = palloc(sizeof(JobConfig) * key->n);
+	int n = 0;
+
+	for (int i = 0; i < key->n; i++)
+	{
+		int same = 0;
+
+		made[n] = *config;
+		train_config_set(key->name, &key->value[i], &made[n]);
+		while (same < n &&
+			   memcmp(&made[same], &made[n], sizeof(JobConfig)) != 0)
+			same++;
+		if (same == n)
+			key->value[n++] = key->value[i];
+	}
+	key->n = n;
+	pfree(made);
 }
 
 void
@@ -64,12 +88,7 @@ tune_space_read(Jsonb *space, const JobConfig *config, TuneSpace *to)
 		if (token != WJB_VALUE)
 			continue;
 		read_values(&v, key);
-		for (int i = 0; i < key->n; i++)
-		{
-			JobConfig scratch = *config;
-
-			train_config_set(key->name, &key->value[i], &scratch);
-		}
+		try_values(key, config);
 		to->combinations *= key->n;
 		to->n_keys++;
 		key++;
@@ -126,33 +145,58 @@ is_new(const TuneSpace *space, const TuneTrial *trials, int n,
 	return true;
 }
 
+/* a combination that recsys_train would refuse */
+static bool
+clashes(const TuneSpace *space, const TrainArgs *model, const TuneTrial *trial,
+		TrainClash *clash)
+{
+	TrainArgs args = *model;
+	TrainClash found;
+
+	tune_space_apply(space, trial, &args.config);
+	if (!train_args_clash(&args, &found))
+		return false;
+	*clash = found;
+	return true;
+}
+
 int
-tune_space_trials(const TuneSpace *space, int most, uint64 seed,
-				  TuneTrial **trials)
+tune_space_trials(const TuneSpace *space, const TrainArgs *model, int most,
+				  uint64 seed, TuneTrial **trials)
 {
 	bool all = space->combinations <= most;
-	int n = all ? (int) space->combinations : most;
-	TuneTrial *t = palloc0(sizeof(TuneTrial) * (n + 1));
+	int room = all ? (int) space->combinations : most;
+	int64 tries = all ? room : (int64) room * TRIES;
+	TuneTrial *t = palloc0(sizeof(TuneTrial) * (room + 1));
+	TrainClash clash = {NULL, NULL};
+	int n = 1;
 	Rng rng;
 
 	rng_init(&rng, seed, 0);
-	for (int i = 1; i <= n; i++)
+	for (int64 c = 0; c < tries && n <= room; c++)
 	{
-		t[i].number = i;
-		t[i].choice = palloc(sizeof(int) * space->n_keys);
+		int *choice = t[n].choice;
+
+		if (choice == NULL)
+			choice = t[n].choice = palloc(sizeof(int) * space->n_keys);
+		t[n].number = n;
 		if (all)
-		{
-			take_combination(space, i - 1, t[i].choice);
-			continue;
-		}
-		do
-			for (int k = 0; k < space->n_keys; k++)
-				t[i].choice[k] =
-					(int) rng_below(&rng, (uint64) space->key[k].n);
-		while (!is_new(space, t, i, t[i].choice));
+			take_combination(space, c, choice);
+		for (int k = 0; k < space->n_keys && !all; k++)
+			choice[k] = (int) rng_below(&rng, (uint64) space->key[k].n);
+		if (is_new(space, t, n, choice) &&
+			!clashes(space, model, &t[n], &clash))
+			n++;
 	}
+	if (n == 1)
+		train_args_refuse(&clash);
+	if (clash.message != NULL)
+		ereport(NOTICE,
+				(errmsg("tuning: combinations that cannot be trained are left "
+						"out: %s",
+						clash.message)));
 	*trials = t;
-	return n + 1;
+	return n;
 }
 
 void

@@ -245,6 +245,14 @@ train_team_run(TrainTeam *team, TimestampTz deadline)
 	wait_for(team, TRAIN_WORKER_DONE, deadline);
 }
 
+/* instead of train_team_run: workers that wait for data go home */
+void
+train_team_abandon(TrainTeam *team)
+{
+	raise_stop(team->control_segment, (Datum) 0);
+	train_team_stop(team);
+}
+
 /* after train_team_run: nothing of the team remains */
 void
 train_team_stop(TrainTeam *team)

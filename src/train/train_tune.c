@@ -10,8 +10,10 @@
  * depends on the number of epochs is judged rightly. Whatever comes to the
  * last rung has had all its epochs and is compared with trial 0. All see
  * the same validation rows, held out of the model's ratings, and all read
- * under the caller's snapshot, or with wait => false each under its own. The best is trained on all rows and becomes
- * the model's next version.
+ * under the caller's snapshot, or with wait => false each under its own. The
+ * best is trained on all rows and becomes the model's next version. A trial
+ * that diverges, does not fit into memory or has not the metric comes to
+ * nothing, with a WARNING, and the others go on.
  */
 #include "postgres.h"
 
@@ -27,6 +29,7 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "pg/pg_hooks.h"
 #include "pg/pg_module.h"
 #include "store/store_publish.h"
 #include "train/train_tune.h"
@@ -130,6 +133,19 @@ known_metrics(const JobConfig *config, const char **to)
 	return n;
 }
 
+/* do trainings by this config tell the metric? */
+static bool
+has_metric(const JobConfig *config, const char *metric)
+{
+	const char *known[MAX_METRICS];
+	int n = known_metrics(config, known);
+
+	for (int i = 0; i < n; i++)
+		if (strcmp(known[i], metric) == 0)
+			return true;
+	return false;
+}
+
 /* before anything is trained */
 static void
 check_metric(Tune *t)
@@ -139,9 +155,8 @@ check_metric(Tune *t)
 	int n = known_metrics(c, known);
 
 	t->smaller = is_error(t->metric);
-	for (int i = 0; i < n; i++)
-		if (strcmp(known[i], t->metric) == 0)
-			return;
+	if (has_metric(c, t->metric))
+		return;
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("trainings of model \"%s\" have no metric \"%s\"",
 						   NameStr(t->args.name), t->metric),
@@ -164,12 +179,10 @@ trial_config(const Tune *t, const TuneTrial *trial, int epochs,
 		config->epochs = epochs;
 }
 
+/* NAN when the training did not tell it */
 static double
 metric_of(const Tune *t, const JobOutput *out)
 {
-	StringInfoData known;
-
-	initStringInfo(&known);
 	for (int i = 0; i < out->n_metrics; i++)
 	{
 		const JobMetric *m = &out->metrics[i];
@@ -178,14 +191,7 @@ metric_of(const Tune *t, const JobOutput *out)
 
 		if (strcmp(name, t->metric) == 0)
 			return m->value;
-		appendStringInfo(&known, "%s%s", i > 0 ? ", " : "", name);
 	}
-	if (out->n_metrics == 0)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("there are too few ratings to hold some out")));
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("unknown metric \"%s\"", t->metric),
-					errhint("Known ones: %s.", known.data)));
 	return NAN;
 }
 
@@ -207,30 +213,81 @@ log_trial(Tune *t, const TuneTrial *trial)
 		(double) (GetCurrentTimestamp() - t->started) / USECS_PER_SEC;
 }
 
-/* epochs 0: as many as the learner takes by itself */
+/* the others go on without it; detail may be NULL */
+static void
+give_up(TuneTrial *trial, int sqlstate, const char *why, const char *detail)
+{
+	trial->value = NAN;
+	trial->sqlstate = sqlstate;
+	trial->why = pstrdup(why);
+	ereport(WARNING,
+			(errmsg("tuning: trial %d came to nothing: %s", trial->number, why),
+			 detail != NULL ? errdetail("%s", detail) : 0));
+}
+
+/* what a training says that was begun and has come to its end */
+static void
+judge_trial(Tune *t, TuneTrial *trial, const TrainTeam *team)
+{
+	RsStatus status = train_team_status(team);
+	const JobOutput *out = &team->job->output;
+
+	if (status == RS_OK || status == RS_CANCELLED)
+		train_team_check(team);
+	trial->value = status == RS_OK ? metric_of(t, out) : NAN;
+	trial->epochs = Max(out->epochs, 1);
+	if (status != RS_OK)
+		give_up(trial, pg_sqlstate(status),
+				out->problem[0] != '\0' ? out->problem : "training failed",
+				NULL);
+	else if (isnan(trial->value))
+		give_up(trial, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+				"there are too few ratings to hold some out", NULL);
+}
+
+/*
+ * epochs 0: as many as the learner takes by itself. What the model would need
+ * in the end, both stages, must fit as well.
+ */
 static void
 run_trial(Tune *t, TuneTrial *trial, int epochs)
 {
 	TrainArgs args = t->args;
+	JobConfig whole = t->args.config;
 	TrainTeam team;
 	TrainInput input;
 	TrainTimes times;
+	TrainMisfit misfit;
 	TimestampTz started = GetCurrentTimestamp();
 
+	trial->why = NULL;
+	tune_space_apply(&t->space, trial, &whole);
 	trial_config(t, trial, epochs, &args.config);
-	train_compute(&args, t->deadline, &team, &input, &times);
-	trial->value = NAN; /* diverged */
-	if (train_team_status(&team) != RS_DIVERGED)
+	if (!has_metric(&args.config, t->metric))
 	{
-		train_team_check(&team);
-		trial->value = metric_of(t, &team.job->output);
+		give_up(trial, ERRCODE_INVALID_PARAMETER_VALUE,
+				psprintf("its trainings have no metric \"%s\"", t->metric),
+				NULL);
+		return;
 	}
-	trial->epochs = Max(team.job->output.epochs, 1);
-	train_team_stop(&team);
+	train_begin(&args, &team, &input, &times);
+	if (train_segment_misfit(&team, &whole, &input, &misfit) ||
+		train_segment_misfit(&team, &args.config, &input, &misfit))
+	{
+		train_team_abandon(&team);
+		give_up(trial, ERRCODE_OUT_OF_MEMORY, misfit.message, misfit.detail);
+	}
+	else
+	{
+		train_compute(&args, started, t->deadline, &team, &input, &times);
+		judge_trial(t, trial, &team);
+		train_team_stop(&team);
+	}
 	MemoryContextDelete(input.rows.context);
 	trial->seconds +=
 		(double) (GetCurrentTimestamp() - started) / USECS_PER_SEC;
-	log_trial(t, trial);
+	if (trial->epochs > 0)
+		log_trial(t, trial);
 }
 
 static bool
@@ -257,6 +314,17 @@ best_first(const Tune *t, TuneTrial *trial, int n)
 	for (int i = 1; i < n; i++)
 		for (int j = i; j > 0 && is_better(t, &trial[j], &trial[j - 1]); j--)
 			swap_trials(&trial[j], &trial[j - 1]);
+}
+
+/* those that came to something */
+static int
+count_alive(const TuneTrial *trial, int n)
+{
+	int alive = 0;
+
+	for (int i = 0; i < n; i++)
+		alive += !isnan(trial[i].value);
+	return alive;
 }
 
 /* so many of the trials are left in the last rung */
@@ -301,7 +369,7 @@ run_rungs(Tune *t)
 	run_trial(t, &trial[0], 0);
 	t->full = trial[0].epochs;
 	rungs = rungs_for(alive, t->full);
-	for (int r = 0; r < rungs; r++)
+	for (int r = 0; r < rungs && alive > 0; r++)
 	{
 		ereport(NOTICE, (errmsg("tuning: rung %d of %d, %d trials", r + 1,
 								rungs, alive)));
@@ -309,7 +377,8 @@ run_rungs(Tune *t)
 			run_trial(t, &trial[i], budget(t, &trial[i], rungs - 1 - r));
 		best_first(t, trial + 1, alive);
 		if (r < rungs - 1)
-			alive = (alive + REDUCTION - 1) / REDUCTION;
+			alive = Min((alive + REDUCTION - 1) / REDUCTION,
+						count_alive(trial + 1, alive));
 	}
 	/* trial 0 among those that had all epochs */
 	best_first(t, trial, alive + 1);
@@ -366,8 +435,8 @@ read_arguments(FunctionCallInfo fcinfo, Tune *t)
 			? tune_space_default(&t->args.config, is_of_ranking(t->metric))
 			: PG_GETARG_JSONB_P(1),
 		&t->args.config, &t->space);
-	t->n = tune_space_trials(&t->space, most, (uint64) PG_GETARG_INT64(4),
-							 &t->trial);
+	t->n = tune_space_trials(&t->space, &t->args, most,
+							 (uint64) PG_GETARG_INT64(4), &t->trial);
 }
 
 /* all trials; the best one's options are what the model will be trained by */
@@ -381,8 +450,9 @@ choose(Tune *t)
 	t->deadline = train_deadline(&t->args, t->started);
 	run_rungs(t);
 	if (isnan(t->trial[0].value))
-		ereport(ERROR, (errcode(ERRCODE_FLOATING_POINT_EXCEPTION),
-						errmsg("every trial diverged")));
+		ereport(ERROR,
+				(errcode(t->trial[0].sqlstate),
+				 errmsg("every trial came to nothing: %s", t->trial[0].why)));
 	ereport(NOTICE, (errmsg("tuning: trial %d is the best, %s %.5g",
 							t->trial[0].number, t->metric, t->trial[0].value)));
 	tune_space_apply(&t->space, &t->trial[0], &t->args.config);
@@ -400,7 +470,8 @@ train_tune_choose(TrainArgs *args, const TrainTune *tune, const char *space,
 	tune_space_read(
 		DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(space))),
 		&t->args.config, &t->space);
-	t->n = tune_space_trials(&t->space, tune->trials, tune->seed, &t->trial);
+	t->n = tune_space_trials(&t->space, &t->args, tune->trials, tune->seed,
+							 &t->trial);
 	choose(t);
 	*args = t->args;
 	*log = t->log;

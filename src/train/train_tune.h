@@ -30,16 +30,19 @@ typedef struct TuneTrial
 {
 	int number;  /* 0: what the model has now */
 	int *choice; /* (n_keys) number of the value of each key; NULL for 0 */
-	int epochs;  /* of its last training */
+	int epochs;  /* of its last training, 0: never trained */
 	double value;
-	double seconds; /* of all its trainings */
+	const char *why; /* it came to nothing in its last training; or NULL */
+	int sqlstate;    /* of why */
+	double seconds;  /* of all its trainings */
 } TuneTrial;
 
 /* functions in train_space.c */
 
 /*
  * An object of arrays of values; a single value stands for an array of one.
- * Every value is tried on config, so that wrong ones are told at once.
+ * Every value is tried on config, so that wrong ones are told at once, and of
+ * equal ones one is left.
  */
 extern void tune_space_read(Jsonb *space, const JobConfig *config,
 							TuneSpace *to);
@@ -48,10 +51,11 @@ extern void tune_space_read(Jsonb *space, const JobConfig *config,
 extern Jsonb *tune_space_default(const JobConfig *config, bool ranking);
 /*
  * Trial 0 and at most most others: all combinations when there are no more,
- * else different ones drawn by the seed. Returns how many.
+ * else different ones drawn by the seed; none that recsys_train would refuse for
+ * this model, which is an error when there are no others. Returns how many.
  */
-extern int tune_space_trials(const TuneSpace *space, int most, uint64 seed,
-							 TuneTrial **trials);
+extern int tune_space_trials(const TuneSpace *space, const TrainArgs *model,
+							 int most, uint64 seed, TuneTrial **trials);
 extern void tune_space_apply(const TuneSpace *space, const TuneTrial *trial,
 							 JobConfig *config);
 /* its options as an object */
