@@ -54,6 +54,23 @@ SELECT train($$items => 'lea_i', stages => '{ranking}', options => '{"ranking_lo
 SELECT train($$items => 'lea_i', stages => '{retrieval}', hidden => '{8}'$$);
 SET client_min_messages = warning;
 
+-- patience 0 never stops early
+CREATE TABLE lea_p (learner text, patience int, epochs int);
+DO $$
+DECLARE
+	l text;
+	o text;
+BEGIN
+	FOREACH l IN ARRAY ARRAY['', 'hidden => ''{8}'', ', 'batch_size => 500, learning_rate => 0.05, '] LOOP
+		FOREACH o IN ARRAY ARRAY['', ', "patience": 0', ', "patience": 1'] LOOP
+			PERFORM train(format('stages => ''{retrieval}'', dim => 16, epochs => 90, %s options => ''{"loss": "softmax", "refit": false%s}''', l, o));
+			INSERT INTO lea_p SELECT l, nullif(right(o, 1), '')::int, max(epoch) FROM recsys_training_log WHERE model = 'lea' AND stage = 'retrieval'
+				AND version = (SELECT version FROM recsys_models WHERE model = 'lea');
+		END LOOP;
+	END LOOP;
+END $$;
+SELECT learner, patience, epochs = 90 AS whole FROM lea_p ORDER BY learner COLLATE "C", patience;
+
 -- zero does not stand for a search
 SELECT n, try(format('train(%L)', format('stages => ''{retrieval}'', options => %L', n))) FROM unnest(ARRAY['{"alpha0": 0}', '{"regularization": 0}', '{"alpha0": 1e-30}',
 	'{"regularization": -1}']) n;
@@ -65,5 +82,5 @@ SELECT try('train(' || quote_literal($$stages => '{retrieval}', epochs => 3, pre
 SELECT version = :before_version AS same FROM recsys_models WHERE model = 'lea';
 
 SELECT recsys_drop('lea');
-DROP TABLE lea_r, lea_i;
+DROP TABLE lea_r, lea_i, lea_p;
 DROP FUNCTION try, train;
