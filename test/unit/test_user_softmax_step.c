@@ -15,7 +15,7 @@
 #include "math/vec.h"
 #include "model/user_softmax.h"
 
-#define USERS 37
+#define USERS 420 /* two products of users, with one worker */
 #define ITEMS 29
 #define DIM 10
 #define TEACHER 3
@@ -60,7 +60,7 @@ make_data(void)
 	{
 		ptr[u] = n;
 		for (int i = 0; i < ITEMS; i++)
-			if (u > 0 && rng_uniform(&rng) < 0.1 + 0.02 * u)
+			if (u > 0 && rng_uniform(&rng) < 0.1 + 0.8 * u / USERS)
 				item[n++] = i;
 	}
 	ptr[USERS] = n;
@@ -123,9 +123,9 @@ first_vectors(float *users, float *items)
 	unit_rows(users, USERS, DIM, 3);
 	unit_rows(items, ITEMS, DIM, 4);
 	for (int k = 0; k < USERS * DIM; k++)
-		users[k] *= 0.5f + 0.03f * (float) (k / DIM);
+		users[k] *= 0.5f + 0.03f * (float) (k / DIM % 37);
 	for (int k = 0; k < ITEMS * DIM; k++)
-		items[k] *= 0.4f + 0.05f * (float) (k / DIM);
+		items[k] *= 0.4f + 0.05f * (float) (k / DIM % 37);
 }
 
 static void
@@ -213,7 +213,7 @@ typedef struct Plain
 	double m[2][MOST];
 	double v[2][MOST];
 	float grad[2][MOST];
-	bool touched[2][USERS];
+	bool touched[2][USERS + ITEMS];
 	int step;
 } Plain;
 
