@@ -123,7 +123,11 @@ extern void softmax_candidates(Softmax *sm);
 extern RsStatus softmax_block(Team *team, Softmax *sm, float *dc,
 							  SoftmaxApply apply, double *loss);
 
-/* reference: rows (n) of (user, item); du, dv (all users, items) += */
+/*
+ * reference: rows (n) of (user, item), behind their items the batch's uniform
+ * negatives; du, dv (all users, items) +=. Scores are inner products, whatever
+ * config's normalize.
+ */
 extern double softmax_plain(const SoftmaxConfig *config, const int32_t *user,
 							const int32_t *item, int n, const float *u,
 							const float *v, const double *log_q, double *du,

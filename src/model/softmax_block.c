@@ -275,10 +275,10 @@ plain_hard(const SoftmaxConfig *config, const int32_t *user,
 		bool candidate = config->all;
 		bool mine = false;
 
-		for (int k = 0; k < n; k++)
+		for (int k = 0; k < n + config->negatives; k++)
 		{
 			candidate |= item[k] == i;
-			mine |= user[k] == user[r] && item[k] == i;
+			mine |= k < n && user[k] == user[r] && item[k] == i;
 		}
 		for (int side = 0; side < 2; side++)
 		{
@@ -301,7 +301,7 @@ softmax_plain(const SoftmaxConfig *config, const int32_t *user,
 {
 	int d = config->dim;
 	double total = 0;
-	int n_cand = config->all ? n_items : n;
+	int n_cand = config->all ? n_items : n + config->negatives;
 
 	for (int r = 0; r < n; r++)
 	{

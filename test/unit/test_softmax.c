@@ -17,13 +17,14 @@
 #define ITEMS 9
 #define DIM 6
 #define ROWS 60
+#define NEGATIVES 7
 
 static int64_t user_ptr[USERS + 1];
 static int64_t user_end[USERS];
 static int64_t item_ptr[ITEMS + 1];
 static int32_t item[ROWS * 2];
 static int32_t row_user[ROWS * 2];
-static int32_t row_item[ROWS * 2];
+static int32_t row_item[ROWS * 2 + NEGATIVES]; /* of rows and negatives */
 static Dataset ds;
 static int n_rows;
 
@@ -62,16 +63,106 @@ make_data(void)
 				   .item_ptr = item_ptr};
 }
 
-/* log of the sampling probability of each item, as the learner has it */
+/* the negatives of the first batch behind the rows' items, as the learner has
+ * them, and the log of the sampling probability of each item */
 static void
-log_probability(double *log_q)
+add_negatives(const SoftmaxConfig *c, double *log_q)
 {
 	double n[ITEMS] = {0};
+	Rng rng;
 
+	rng_init(&rng, c->seed, (1ULL << 42) + 1);
+	for (int k = 0; k < c->negatives; k++)
+		row_item[n_rows + k] = (int32_t) rng_below(&rng, ITEMS);
 	for (int r = 0; r < n_rows; r++)
 		n[row_item[r]]++;
 	for (int i = 0; i < ITEMS; i++)
-		log_q[i] = log(fmax(n[i] / n_rows, 1e-9));
+		log_q[i] = log(fmax((n[i] + (double) c->negatives / ITEMS) /
+								(n_rows + c->negatives),
+							1e-9));
+}
+
+static double
+length(const float *x)
+{
+	double square = 0;
+
+	for (int k = 0; k < DIM; k++)
+		square += (double) x[k] * x[k];
+	return sqrt(square);
+}
+
+/* unit rows of x (n) into to */
+static void
+unit_rows(float *to, const float *x, int n)
+{
+	for (int k = 0; k < n * DIM; k++)
+		to[k] = (float) (x[k] / length(x + k / DIM * DIM));
+}
+
+/* from gradients of the unit rows of x (n) to those of x */
+static void
+chain_rule(double *grad, const float *x, int n)
+{
+	for (int r = 0; r < n; r++)
+	{
+		double l = length(x + r * DIM);
+		double along = 0;
+
+		for (int k = r * DIM; k < (r + 1) * DIM; k++)
+			along += grad[k] * x[k] / l;
+		for (int k = r * DIM; k < (r + 1) * DIM; k++)
+			grad[k] = (grad[k] - along * x[k] / l) / l;
+	}
+}
+
+/* loss and gradients of one batch of all rows; du, dv are overwritten */
+static double
+plain(const SoftmaxConfig *c, const float *u, const float *v, double *du,
+	  double *dv)
+{
+	float unit_u[USERS * DIM];
+	float unit_v[ITEMS * DIM];
+	double log_q[ITEMS];
+	double loss;
+
+	add_negatives(c, log_q);
+	memcpy(unit_u, u, sizeof(unit_u));
+	memcpy(unit_v, v, sizeof(unit_v));
+	memset(du, 0, sizeof(double) * USERS * DIM);
+	memset(dv, 0, sizeof(double) * ITEMS * DIM);
+	if (c->normalize)
+	{
+		unit_rows(unit_u, u, USERS);
+		unit_rows(unit_v, v, ITEMS);
+	}
+	loss = softmax_plain(c, row_user, row_item, n_rows, unit_u, unit_v,
+						 c->logq ? log_q : NULL, du, dv, ITEMS);
+	if (c->normalize)
+	{
+		chain_rule(du, u, USERS);
+		chain_rule(dv, v, ITEMS);
+	}
+	return loss;
+}
+
+/* the gradient of x[k] by a step to both sides */
+static void
+check_difference(const SoftmaxConfig *c, const float *u, const float *v,
+				 float *x, double want)
+{
+	double du[USERS * DIM];
+	double dv[ITEMS * DIM];
+	float old = *x;
+	double up;
+	double down;
+
+	*x = old + 1e-2f;
+	up = plain(c, u, v, du, dv);
+	*x = old - 1e-2f;
+	down = plain(c, u, v, du, dv);
+	*x = old;
+	CHECK(fabs((up - down) / 2e-2 - want) < 2e-2 * (1 + fabs(want)));
 }
 
 static void
@@ -79,49 +170,20 @@ test_reference(const SoftmaxConfig *c)
 {
 	float u[USERS * DIM];
 	float v[ITEMS * DIM];
-	double du[USERS * DIM] = {0};
-	double dv[ITEMS * DIM] = {0};
-	double none[(USERS + ITEMS) * DIM];
-	double log_q[ITEMS];
+	double du[USERS * DIM];
+	double dv[ITEMS * DIM];
 	Rng rng;
 
 	rng_init(&rng, 8, 0);
-	log_probability(log_q);
 	for (int k = 0; k < USERS * DIM; k++)
 		u[k] = (float) rng_normal(&rng);
 	for (int k = 0; k < ITEMS * DIM; k++)
 		v[k] = (float) rng_normal(&rng);
-#define LOSS()                                                                 \
-	softmax_plain(c, row_user, row_item, n_rows, u, v, c->logq ? log_q : NULL, \
-				  none, none, ITEMS)
-	softmax_plain(c, row_user, row_item, n_rows, u, v, c->logq ? log_q : NULL,
-				  du, dv, ITEMS);
+	plain(c, u, v, du, dv);
 	for (int k = 0; k < ITEMS * DIM; k += 5)
-	{
-		float old = v[k];
-		double up;
-		double down;
-
-		v[k] = old + 1e-2f;
-		up = LOSS();
-		v[k] = old - 1e-2f;
-		down = LOSS();
-		v[k] = old;
-		CHECK(fabs((up - down) / 2e-2 - dv[k]) < 2e-2 * (1 + fabs(dv[k])));
-	}
+		check_difference(c, u, v, &v[k], dv[k]);
 	for (int k = 0; k < USERS * DIM; k += 5)
-	{
-		float old = u[k];
-		double up;
-		double down;
-
-		u[k] = old + 1e-2f;
-		up = LOSS();
-		u[k] = old - 1e-2f;
-		down = LOSS();
-		u[k] = old;
-		CHECK(fabs((up - down) / 2e-2 - du[k]) < 2e-2 * (1 + fabs(du[k])));
-	}
+		check_difference(c, u, v, &u[k], du[k]);
 }
 
 /* one batch of all rows with SGD: the step is the gradient */
@@ -132,9 +194,8 @@ test_step(SoftmaxConfig c)
 	void *block;
 	float u[USERS * DIM];
 	float v[ITEMS * DIM];
-	double du[USERS * DIM] = {0};
-	double dv[ITEMS * DIM] = {0};
-	double log_q[ITEMS];
+	double du[USERS * DIM];
+	double dv[ITEMS * DIM];
 	double want;
 	double loss;
 	TeamShared shared = {0};
@@ -153,9 +214,7 @@ test_step(SoftmaxConfig c)
 	CHECK(sm.n_rows == n_rows);
 	memcpy(u, sm.u, sizeof(u));
 	memcpy(v, sm.v, sizeof(v));
-	log_probability(log_q);
-	want = softmax_plain(&c, row_user, row_item, n_rows, u, v,
-						 c.logq ? log_q : NULL, du, dv, ITEMS);
+	want = plain(&c, u, v, du, dv);
 	CHECK(softmax_epoch(&team, &sm, 1, &progress, &loss) == RS_OK);
 	CHECK(fabs(loss * n_rows - want) < 1e-4 * (1 + fabs(want)));
 	for (int k = 0; k < USERS * DIM; k++)
@@ -208,7 +267,7 @@ main(void)
 		if (dense_init(level) != level)
 			continue;
 		test_adagrad();
-		for (int kind = 0; kind < 16; kind++)
+		for (int kind = 0; kind < 64; kind++)
 		{
 			SoftmaxConfig c = base;
 
@@ -216,7 +275,9 @@ main(void)
 			c.remove_accidental = kind & 2;
 			c.temperature = kind & 4 ? 0.3f : 1;
 			c.all = kind & 8;
-			if (c.all && (c.logq || c.remove_accidental))
+			c.negatives = kind & 16 ? NEGATIVES : 0;
+			c.normalize = kind & 32;
+			if (c.all && (c.logq || c.remove_accidental || c.negatives > 0))
 				continue;
 			test_reference(&c);
 			test_step(c);
