@@ -141,6 +141,18 @@ SET client_min_messages = warning;
 SELECT interactions = (SELECT count(*) FROM rat_thumbs WHERE liked > 0) AS liked, config->'positive' AS positive FROM recsys_models WHERE model = 'rat_m';
 SELECT count(*) FROM recsys_train('rat_thumbs', 'rat_m', epochs => 2, dim => 4, test_fraction => 0, stages => '{retrieval}', positive => '>= -1');
 SELECT interactions = (SELECT count(*) FROM rat_thumbs) AS all FROM recsys_models WHERE model = 'rat_m';
+-- nothing above 0: every row is of interest, and a NOTICE says so
+CREATE VIEW rat_down AS SELECT user_id, item_id, -1 AS liked FROM rat_thumbs;
+CREATE VIEW rat_zero AS SELECT user_id, item_id, 0 AS liked FROM rat_thumbs;
+SET client_min_messages = notice;
+SELECT interactions = (SELECT count(*) FROM rat_down) AS all FROM recsys_train('rat_down', 'rat_m', epochs => 2, dim => 4, test_fraction => 0, stages => '{retrieval}');
+SELECT interactions = (SELECT count(*) FROM rat_zero) AS all FROM recsys_train('rat_zero', 'rat_m', epochs => 2, dim => 4, test_fraction => 0, stages => '{retrieval}');
+SELECT interactions = (SELECT count(*) FROM rat_down) AS all FROM recsys_train('rat_down', 'rat_m', epochs => 2, dim => 4, test_fraction => 0, stages => '{retrieval}', positive => 'rating >= -1');
+SET client_min_messages = warning;
+SELECT count(*) FROM recsys_train('rat_down', 'rat_m', epochs => 2, dim => 4, test_fraction => 0, stages => '{ranking}');
+SELECT bool_and(abs(predict(user_id, item_id, 'rat_m') + 1) < 1e-5) AS as_rated FROM rat_thumbs;
+SELECT try('recsys_train(''rat_down'', ''rat_m'', options => ''{"ranking_loss": "binary"}'')');
+DROP VIEW rat_down, rat_zero;
 -- clicks are evaluated as such, on any scale
 SELECT count(*) FROM recsys_train('rat_thumbs', 'rat_m', epochs => 2, dim => 4, test_fraction => 0, options => '{"ranking_loss": "binary"}');
 CREATE TABLE rat_test AS SELECT user_id, item_id, liked * 100 AS liked FROM rat_thumbs;

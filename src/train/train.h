@@ -130,6 +130,7 @@ typedef struct TrainRows
 	TrainKeys users;
 	TrainKeys items;
 	bool has_rating;
+	bool none_above; /* 0: train_settle_positive */
 	bool has_time;
 	int64 n;
 	int n_chunks;
@@ -334,7 +335,7 @@ extern void train_load(const TrainArgs *args, TrainRows *rows);
  * Where nobody said what is positive and ratings are on both sides of 0 (thumbs,
  * clicks): those above it are, for the retrieval stage.
  */
-extern void train_settle_positive(const TrainRows *rows, JobConfig *config);
+extern void train_settle_positive(TrainRows *rows, JobConfig *config);
 
 /* functions in train_team.c */
 extern void train_team_start(TrainTeam *team, int workers, bool exact);

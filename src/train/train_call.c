@@ -308,7 +308,7 @@ tell_blind(const JobShared *job)
 }
 
 static void
-tell_choice(const TrainArgs *args, const JobShared *job)
+tell_choice(const TrainArgs *args, const TrainRows *rows, const JobShared *job)
 {
 	static const char *const stages[] = {"retrieval", "ranking"};
 	const JobOutput *out = &job->output;
@@ -333,6 +333,12 @@ tell_choice(const TrainArgs *args, const JobShared *job)
 			(errmsg("ratings of 0 or less do not count as interest"),
 			 errhint("positive says which ratings do: positive => 'rating "
 					 ">= 4', or all of them by a number below the least.")));
+	if (rows->none_above)
+		ereport(NOTICE,
+				(errmsg("no rating is above 0, so every row counts as "
+						"interest"),
+				 errhint("positive says which ratings do: positive => 'rating "
+						 ">= -1'.")));
 	tell_if_worse(job);
 	for (int i = 0; i < (int) lengthof(stages); i++)
 		if (curve_judge(job, stages[i], text, sizeof(text)) != CURVE_FLAT)
@@ -397,7 +403,7 @@ train_here(const TrainArgs *args, const JobLog *more, int n_more,
 				  &times);
 	train_team_check(&team);
 	INSTR_TIME_SET_CURRENT(clock);
-	tell_choice(args, team.job);
+	tell_choice(args, &input.rows, team.job);
 	for (int i = 0; i < n_more && team.job->n_log < JOB_MAX_LOG; i++)
 		team.job->log[team.job->n_log++] = more[i];
 	train_publish(args, &input, team.job,

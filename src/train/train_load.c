@@ -365,7 +365,7 @@ check_positive(const TrainRows *rows, const JobConfig *config)
 }
 
 void
-train_settle_positive(const TrainRows *rows, JobConfig *config)
+train_settle_positive(TrainRows *rows, JobConfig *config)
 {
 	bool above = false;
 	bool below = false;
@@ -383,6 +383,7 @@ train_settle_positive(const TrainRows *rows, JobConfig *config)
 		above |= rating > 0;
 		below |= rating <= 0;
 	}
+	rows->none_above = below && !above;
 	if (!above || !below)
 		return;
 	config->positive_kind = POSITIVE_GT;
