@@ -1,5 +1,6 @@
 -- What the index refuses, and odd rows that it must not lose.
 SET client_min_messages = warning;
+SET jit = off;
 \set VERBOSITY sqlstate
 CREATE TABLE ann_bad (id int, e vector, f vector(3), g vector(2001), i int);
 CREATE INDEX ON ann_bad USING ann (e vector_ip_ops);

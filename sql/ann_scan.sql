@@ -1,5 +1,6 @@
 -- Index scans give what a sort of all rows gives, for each operator.
 SET client_min_messages = warning;
+SET jit = off;
 SET recsys.target_recall = 1;
 
 -- clustered directions, norms over two orders of magnitude, some duplicates
