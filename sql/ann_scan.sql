@@ -142,6 +142,66 @@ FROM (SELECT id FROM ann_rows
 RESET enable_seqscan;
 RESET recsys.target_recall;
 
+-- read to the end, below 1: every row once, those that were missed at last and in
+-- their own order, so that distances fall at most once; at 1 never
+CREATE FUNCTION ann_falls(op text, target float8, OUT most bigint, OUT any_late bool,
+						  OUT lost bigint)
+LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true),
+		set_config('recsys.target_recall', target::text, true);
+	EXECUTE format('SELECT max(falls), max(falls) > 0, sum(all_rows - rows)
+		FROM (SELECT count(*) FILTER (WHERE d < before) AS falls, count(DISTINCT id) AS rows,
+				(SELECT count(*) FROM ann_rows WHERE e IS NOT NULL) AS all_rows
+			FROM (SELECT n, id, d, lag(d) OVER (PARTITION BY n ORDER BY at) AS before
+				FROM (SELECT n.id AS n, r.id, r.d, row_number() OVER () AS at
+					FROM ann_queries n, LATERAL (SELECT id, e %1$s n.q AS d
+						FROM ann_rows ORDER BY e %1$s n.q) r) x) y GROUP BY n) z', op)
+		INTO most, any_late, lost;
+END $$;
+SELECT op, target, (ann_falls(op, target)).*
+FROM unnest(ARRAY['<#>', '<->', '<=>']) op, unnest(ARRAY[0.5, 1]) target;
+DROP FUNCTION ann_falls;
+
+-- at 1 pages fit together, whatever the session asks between them; the order of
+-- equal distances by a second key goes over a subquery
+CREATE FUNCTION ann_pages(op text) RETURNS bool LANGUAGE plpgsql AS $$
+DECLARE
+	page text := format('SELECT array_agg(r.id) FROM (SELECT id FROM ann_rows
+		ORDER BY e %1$s (SELECT q FROM ann_queries LIMIT 1) LIMIT $1 OFFSET $2) r', op);
+	whole int[];
+	part int[];
+	parts int[] := '{}';
+BEGIN
+	SET LOCAL enable_seqscan = off;
+	SET LOCAL enable_sort = off;
+	SET LOCAL recsys.target_recall = 1;
+	FOR i IN 0 .. 9 LOOP
+		EXECUTE page INTO part USING 30, 30 * i;
+		parts := parts || part;
+		EXECUTE page INTO part USING 1 + i * i * i, 7;
+	END LOOP;
+	EXECUTE page INTO whole USING 300, 0;
+	RETURN parts = whole;
+END $$;
+SELECT op, ann_pages(op) FROM unnest(ARRAY['<#>', '<->', '<=>']) op;
+DROP FUNCTION ann_pages;
+CREATE FUNCTION ann_uses_index(query text) RETURNS bool LANGUAGE plpgsql AS $$
+DECLARE
+	line text;
+BEGIN
+	FOR line IN EXECUTE 'EXPLAIN ' || query LOOP
+		IF line LIKE '%Index Scan using ann_l2%' THEN
+			RETURN true;
+		END IF;
+	END LOOP;
+	RETURN false;
+END $$;
+SELECT ann_uses_index('SELECT id FROM (
+	SELECT id, e <-> (SELECT q FROM ann_queries LIMIT 1) AS d FROM ann_rows
+	ORDER BY d LIMIT 10) r ORDER BY d, id');
+DROP FUNCTION ann_uses_index;
+
 -- cursors
 BEGIN;
 SET LOCAL enable_seqscan = off;

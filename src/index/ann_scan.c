@@ -5,16 +5,20 @@
  * The search (ann_search.c) gives candidates by upper bound. The best one's
  * vector is fetched from the heap under the scan's snapshot and the operator
  * itself is called; a candidate whose exact value is at least every other
- * bound is the next row. So rows come in the operator's true order and a
- * row that the snapshot does not see is dropped here.
+ * bound is the next row. A row that the snapshot does not see is dropped here.
+ * At target_recall 1 bounds are proven, so rows come in the operator's true
+ * order to the last one.
  *
  * Nothing keeps VACUUM from removing a TID that a scan has read but not yet
  * fetched, and an INSERT from using it again: the new row is not visible to
  * the scan's MVCC snapshot, which is older. Other snapshots are refused.
  *
- * Below target_recall 1 a row may turn up after worse rows were returned. It
- * is held back until all others were returned, so that the order is never
- * broken and still no row is lost.
+ * Below target_recall 1 a row may turn up after worse rows were returned: its
+ * bound was taken too low. It is held back until all others were returned, and
+ * those held back then come in their own order. So a scan that stops before, as
+ * for a LIMIT, sees true order; one that is read to its end sees every row once,
+ * but the late ones after worse ones. The planner believes in the order all the
+ * same; who needs it to the end sets target_recall to 1.
  */
 #include "postgres.h"
 
