@@ -76,6 +76,12 @@ SELECT count(*), count(value), min(measured) FROM recsys_tune('both', '{"loss": 
 SELECT count(*), count(value), min(measured) FROM recsys_tune('both', '{"regularization": [0.01, 0.1]}', 4, metric => 'recall@20');
 SELECT count(*), min(measured) FROM recsys_tune('both', '{"ranking_loss": ["gibbs", "sgd"]}', 4, metric => 'mae');
 SELECT count(*), bool_and(params ?| ARRAY['ranking_loss', 'implicit']), bool_or(params ? 'dim') AS of_both FROM recsys_tune('both', trials => 3, metric => 'rmse') WHERE trial > 0;
+-- what the other stage would need of the winner counts, too
+\set VERBOSITY terse
+SET recsys.train_memory = '16MB';
+SELECT params, epochs > 0 AS trained, value IS NULL AS nothing FROM recsys_tune('both', '{"dim": [4, 15999], "ranking_loss": "gibbs", "epochs": 20}', 4, metric => 'rmse') WHERE trial > 0 ORDER BY trial;
+RESET recsys.train_memory;
+\set VERBOSITY default
 SELECT stages FROM recsys_models WHERE model = 'both';
 -- wrong arguments
 SELECT try($$SELECT recsys_tune('nobody')$$);
