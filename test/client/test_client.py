@@ -331,6 +331,16 @@ def test_calls(conn):
     conn.execute("SELECT recsys_train('watched', 'calls', batch_size => 64)")
     check(not any("most popular" in n for n in notices), "not below")
     check(any(n.endswith("take no batch_size") for n in notices), f"unused option: {notices}")
+    conn.execute("""CREATE TABLE noisy AS
+        SELECT u AS user_id, i AS item_id FROM generate_series(1, 400) u, generate_series(1, 150) i
+        WHERE (hashint4(u * 777 + i)::bigint + 2147483648) % 1000 < CASE WHEN u % 5 = i % 5 THEN 200 ELSE 65 END""")
+    notices.clear()
+    row = conn.execute(
+        "SELECT epochs FROM recsys_train('noisy', 'calls', hidden => '{32}', learning_rate => 0.01,"
+        " test_fraction => 0.2, epochs => 60, options => '{\"patience\": 3}')").fetchone()
+    said = [n for n in notices if "so longer training over-fits" in n]
+    check(len(said) == 1 and row[0] < 57 and said[0].endswith(f"epoch {row[0]} is what counts"),
+          f"over-fit at epoch {row[0]}: {notices}")
     for user, k in ((7, 5), ("7", 5)):
         for _ in range(7):  # prepared from the fifth on
             got = conn.execute("SELECT item_id FROM recommend(%s, %s::bigint, %s::text)",
