@@ -5,6 +5,7 @@
  *		reference against finite differences.
  */
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -186,42 +187,83 @@ test_reference(const SoftmaxConfig *c)
 		check_difference(c, u, v, &u[k], du[k]);
 }
 
+typedef struct Member
+{
+	Team team;
+	const SoftmaxConfig *config;
+	void *block;
+	size_t size;
+	float *u; /* what the first member has before the step */
+	float *v;
+	Softmax sm;
+	double loss;
+	RsStatus status;
+} Member;
+
+/* one epoch, one batch */
+static void *
+member_main(void *arg)
+{
+	Member *m = arg;
+	JobProgress progress = {0};
+	Arena arena;
+
+	arena_init(&arena, m->block, m->size);
+	m->status = softmax_init(&m->team, &arena, &ds, m->config, &m->sm);
+	if (m->status == RS_OK && m->team.rank == 0)
+	{
+		memcpy(m->u, m->sm.u, sizeof(float) * USERS * DIM);
+		memcpy(m->v, m->sm.v, sizeof(float) * ITEMS * DIM);
+	}
+	if (m->status == RS_OK)
+		m->status = team_barrier(&m->team);
+	if (m->status == RS_OK)
+		m->status = softmax_epoch(&m->team, &m->sm, 1, &progress, &m->loss);
+	return NULL;
+}
+
 /* one batch of all rows with SGD: the step is the gradient */
 static void
-test_step(SoftmaxConfig c)
+test_step(SoftmaxConfig c, int members)
 {
-	size_t size;
-	void *block;
 	float u[USERS * DIM];
 	float v[ITEMS * DIM];
 	double du[USERS * DIM];
 	double dv[ITEMS * DIM];
 	double want;
-	double loss;
 	TeamShared shared = {0};
-	Team team = {&shared, 0, 1};
-	JobProgress progress = {0};
-	Arena arena;
-	Softmax sm;
+	pthread_t thread[3];
+	Member m[3];
+	const Softmax *sm = &m[0].sm;
+	size_t size;
+	void *block;
 
 	c.optimizer = OPTIMIZER_SGD;
 	c.lr = 0.01f;
-	size = softmax_size(&c, USERS, ITEMS, n_rows, 1);
+	size = softmax_size(&c, USERS, ITEMS, n_rows, members);
 	block = aligned_alloc(64, (size + 63) / 64 * 64);
 	memset(block, 0, size);
-	arena_init(&arena, block, size);
-	CHECK(softmax_init(&team, &arena, &ds, &c, &sm) == RS_OK);
-	CHECK(sm.n_rows == n_rows);
-	memcpy(u, sm.u, sizeof(u));
-	memcpy(v, sm.v, sizeof(v));
+	for (int r = 1; r < members; r++)
+	{
+		m[r] = (Member){{&shared, r, members}, &c, block, size, .u = u, .v = v};
+		pthread_create(&thread[r], NULL, member_main, &m[r]);
+	}
+	m[0] = (Member){{&shared, 0, members}, &c, block, size, .u = u, .v = v};
+	member_main(&m[0]);
+	for (int r = 1; r < members; r++)
+		pthread_join(thread[r], NULL);
+	CHECK(m[0].status == RS_OK);
+	CHECK(sm->n_rows == n_rows);
 	want = plain(&c, u, v, du, dv);
-	CHECK(softmax_epoch(&team, &sm, 1, &progress, &loss) == RS_OK);
-	CHECK(fabs(loss * n_rows - want) < 1e-4 * (1 + fabs(want)));
+	CHECK(fabs(m[0].loss * n_rows - want) < 1e-4 * (1 + fabs(want)));
 	for (int k = 0; k < USERS * DIM; k++)
-		CHECK(fabs((u[k] - sm.u[k]) / 0.01 - du[k]) < 2e-3 * (1 + fabs(du[k])));
+		CHECK(fabs((u[k] - sm->u[k]) / 0.01 - du[k]) <
+			  2e-3 * (1 + fabs(du[k])));
 	for (int k = 0; k < ITEMS * DIM; k++)
-		CHECK(fabs((v[k] - sm.v[k]) / 0.01 - dv[k]) < 2e-3 * (1 + fabs(dv[k])));
-	softmax_free(&sm);
+		CHECK(fabs((v[k] - sm->v[k]) / 0.01 - dv[k]) <
+			  2e-3 * (1 + fabs(dv[k])));
+	for (int r = 0; r < members; r++)
+		softmax_free(&m[r].sm);
 	free(block);
 }
 
@@ -280,9 +322,10 @@ main(void)
 			if (c.all && (c.logq || c.remove_accidental || c.negatives > 0))
 				continue;
 			test_reference(&c);
-			test_step(c);
+			for (int members = 1; members <= 3; members++)
+				test_step(c, members);
 			for (c.hard = 1; c.hard <= ITEMS; c.hard += 2)
-				test_step(c);
+				test_step(c, 1 + c.hard % 4 / 2);
 		}
 	}
 	return check_summary();
