@@ -446,7 +446,7 @@ typedef struct TrainMisfit
 } TrainMisfit;
 
 extern bool train_segment_misfit(const TrainTeam *team, const JobConfig *config,
-								 const TrainInput *from, TrainMisfit *misfit);
+								 TrainInput *from, TrainMisfit *misfit);
 /* raises what does not fit */
 extern void train_segment_make(TrainTeam *team, const TrainArgs *args,
 							   TrainInput *input);

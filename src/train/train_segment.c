@@ -220,7 +220,7 @@ fill_rows(JobShared *job, TrainRows *rows)
  * allocates begins. Returns the size of all.
  */
 static size_t
-plan_block(const TrainTeam *team, const TrainInput *from, JobConfig *config,
+plan_block(const TrainTeam *team, TrainInput *from, JobConfig *config,
 		   JobInput *input, size_t *arena)
 {
 	Layout layout = {0};
@@ -238,7 +238,7 @@ plan_block(const TrainTeam *team, const TrainInput *from, JobConfig *config,
 
 bool
 train_segment_misfit(const TrainTeam *team, const JobConfig *config,
-					 const TrainInput *from, TrainMisfit *misfit)
+					 TrainInput *from, TrainMisfit *misfit)
 {
 	JobConfig settled = *config;
 	JobInput input;
