@@ -199,13 +199,15 @@ for my $i (1 .. 6)
 pass('sound after REINDEX');
 
 # One changed byte in each of many indexes: some in each part of what is stored
-# of a row, and others anywhere.
+# of a row, some in the metapage, and others anywhere.
 my @parts = ('level 1', 'level 2', 'error', 'tail norm', 'level-1 scale',
-	'level-2 scale', 'row pointer', 'square');
+	'level-2 scale', 'row pointer', 'square', 'end of page', 'factors',
+	'log tail', 'metric');
 my $anywhere = $ENV{ANN_CORRUPT_ANYWHERE} // 120;
 my (@aimed, @file);
 
-# the byte of a part of the row in slot 3 of a leaf, and what to change
+# the byte of a part, of the row in slot 3 of a leaf if it is a row's, and what
+# to change
 sub byte_of
 {
 	my ($bytes, $part) = @_;
@@ -225,7 +227,11 @@ sub byte_of
 	return ($floats + 2, 32) if $part eq 'level-1 scale';
 	return ($row + 2, 32) if $part eq 'level-2 scale';
 	return ($row + 8 + 4, 1) if $part eq 'row pointer';
-	return ($floats + 128 + 2, 32);
+	return ($floats + 128 + 2, 32) if $part eq 'square';
+	return ($page + 12, 1) if $part eq 'end of page';
+	return (24 + 96 + 3, 64) if $part eq 'factors';
+	return (24 + 48, 1) if $part eq 'log tail';
+	return (24 + 16, 2);
 }
 
 $node->safe_psql('postgres', q{
@@ -257,7 +263,7 @@ $node->safe_psql('postgres', q{
 	EXCEPTION WHEN data_corrupted OR index_corrupted THEN
 		RETURN 'found';
 	END $$;});
-for my $n (0 .. 3 * @parts - 2 + $anywhere)
+for my $n (0 .. 3 * @parts - 1 + $anywhere)
 {
 	my $kind = $operators[ $n % 3 ][0];
 	my $part = $parts[ int($n / 3) ] // 'anywhere';

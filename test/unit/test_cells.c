@@ -526,10 +526,14 @@ static void
 check_dim(int dim, int turns)
 {
 	static Case c;
+	const CodeKernels *kernels[CODE_MAX_VARIANTS];
+	int variants = code_variants(kernels);
 
 	if (dim <= ROTATED_DIM)
 		make_rotation(dim);
 	for (int turn = 0; turn < turns; turn++)
+	{
+		code_kernels = kernels[turn % variants];
 		for (int metric = 0; metric < METRICS; metric++)
 			for (int kind = 0; kind < KINDS; kind++)
 			{
@@ -542,6 +546,7 @@ check_dim(int dim, int turns)
 					(CodeShape){dim, head < dim ? head : dim, metric == L2};
 				check_kind(&c, kind);
 			}
+	}
 }
 
 /* no row, one row, two sets of rows */
