@@ -78,7 +78,7 @@ SELECT count(*), min(measured) FROM recsys_tune('both', '{"ranking_loss": ["gibb
 SELECT count(*), bool_and(params ?| ARRAY['ranking_loss', 'implicit']), bool_or(params ? 'dim') AS of_both FROM recsys_tune('both', trials => 3, metric => 'rmse') WHERE trial > 0;
 -- what the other stage would need of the winner counts, too
 \set VERBOSITY terse
-SET recsys.train_memory = '16MB';
+SET recsys.train_memory = '64MB';
 SELECT params, epochs > 0 AS trained, value IS NULL AS nothing FROM recsys_tune('both', '{"dim": [4, 15999], "ranking_loss": "gibbs", "epochs": 20}', 4, metric => 'rmse') WHERE trial > 0 ORDER BY trial;
 RESET recsys.train_memory;
 \set VERBOSITY default
