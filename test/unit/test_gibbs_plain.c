@@ -80,8 +80,6 @@ cdf(double x)
 	return 0.5 * erfc(-x * M_SQRT1_2);
 }
 
-/* ---- vectors ---- */
-
 /* x ~ N(a^-1 b, a^-1), by Cholesky a = l l^T */
 static void
 draw_normal(Rng *rng, double a[FULL][FULL], double *b, double *x)
@@ -151,13 +149,10 @@ draw_row(Plain *p, int side, int row)
 	draw_normal(&p->rng, a, b, p->x[side][row]);
 }
 
-static double
-gamma_draw(Rng *rng, double shape, double rate)
-{
-	return rng_gamma(rng, shape) / rate;
-}
-
-/* mean and precision of a side's rows: as factorization machines have them */
+/*
+ * Mean and precision of a side's rows as factorization machines have them: the
+ * prior of the mean counts in the precision, which gibbs_side.c leaves out.
+ */
 static void
 draw_hyper(Plain *p, int side)
 {
@@ -177,8 +172,8 @@ draw_hyper(Plain *p, int side)
 			ss += e * e;
 			sum += e + mu;
 		}
-		p->lambda[side][f] = gamma_draw(&p->rng, 0.5 * (1 + n + free),
-										0.5 * (1 + ss + (free ? mu * mu : 0)));
+		p->lambda[side][f] = rng_gamma(&p->rng, 0.5 * (1 + n + free)) /
+							 (0.5 * (1 + ss + (free ? mu * mu : 0)));
 		if (free)
 			p->mu[side][f] =
 				sum / (n + 1) +
@@ -209,11 +204,9 @@ draw_kinds(Plain *p)
 			ss += p->beta[k][f] * p->beta[k][f];
 		}
 		p->beta_lambda[f] =
-			gamma_draw(&p->rng, 0.5 * (1 + KINDS), 0.5 * (0.003 + ss));
+			rng_gamma(&p->rng, 0.5 * (1 + KINDS)) / (0.5 * (0.003 + ss));
 	}
 }
-
-/* ---- noise ---- */
 
 /* squared errors of a row's ratings, weighted by the other side's noise */
 static double
@@ -267,8 +260,8 @@ draw_noise(Plain *p)
 
 			p->noise[side][r] =
 				p->ordinal ? draw_class(&p->rng, side == 0 ? 17 : 9, nu, n, row)
-						   : gamma_draw(&p->rng, 0.5 * (nu + n),
-										0.5 * (nu + p->alpha * row));
+						   : rng_gamma(&p->rng, 0.5 * (nu + n)) /
+								 (0.5 * (nu + p->alpha * row));
 		}
 	if (p->ordinal)
 		return;
@@ -280,10 +273,8 @@ draw_noise(Plain *p)
 			  p->noise[1][p->data->item[r]];
 	}
 	p->alpha =
-		gamma_draw(&p->rng, 0.5 * (1 + (double) p->data->n), 0.5 * (1 + ss));
+		rng_gamma(&p->rng, 0.5 * (1 + (double) p->data->n)) / (0.5 * (1 + ss));
 }
-
-/* ---- levels ---- */
 
 static double
 root_of(const Plain *p, int64_t r)
@@ -352,8 +343,6 @@ draw_levels(Plain *p)
 						  root;
 	}
 }
-
-/* ---- the chain ---- */
 
 static void
 start(Plain *p, const TestRatings *x, bool ordinal)
