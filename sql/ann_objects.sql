@@ -178,7 +178,7 @@ INSERT INTO ann_base SELECT i, ann_vector(i) FROM generate_series(40001, 41000) 
 ROLLBACK;
 SELECT ann_sound('ann_base');
 VACUUM ann_base;
-SELECT ann_sound('ann_base'), dead > 0 AS some_dead FROM recsys_index_stats('ann_base_e');
+SELECT ann_sound('ann_base'), dead = 0 AS none_dead FROM recsys_index_stats('ann_base_e');
 -- an index that is rolled back, and one made again in the transaction of its rows
 BEGIN;
 CREATE INDEX ON ann_base USING ann (e vector_ip_ops);

@@ -32,7 +32,7 @@ DELETE FROM ann_rows WHERE id % 4 = 0;
 SELECT * FROM ann_advice;
 VACUUM ann_rows;
 SELECT * FROM ann_advice;
-DELETE FROM ann_rows WHERE id % 8 = 1;
+DELETE FROM ann_rows WHERE id % 16 = 1;
 VACUUM ann_rows;
 SELECT * FROM ann_advice;
 REINDEX INDEX ann_l2;

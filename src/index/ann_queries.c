@@ -11,6 +11,7 @@
 
 #include "access/relation.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "index/ann_build.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -86,7 +87,9 @@ offer_block(Sampling *s, TableScanDesc scan, TupleTableSlot *slot,
 static void
 sample_table(Sampling *s, Relation rel)
 {
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	/* a VACUUM with parallel workers may take no new one, but has one */
+	Snapshot snapshot = RegisterSnapshot(
+		IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	ItemPointerData none;
 	TableScanDesc scan;

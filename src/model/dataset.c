@@ -437,6 +437,10 @@ dataset_build(Team *team, Arena *arena, JobShared *job,
 		return RS_NO_MEMORY;
 	if ((st = build_users(&b, &from, &to)) != RS_OK)
 		return st;
+	/* memory that is not written is not taken: nothing to count, or nearly so */
+	if (b.rating == NULL && 100 * (b.n_rows - ds->user_ptr[ds->n_users]) <
+								ds->user_ptr[ds->n_users])
+		ds->rating = NULL;
 	write_users(&b, from, to);
 	if ((st = team_barrier(team)) != RS_OK)
 		return st;

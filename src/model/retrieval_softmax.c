@@ -32,6 +32,8 @@ typedef struct Batches
 	int best_epoch;
 	float *u; /* (n_users, dim) best vectors, as they are to be published */
 	float *v; /* (n_items, dim) */
+	float *unit_u; /* the same of the epoch being judged, of unit rows alone */
+	float *unit_v;
 } Batches;
 
 static void
@@ -66,8 +68,11 @@ retrieval_tfrs_size(const JobConfig *config, const JobInput *input, int workers)
 
 	tfrs_config(config, input->n_items, &c);
 	return softmax_size(&c, input->n_users, input->n_items, input->n, workers) +
-		   arena_need((size_t) input->n_users * (size_t) c.dim, sizeof(float)) +
-		   arena_need((size_t) input->n_items * (size_t) c.dim, sizeof(float));
+		   (c.normalize ? 2 : 1) *
+			   (arena_need((size_t) input->n_users * (size_t) c.dim,
+						   sizeof(float)) +
+				arena_need((size_t) input->n_items * (size_t) c.dim,
+						   sizeof(float)));
 }
 
 /* rows (n, dim) of this member, as unit vectors when scores are cosines */
@@ -87,11 +92,24 @@ copy_rows(const Batches *b, const float *from, int64_t n, float *to)
 }
 
 static RsStatus
-keep(Batches *b)
+keep(Batches *b, float *u, float *v)
 {
-	copy_rows(b, b->sm.u, b->r->ds->n_users, b->u);
-	copy_rows(b, b->sm.v, b->r->ds->n_items, b->v);
+	copy_rows(b, b->sm.u, b->r->ds->n_users, u);
+	copy_rows(b, b->sm.v, b->r->ds->n_items, v);
 	return team_barrier(b->r->team);
+}
+
+/* the unit rows that were judged become the best ones */
+static void
+swap_best(Batches *b)
+{
+	float *u = b->u;
+	float *v = b->v;
+
+	b->u = b->unit_u;
+	b->v = b->unit_v;
+	b->unit_u = u;
+	b->unit_v = v;
 }
 
 /* NDCG@20 of this epoch; *stop when waiting longer makes no sense */
@@ -107,9 +125,9 @@ judge(Batches *b, int epoch, double *value, bool *stop)
 	if (b->config.normalize)
 	{
 		/* users need no unit length here, items do: judge what is kept */
-		if ((st = keep(b)) != RS_OK)
+		if ((st = keep(b, b->unit_u, b->unit_v)) != RS_OK)
 			return st;
-		st = metrics_run(r->team, r->arena, r->ds, &spec, b->u, b->v,
+		st = metrics_run(r->team, r->arena, r->ds, &spec, b->unit_u, b->unit_v,
 						 b->config.dim, &result);
 	}
 	else
@@ -122,7 +140,10 @@ judge(Batches *b, int epoch, double *value, bool *stop)
 	{
 		b->best = *value;
 		b->best_epoch = epoch;
-		return keep(b);
+		if (!b->config.normalize)
+			return keep(b, b->u, b->v);
+		swap_best(b);
+		return team_barrier(r->team);
 	}
 	*stop = b->patience > 0 && epoch - b->best_epoch >= b->patience;
 	return RS_OK;
@@ -177,7 +198,7 @@ run_epochs(Batches *b)
 	if (st == RS_OK && !b->judge)
 	{
 		b->best_epoch = epoch;
-		st = keep(b);
+		st = keep(b, b->u, b->v);
 	}
 	softmax_free(&b->sm);
 	return st;
@@ -207,7 +228,13 @@ alloc_best(Batches *b)
 
 	b->u = arena_alloc(arena, (size_t) b->r->ds->n_users * d, sizeof(float));
 	b->v = arena_alloc(arena, (size_t) b->r->ds->n_items * d, sizeof(float));
-	return b->u != NULL && b->v != NULL;
+	if (b->u == NULL || b->v == NULL || !b->config.normalize)
+		return b->u != NULL && b->v != NULL;
+	b->unit_u =
+		arena_alloc(arena, (size_t) b->r->ds->n_users * d, sizeof(float));
+	b->unit_v =
+		arena_alloc(arena, (size_t) b->r->ds->n_items * d, sizeof(float));
+	return b->unit_u != NULL && b->unit_v != NULL;
 }
 
 RsStatus

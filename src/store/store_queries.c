@@ -8,6 +8,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "index/ann.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -48,7 +49,9 @@ queries_of(Oid table, AttrNumber indexed, AttrNumber *column)
 	if (indexed != get_attnum(table, "embedding"))
 		return InvalidOid;
 	rel = table_open(store_table_oid(STORE_MODEL), AccessShareLock);
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	/* a VACUUM with parallel workers may take no new one, but has one */
+	snapshot = RegisterSnapshot(IsInParallelMode() ? GetActiveSnapshot()
+												   : GetLatestSnapshot());
 	if (find_by_table(rel, MODEL_ITEM_TABLE, table, snapshot, &model))
 		other = model.user_table;
 	else if (find_by_table(rel, MODEL_USER_TABLE, table, snapshot, &model))

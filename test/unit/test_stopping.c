@@ -262,6 +262,9 @@ test_learners(int refit, int workers)
 	test_stops("towers", c, refit, workers);
 	c.batch_size = 256;
 	test_stops("batches", c, refit, workers);
+	c.normalize = 1;
+	c.temperature = 0.2f;
+	test_stops("batches of unit rows", c, refit, workers);
 	c = stopping_config();
 	c.n_hidden = 1;
 	c.hidden[0] = 32;
