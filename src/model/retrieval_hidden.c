@@ -118,12 +118,13 @@ judge(Hidden *h, int epoch, double *value)
 	return team_barrier(r->team);
 }
 
+/* the second time nothing is judged, and the log has its curve */
 static RsStatus
-train(Hidden *h, bool all)
+train(Hidden *h, bool all, bool again)
 {
 	Retrieval *r = h->r;
 	JobShared *job = r->job;
-	bool judged = !all && r->ds->n_held > 0;
+	bool judged = !again && r->ds->n_held > 0;
 	bool stop = false;
 	RsStatus st = tower_train_init(r->team, r->arena, job, r->ds, &h->config,
 								   all, &h->towers);
@@ -143,7 +144,7 @@ train(Hidden *h, bool all)
 		{
 			job->progress.epoch = e;
 			job->progress.loss = loss;
-			if (!all)
+			if (!again)
 				job_log(job, "retrieval", e, loss, judged ? "ndcg@20" : "",
 						value, retrieval_seconds(r));
 		}
@@ -241,7 +242,7 @@ retrieval_hidden(Retrieval *r)
 		return RS_NO_MEMORY;
 	mark = arena_mark(r->arena);
 	retrieval_phase(r, "retrieval", h.epochs);
-	st = train(&h, false);
+	st = train(&h, false, false);
 	if (st == RS_OK && r->ds->n_held > 0)
 	{
 		st = retrieval_report(r, true, h.best_u, h.best_v, h.config.dim);
@@ -251,7 +252,7 @@ retrieval_hidden(Retrieval *r)
 			h.epochs = h.best_epoch;
 			arena_reset(r->arena, mark);
 			retrieval_phase(r, "refit", h.epochs);
-			st = train(&h, config->refit != 0);
+			st = train(&h, config->refit != 0, true);
 		}
 	}
 	else
