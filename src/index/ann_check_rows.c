@@ -75,7 +75,7 @@ ann_rows_begin(const AnnWalk *walk)
 	const AnnLayout *layout = &walk->cache->layout;
 	AnnRowCheck *c = palloc0(sizeof(AnnRowCheck));
 	AttrNumber attribute = 1;
-	Oid operator= Int8LessOperator;
+	Oid less = Int8LessOperator;
 	Oid collation = InvalidOid;
 	bool nulls_first = false;
 	int wide = walk->cache->dim + CODE_LANES;
@@ -91,7 +91,7 @@ ann_rows_begin(const AnnWalk *walk)
 	c->out = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	c->payload = palloc(VARHDRSZ + c->entry_size);
 	SET_VARSIZE(c->payload, VARHDRSZ + c->entry_size);
-	c->sort = tuplesort_begin_heap(desc, 1, &attribute, &operator, & collation,
+	c->sort = tuplesort_begin_heap(desc, 1, &attribute, &less, &collation,
 								   &nulls_first, maintenance_work_mem, NULL,
 								   TUPLESORT_NONE);
 	c->x = palloc(sizeof(float) * 4 * wide);

@@ -10,6 +10,7 @@
 #include "utils/jsonb.h"
 
 #include "math/rng.h"
+#include "miscadmin.h"
 #include "train/train_tune.h"
 
 #define MAX_VALUES 1000
@@ -177,6 +178,7 @@ tune_space_trials(const TuneSpace *space, const TrainArgs *model, int most,
 	{
 		int *choice = t[n].choice;
 
+		CHECK_FOR_INTERRUPTS();
 		if (choice == NULL)
 			choice = t[n].choice = palloc(sizeof(int) * space->n_keys);
 		t[n].number = n;
