@@ -5,12 +5,12 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 
 #include "math/rng.h"
-#include "miscadmin.h"
 #include "train/train_tune.h"
 
 #define MAX_VALUES 1000
