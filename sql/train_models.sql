@@ -149,6 +149,11 @@ SELECT try('SELECT recsys_train(''mod_r'', ''bob.m'', rating_col => '''', epochs
 SET search_path = ann, public;
 SELECT version FROM recsys_train('mod_r', 'm', rating_col => '', epochs => 1);
 RESET SESSION AUTHORIZATION;
+-- out of the search path, as it is in materialized views that are refreshed
+SET search_path = public;
+SELECT * FROM recommend(1, 3, 'm');
+SELECT recsys_drop('m');
+SET search_path = ann, public;
 GRANT SELECT ON mod_r TO recsys_bob;
 GRANT CREATE ON SCHEMA ann TO recsys_bob;
 SET SESSION AUTHORIZATION recsys_bob;

@@ -51,6 +51,7 @@
 #include "utils/jsonb.h"
 
 #include "model/job.h"
+#include "pg/pg_compat.h"
 
 /* a row of recsys_model, in palloc'd memory */
 typedef struct StoreModel
@@ -91,6 +92,8 @@ typedef struct StoreModel
  * is none, or when one of its tables has been dropped.
  */
 extern void store_get(const char *name, StoreModel *model);
+/* 42704, and where a model of this name is that the search path does not have */
+pg_noreturn extern void store_refuse_unknown(const char *name);
 /* how it was trained; see train_config_json */
 extern Jsonb *store_config(const StoreModel *model);
 

@@ -22,15 +22,6 @@ text_arg(FunctionCallInfo fcinfo)
 	return text_to_cstring(PG_GETARG_TEXT_PP(0));
 }
 
-static void
-refuse_unknown(const char *wanted)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("model \"%s\" does not exist", wanted),
-			 errhint("The view recsys_models lists the models there are.")));
-}
-
 /* where a model would be made; InvalidOid: nowhere */
 static Oid
 schema_of(const char *wanted, char **name)
@@ -66,10 +57,10 @@ recsys_drop(PG_FUNCTION_ARGS)
 	}
 	schema = schema_of(wanted, &stray);
 	if (!OidIsValid(schema))
-		refuse_unknown(wanted);
+		store_refuse_unknown(wanted);
 	store_lock(schema, stray, false, true);
 	if (!store_drop_strays(schema, stray))
-		refuse_unknown(wanted);
+		store_refuse_unknown(wanted);
 	PG_RETURN_VOID();
 }
 
@@ -83,7 +74,7 @@ recsys_rollback(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("recsys_rollback()");
 	if (!store_locate(wanted, &schema, &name))
-		refuse_unknown(wanted);
+		store_refuse_unknown(wanted);
 	store_lock(schema, NameStr(name), false, true);
 	PG_RETURN_INT32(store_rollback(schema, NameStr(name)));
 }

@@ -429,6 +429,52 @@ find(const char *name, StoreModel *model, bool *broken)
 	return found;
 }
 
+/* the schema of a model of this name, which was given without one, or NULL */
+static const char *
+elsewhere(const char *name)
+{
+	char *given;
+	char *base;
+	NameData wanted;
+	ScanKeyData key;
+	Relation rel;
+	HeapTuple tuple;
+	StoreModel model;
+	const char *schema = NULL;
+
+	store_parse_name(name, &given, &base);
+	if (given != NULL || strlen(base) >= NAMEDATALEN)
+		return NULL;
+	namestrcpy(&wanted, base);
+	ScanKeyInit(&key, MODEL_NAME, BTEqualStrategyNumber, F_NAMEEQ,
+				NameGetDatum(&wanted));
+	rel = table_open(store_table_oid(STORE_MODEL), AccessShareLock);
+	tuple = scan_row(rel, InvalidOid, GetActiveSnapshot(), 1, &key);
+	if (tuple != NULL)
+	{
+		store_read(tuple, rel, &model);
+		schema = get_namespace_name(model.schema);
+	}
+	table_close(rel, AccessShareLock);
+	return schema;
+}
+
+void
+store_refuse_unknown(const char *name)
+{
+	const char *schema = elsewhere(name);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("model \"%s\" does not exist", name),
+			 schema == NULL
+				 ? errhint("Train it with recsys_train; the view recsys_models "
+						   "lists the models there are.")
+				 : errhint("Schema \"%s\" has one, but is not in "
+						   "search_path: write '%s.%s'.",
+						   schema, schema, name)));
+}
+
 void
 store_get(const char *name, StoreModel *model)
 {
@@ -445,11 +491,7 @@ store_get(const char *name, StoreModel *model)
 				 errdetail("Some of its tables have been dropped."),
 				 errhint("Train it again with recsys_train, or remove what is "
 						 "left of it with recsys_drop.")));
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("model \"%s\" does not exist", name),
-			 errhint("Train it with recsys_train; the view recsys_models "
-					 "lists the models there are.")));
+	store_refuse_unknown(name);
 }
 
 Jsonb *

@@ -46,6 +46,9 @@ my $nearest = q{SET enable_seqscan = off; SET recsys.target_recall = 1;
 	SELECT array_agg(id) FROM (SELECT id FROM items
 		ORDER BY l2_normalize(subvector(e, 1, 4))::vector(4) <#> '[1,0,0,1]' LIMIT 50) r;
 	SELECT array_agg(id) FROM (SELECT id FROM parts ORDER BY e <-> '[1,0,0,1,0,0,0,1]' LIMIT 50) r};
+# a dump fills it with nothing in the search path
+$node->safe_psql('postgres', q{
+	CREATE MATERIALIZED VIEW tops AS SELECT * FROM recommend(3, 5, 'public.default')});
 # what the DBA decided about the extension's functions stays
 $node->safe_psql('postgres', q{
 	REVOKE EXECUTE ON FUNCTION recsys_train FROM PUBLIC;
@@ -82,6 +85,8 @@ for my $copy ($other, $old)
 	is(answers($copy), answers($node), 'recommend answers the same');
 	is(answers($copy, 'shop.other'), answers($node, 'shop.other'),
 		'and of the model in another schema');
+	is( $copy->safe_psql('postgres', 'SELECT count(*), count(DISTINCT item_id) FROM tops'),
+		'5|5', 'a materialized view of recommendations is filled');
 	is( $copy->safe_psql('postgres', $predicted),
 		$node->safe_psql('postgres', $predicted),
 		'predict answers the same');
