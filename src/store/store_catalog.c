@@ -578,20 +578,13 @@ store_creation_name(const char *text, Oid *schema, NameData *name)
  * ends that holds one for its whole life. 3 keeps it apart from those of
  * pg_advisory_lock, which have 1 or 2 there.
  */
-static void
-lock_tag(LOCKTAG *tag, Oid schema, const char *name)
-{
-	uint32 hash = hash_bytes((const unsigned char *) name, (int) strlen(name));
-
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, schema, hash, 3);
-}
-
 void
 store_lock(Oid schema, const char *name, bool session, bool wait)
 {
 	LOCKTAG tag;
+	uint32 hash = hash_bytes((const unsigned char *) name, (int) strlen(name));
 
-	lock_tag(&tag, schema, name);
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, schema, hash, 3);
 	if (LockAcquire(&tag, ExclusiveLock, session, !wait) ==
 		LOCKACQUIRE_NOT_AVAIL)
 		ereport(ERROR,
