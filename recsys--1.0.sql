@@ -794,3 +794,54 @@ CREATE FUNCTION item_embedding(item_id text, model text DEFAULT NULL)
 	RETURNS vector
 	AS 'MODULE_PATHNAME', 'recsys_item_embedding_text'
 	LANGUAGE C STABLE PARALLEL RESTRICTED COST 100;
+
+-----------------------------------------------------------------------------
+-- What psql's \df+, \dv+, \dt+ and \dT+ say of each
+-----------------------------------------------------------------------------
+
+COMMENT ON TYPE vector IS 'vector of real numbers, 1 to 16000 dimensions';
+COMMENT ON TYPE recsys_training IS 'what recsys_train answers';
+COMMENT ON TABLE recsys_model IS 'the list of models; see the view recsys_models';
+COMMENT ON TABLE recsys_model_old IS 'the version before of each model, for recsys_rollback';
+COMMENT ON TABLE recsys_log IS 'epochs of trainings; see the view recsys_training_log';
+COMMENT ON VIEW recsys_models IS 'models, with their quality beside a baseline';
+COMMENT ON VIEW recsys_training_log IS 'loss and held-out figures of trainings, epoch by epoch';
+COMMENT ON VIEW recsys_progress IS 'trainings that run now, and those that failed in the background';
+COMMENT ON FUNCTION recsys_index_check IS 'error unless the index ann is sound; with true: and has every row of its table';
+COMMENT ON FUNCTION recsys_index_stats IS 'how full, balanced and fitting an index ann is, and advice';
+COMMENT ON FUNCTION recsys_model_changed IS 'trigger on the tables of models: sessions drop what they cache of them';
+COMMENT ON FUNCTION recsys_train IS 'train a model from a table of ratings, clicks or purchases';
+COMMENT ON FUNCTION recsys_tune IS 'train a model with the options that do best on held-out rows';
+COMMENT ON FUNCTION recsys_rollback IS 'back to the version of a model before; the present one is lost';
+COMMENT ON FUNCTION recsys_drop IS 'remove a model and its tables';
+COMMENT ON FUNCTION recsys_cancel IS 'stop the training of a model; false when there is none';
+COMMENT ON FUNCTION recsys_progress_rows IS 'the rows of recsys_progress';
+COMMENT ON FUNCTION recsys_refresh IS 'vectors for new rows of the tables of features; how many';
+COMMENT ON FUNCTION recsys_evaluate IS 'measures on a test table beside a baseline; without a table those of the training';
+COMMENT ON FUNCTION recommend(bigint, bigint, text, boolean, jsonb) IS 'the k best items for a user';
+COMMENT ON FUNCTION recommend(text, bigint, text, boolean, jsonb) IS 'the k best items for a user';
+COMMENT ON FUNCTION recommend_all IS 'the k best items of every user';
+COMMENT ON FUNCTION recommend_from(bigint[], bigint, text) IS 'the k best items for a history of items';
+COMMENT ON FUNCTION recommend_from(text[], bigint, text) IS 'the k best items for a history of items';
+COMMENT ON FUNCTION recommend_from(text, bigint, text) IS 'the k best items for a history of items, ''{12,7}''';
+COMMENT ON FUNCTION recommend_for_profile IS 'the k best items for features of a user';
+COMMENT ON FUNCTION recommend_users(bigint, bigint, text, boolean) IS 'the k users who would like an item best';
+COMMENT ON FUNCTION recommend_users(text, bigint, text, boolean) IS 'the k users who would like an item best';
+COMMENT ON FUNCTION similar_items(bigint, bigint, text) IS 'the k nearest items, by cosine';
+COMMENT ON FUNCTION similar_items(text, bigint, text) IS 'the k nearest items, by cosine';
+COMMENT ON FUNCTION similar_users(bigint, bigint, text) IS 'the k nearest users, by cosine';
+COMMENT ON FUNCTION similar_users(text, bigint, text) IS 'the k nearest users, by cosine';
+COMMENT ON FUNCTION predict(bigint, bigint, text, jsonb) IS 'the expected rating';
+COMMENT ON FUNCTION predict(bigint, text, text, jsonb) IS 'the expected rating';
+COMMENT ON FUNCTION predict(text, bigint, text, jsonb) IS 'the expected rating';
+COMMENT ON FUNCTION predict(text, text, text, jsonb) IS 'the expected rating';
+COMMENT ON FUNCTION rank_items(bigint, bigint[], text, jsonb) IS 'items in the order of their expected ratings';
+COMMENT ON FUNCTION rank_items(bigint, text[], text, jsonb) IS 'items in the order of their expected ratings';
+COMMENT ON FUNCTION rank_items(text, bigint[], text, jsonb) IS 'items in the order of their expected ratings';
+COMMENT ON FUNCTION rank_items(text, text[], text, jsonb) IS 'items in the order of their expected ratings';
+COMMENT ON FUNCTION rank_items(bigint, text, text, jsonb) IS 'items (''{12,7}'') in the order of their expected ratings';
+COMMENT ON FUNCTION rank_items(text, text, text, jsonb) IS 'items (''{12,7}'') in the order of their expected ratings';
+COMMENT ON FUNCTION user_embedding(bigint, text) IS 'the vector of a user, NULL when there is none';
+COMMENT ON FUNCTION user_embedding(text, text) IS 'the vector of a user, NULL when there is none';
+COMMENT ON FUNCTION item_embedding(bigint, text) IS 'the vector of an item, NULL when there is none';
+COMMENT ON FUNCTION item_embedding(text, text) IS 'the vector of an item, NULL when there is none';

@@ -12,3 +12,9 @@ SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespa
 DROP EXTENSION recsys;
 DROP SCHEMA other;
 CREATE EXTENSION recsys;
+-- what \df+, \dv+ and \dt+ leave unsaid: nothing that users may call
+SELECT pg_describe_object(classid, objid, 0) FROM pg_depend LEFT JOIN pg_proc p ON p.oid = objid AND classid = 'pg_proc'::regclass
+ WHERE refclassid = 'pg_extension'::regclass AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'recsys')
+   AND obj_description(objid, classid::regclass::name) IS NULL
+   AND (classid = 'pg_class'::regclass OR proname ~ '^(recsys|recommend|similar|predict|rank_items|user_emb|item_emb)'
+        AND proname !~ '^recsys_ann(_metric|handler)');
