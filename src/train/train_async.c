@@ -70,6 +70,8 @@ typedef struct TrainRequest
 	int max_workers;
 	int sqlerrcode;
 	char message[256];
+	char detail[256];
+	char hint[256];
 	TrainArgs args;
 	bool tunes;
 	TrainTune tune;
@@ -164,8 +166,12 @@ wait_until_begun(TrainRequest *request, BackgroundWorkerHandle *handle)
 		if (state == REQUEST_BEGUN)
 			return;
 		if (state == REQUEST_REFUSED)
-			ereport(ERROR, (errcode(request->sqlerrcode),
-							errmsg("%s", request->message)));
+			ereport(
+				ERROR,
+				(errcode(request->sqlerrcode), errmsg("%s", request->message),
+				 request->detail[0] != '\0' ? errdetail("%s", request->detail)
+											: 0,
+				 request->hint[0] != '\0' ? errhint("%s", request->hint) : 0));
 		if (stopped)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -352,6 +358,22 @@ lead(dsm_segment *segment)
 	train_team_stop(&team);
 }
 
+/* a message may say little without its detail: "training failed" */
+static char *
+problem_of(const ErrorData *error)
+{
+	const char *message = error->message != NULL ? error->message : "unknown";
+
+	return error->detail != NULL ? psprintf("%s: %s", message, error->detail)
+								 : pstrdup(message);
+}
+
+static void
+keep_text(char *to, size_t size, const char *text)
+{
+	strlcpy(to, text != NULL ? text : "", size);
+}
+
 static void
 tell_failure(dsm_segment *segment, MemoryContext context)
 {
@@ -362,19 +384,20 @@ tell_failure(dsm_segment *segment, MemoryContext context)
 	MemoryContextSwitchTo(context);
 	error = CopyErrorData();
 	cancelled = error->sqlerrcode == ERRCODE_QUERY_CANCELED;
-	if (train_progress_failed(error->message, cancelled))
+	if (train_progress_failed(problem_of(error), cancelled))
 		return;
 	if (begun)
 	{
 		/* between two trials there is no entry */
 		train_progress_begin(&request.args, request.current_user, NULL);
-		(void) train_progress_failed(error->message, cancelled);
+		(void) train_progress_failed(problem_of(error), cancelled);
 		return;
 	}
 	shared = dsm_segment_address(segment);
 	shared->sqlerrcode = error->sqlerrcode;
-	strlcpy(shared->message, error->message ? error->message : "",
-			sizeof(shared->message));
+	keep_text(shared->message, sizeof(shared->message), error->message);
+	keep_text(shared->detail, sizeof(shared->detail), error->detail);
+	keep_text(shared->hint, sizeof(shared->hint), error->hint);
 	answer(segment, REQUEST_REFUSED);
 }
 

@@ -43,7 +43,7 @@ typedef struct Run
 	TimestampTz phase_started;
 	int64 interactions; /* of the input */
 	JobProgress progress;
-	char problem[200];
+	char problem[400];
 } Run;
 
 typedef struct RunTable
@@ -61,11 +61,14 @@ static RunTable *
 run_table(void)
 {
 	bool found;
+	char name[SHMEM_INDEX_KEYSIZE];
 
 	if (table != NULL)
 		return table;
+	/* where another build was installed, old sessions keep to theirs */
+	snprintf(name, sizeof(name), "recsys trainings %zu", sizeof(RunTable));
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	table = ShmemInitStruct("recsys trainings", sizeof(RunTable), &found);
+	table = ShmemInitStruct(name, sizeof(RunTable), &found);
 	if (!found)
 	{
 		memset(table, 0, sizeof(RunTable));
@@ -151,8 +154,7 @@ train_progress_failed(const char *problem, bool cancelled)
 		return false;
 	SpinLockAcquire(&table->mutex);
 	mine->pid = 0;
-	strlcpy(mine->problem, problem != NULL ? problem : "unknown",
-			sizeof(mine->problem));
+	strlcpy(mine->problem, problem, sizeof(mine->problem));
 	strlcpy(mine->progress.phase, cancelled ? "cancelled" : "failed",
 			sizeof(mine->progress.phase));
 	SpinLockRelease(&table->mutex);

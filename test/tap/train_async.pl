@@ -105,6 +105,11 @@ $node->safe_psql('postgres', q{
 like(problem_of('m'), qr/permission denied for table ratings/, 'a failure is shown');
 is($node->safe_psql('postgres',
 		q{SELECT version FROM recsys_models WHERE model = 'm'}), '1', 'the model stays');
+$node->safe_psql('postgres', q{
+	CREATE TABLE huge AS SELECT user_id, item_id, 4e30::real AS rating FROM ratings LIMIT 100;
+	SELECT recsys_train('huge', 'huge', wait => false)});
+like(problem_of('huge'), qr/^training failed: rating .* is too large/, 'with its detail');
+$node->safe_psql('postgres', 'DROP TABLE huge');
 ($rc, $out, $err) = $node->psql('postgres', q{\set VERBOSITY verbose
 	CREATE TEMP TABLE tr AS SELECT * FROM ratings;
 	SELECT recsys_train('tr', wait => false)});
@@ -133,6 +138,7 @@ cmp_ok(time - $from, '<=', 1, 'ALTER TABLE need not wait');
 ($rc, $out, $err) = $node->psql('postgres', q{\set VERBOSITY verbose
 	SELECT recsys_train('ratings', 'long', wait => false)});
 like($err, qr/55006.*being trained/, 'a second training of the name: 55006');
+like($err, qr/HINT:  Wait for it, or stop it with recsys_cancel/, 'with its hint');
 ($rc, $out, $err) = $node->psql('postgres', q{\set VERBOSITY verbose
 	SET lock_timeout = '100ms';
 	SELECT recsys_train('ratings', 'long')});
