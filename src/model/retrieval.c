@@ -291,8 +291,10 @@ give_reason(JobShared *job, const Rival *rival)
 	size_t used = strlen(choice);
 	long long n = (long long) job->output.n_interactions;
 	double share = 100.0 * (double) n / in->n_users / in->n_items;
-	const char *why = in->n < FEW ? "the interactions are few"
-								  : "the interactions fill much of the matrix";
+	const char *why = n < FEW ? "the interactions are few"
+					  : share >= 100 * SPARSE
+						  ? "the interactions fill much of the matrix"
+						  : "many rows are of one user and item";
 	char compared[256];
 
 	if (retrieval_loss(config, in) != LOSS_AUTO ||
@@ -307,7 +309,7 @@ give_reason(JobShared *job, const Rival *rival)
 	}
 	else if (choose(config, in) == LEARNER_TOWERS)
 		why = "the catalogue is large and sparse";
-	else if (in->n > most_for_towers(config))
+	else if (n > most_for_towers(config))
 		why = "it is the quickest for so many interactions";
 	snprintf(choice + used, sizeof(job->output.choice) - used,
 			 "; chosen because %s (%lld interactions, %.3g %% of all pairs)",

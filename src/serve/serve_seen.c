@@ -59,6 +59,10 @@ refuse_ratings(const StoreModel *model, int code, const char *problem)
 					code == ERRCODE_UNDEFINED_COLUMN
 						? errhint("Use exclude_seen => false, or train the "
 								  "model again if the column was renamed.")
+					: code == ERRCODE_UNDEFINED_TABLE
+						? errhint("Use exclude_seen => false, or train the "
+								  "model again from the table that has taken "
+								  "its place.")
 						: errhint("Use exclude_seen => false.")));
 }
 

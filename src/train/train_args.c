@@ -301,6 +301,8 @@ config_args(FunctionCallInfo fcinfo, TrainArgs *args)
 	JobConfig *c = &args->config;
 
 	train_config_default(c);
+	/* arguments go before options of the same name */
+	train_options_apply(PG_GETARG_JSONB_P(ARG_OPTIONS), c);
 	c->preset = (JobPreset) word_arg(fcinfo, ARG_PRESET, "preset", presets,
 									 lengthof(presets));
 	int_arg(fcinfo, ARG_DIM, "dim", 1, 15999, &c->dim);
@@ -322,7 +324,6 @@ config_args(FunctionCallInfo fcinfo, TrainArgs *args)
 	c->seed = (uint64) PG_GETARG_INT64(ARG_SEED);
 	positive_arg(fcinfo, args, c);
 	stages_arg(fcinfo, args, c);
-	train_options_apply(PG_GETARG_JSONB_P(ARG_OPTIONS), c);
 }
 
 static void

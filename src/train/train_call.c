@@ -28,6 +28,8 @@
 
 /* rows from which on one more worker pays */
 #define ROWS_PER_WORKER 20000
+/* below, no learning curve says anything */
+#define FEW_ROWS 50
 /* what held-out rows may say against a ranking stage by chance */
 #define WORSE 1.02
 /* ... against a retrieval stage */
@@ -307,6 +309,18 @@ tell_blind(const JobShared *job)
 						 "do.")));
 }
 
+/* a curve of too few rows, or of ratings that are all the same, tells nothing */
+static bool
+has_curve(const JobOutput *out, const char *stage)
+{
+	if (strcmp(stage, "ranking") == 0)
+		for (int i = 0; i < out->n_metrics; i++)
+			if (strcmp(out->metrics[i].name, "rmse") == 0 &&
+				out->metrics[i].baseline == 0)
+				return false;
+	return out->n_interactions >= FEW_ROWS;
+}
+
 static void
 tell_choice(const TrainArgs *args, const TrainRows *rows, const JobShared *job)
 {
@@ -341,7 +355,8 @@ tell_choice(const TrainArgs *args, const TrainRows *rows, const JobShared *job)
 						 ">= -1'.")));
 	tell_if_worse(job);
 	for (int i = 0; i < (int) lengthof(stages); i++)
-		if (curve_judge(job, stages[i], text, sizeof(text)) != CURVE_FLAT)
+		if (has_curve(out, stages[i]) &&
+			curve_judge(job, stages[i], text, sizeof(text)) != CURVE_FLAT)
 			ereport(NOTICE, (errmsg("%s", text)));
 }
 

@@ -3,8 +3,9 @@
  *		Which columns of the rating table are users, items, ratings, times.
  *
  * Names that were not given are guessed from lists of usual names, best
- * first, then by a word that only one column's name contains; a NOTICE says
- * which were taken. Types are checked here.
+ * first, in any case and with underscores or without (RatedAt), then by a word
+ * that only one column's name contains; a NOTICE says which were taken. Types
+ * are checked here.
  */
 #include "postgres.h"
 
@@ -128,7 +129,22 @@ is_readable(const TrainArgs *args, Form_pg_attribute att)
 									 ACLMASK_ANY) != ACLCHECK_OK;
 }
 
-/* the first column whose name, in any case, is word and whose type fits */
+/* RatedAt is rated_at to who writes it so */
+static bool
+is_word(const char *name, const char *word)
+{
+	do
+	{
+		name += strspn(name, "_");
+		word += strspn(word, "_");
+		if (pg_tolower((unsigned char) *name) !=
+			pg_tolower((unsigned char) *word))
+			return false;
+	} while (*name++ != '\0' && *word++ != '\0');
+	return true;
+}
+
+/* the first column whose name is word and whose type fits */
 static bool
 match_word(const TrainArgs *args, TupleDesc desc, const char *word,
 		   bool (*fits)(Oid), NameData *found)
@@ -137,8 +153,7 @@ match_word(const TrainArgs *args, TupleDesc desc, const char *word,
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
-		if (!att->attisdropped &&
-			pg_strcasecmp(NameStr(att->attname), word) == 0 &&
+		if (!att->attisdropped && is_word(NameStr(att->attname), word) &&
 			fits(getBaseType(att->atttypid)) &&
 			!taken(args, NameStr(att->attname)) && is_readable(args, att))
 		{
@@ -212,6 +227,24 @@ guess_key(const TrainArgs *args, TupleDesc desc, const char *const *names,
 		   guess_only_word(args, desc, words, found);
 }
 
+/* a column that has the name but not the type is told: ratings read as texts */
+static bool
+guess_rating(const TrainArgs *args, TupleDesc desc, NameData *found)
+{
+	int n_names = store_count_names(store_rating_names);
+	NameData other;
+
+	if (guess(args, desc, store_rating_names, n_names, is_rating_type, found))
+		return true;
+	if (guess(args, desc, store_rating_names, n_names, is_any_type, &other))
+		ereport(NOTICE,
+				(errmsg("column \"%s\" is no number, so every row counts as "
+						"interest",
+						NameStr(other)),
+				 errhint("For ratings train from a view that casts it.")));
+	return false;
+}
+
 /* whatever it is called, when it is the only column of timestamps */
 static bool
 guess_only_time(const TrainArgs *args, TupleDesc desc, NameData *found)
@@ -270,9 +303,7 @@ train_columns_guess(TrainArgs *args, bool rating_given, bool time_given)
 			no_guess(args, "item", "item_col");
 		say(&notice, "items from column", &args->item_col);
 	}
-	if (!rating_given && guess(args, desc, store_rating_names,
-							   store_count_names(store_rating_names),
-							   is_rating_type, &args->rating_col))
+	if (!rating_given && guess_rating(args, desc, &args->rating_col))
 		say(&notice, "ratings from column", &args->rating_col);
 	if (!time_given && (guess(args, desc, time_names, lengthof(time_names),
 							  is_time_type, &args->time_col) ||

@@ -5,7 +5,8 @@
  * One table names every key, its kind, its place in JobConfig and its
  * range. An unknown key is an error that names the nearest known one. A
  * second table has the numbers that are arguments of their own: a model's
- * config and the space of recsys_tune have them among the others.
+ * config and the space of recsys_tune have them among the others, so options
+ * take them as well, and what recsys_tune has found need not be taken apart.
  */
 #include "postgres.h"
 
@@ -176,14 +177,14 @@ is_argument(const char *key)
 }
 
 static void
-unknown_key(const char *key, bool arguments)
+unknown_key(const char *key)
 {
 	const char *known[lengthof(options_known) + lengthof(arguments_known)];
 	int n = 0;
 
 	for (int i = 0; i < (int) lengthof(options_known); i++)
 		known[n++] = options_known[i].key;
-	for (int i = 0; arguments && i < (int) lengthof(arguments_known); i++)
+	for (int i = 0; i < (int) lengthof(arguments_known); i++)
 		known[n++] = arguments_known[i].key;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -194,15 +195,15 @@ unknown_key(const char *key, bool arguments)
 }
 
 static const Option *
-find_option(const char *key, bool arguments)
+find_option(const char *key)
 {
 	for (int i = 0; i < (int) lengthof(options_known); i++)
 		if (strcmp(options_known[i].key, key) == 0)
 			return &options_known[i];
-	for (int i = 0; arguments && i < (int) lengthof(arguments_known); i++)
+	for (int i = 0; i < (int) lengthof(arguments_known); i++)
 		if (strcmp(arguments_known[i].key, key) == 0)
 			return &arguments_known[i];
-	unknown_key(key, arguments);
+	unknown_key(key);
 	return NULL;
 }
 
@@ -287,7 +288,7 @@ set_option(const Option *o, const JsonbValue *v, JobConfig *config)
 void
 train_option_set(const char *key, const JsonbValue *v, JobConfig *config)
 {
-	set_option(find_option(key, true), v, config);
+	set_option(find_option(key), v, config);
 }
 
 void
@@ -307,7 +308,7 @@ train_options_apply(Jsonb *options, JobConfig *config)
 		if (token == WJB_KEY)
 			key = pnstrdup(v.val.string.val, v.val.string.len);
 		else if (token == WJB_VALUE)
-			set_option(find_option(key, false), &v, config);
+			train_config_set(key, &v, config);
 	}
 }
 
