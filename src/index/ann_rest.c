@@ -18,6 +18,7 @@
 #include "executor/tuptable.h"
 #include "index/ann_search.h"
 #include "miscadmin.h"
+#include "pg/pg_pause.h"
 #include "utils/tuplesort.h"
 
 typedef struct AnnRest
@@ -48,6 +49,7 @@ start(AnnSearch *s)
 	AnnRest *rest;
 	MemoryContext old = MemoryContextSwitchTo(s->context);
 
+	PAUSE_POINT("ann_rest_begin");
 	desc = CreateTemplateTupleDesc(2);
 	TupleDescInitEntry(desc, 1, "bound", FLOAT8OID, -1, 0);
 	TupleDescInitEntry(desc, 2, "row", INT8OID, -1, 0);

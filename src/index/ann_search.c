@@ -79,13 +79,24 @@ ann_search_target(AnnSearch *s)
 	s->of_session = true;
 }
 
+/* good until a relation may be locked: by the executor between rounds, and by
+ * ann_rest_look, whose sort looks into catalogs */
+static AnnCache *
+cache_of(AnnSearch *s)
+{
+	AnnCache *cache = ann_cache(s->index, &s->meta);
+
+	s->recent = &cache->recent;
+	return cache;
+}
+
 /* s->index, context, meta, first_goal, z, share, q_norm, tiny and unbounded
  * are set */
 void
 ann_search_begin(AnnSearch *s, const float *q, bool rotated)
 {
 	MemoryContext old = MemoryContextSwitchTo(s->context);
-	AnnCache *cache = ann_cache(s->index, &s->meta);
+	AnnCache *cache = cache_of(s);
 	const CodeShape *shape = &cache->layout.shape;
 	int wide = s->meta.dim + CODE_LANES;
 
@@ -96,7 +107,6 @@ ann_search_begin(AnnSearch *s, const float *q, bool rotated)
 	s->floor = -INFINITY;
 	s->exhausted = false;
 	s->rest = NULL;
-	s->recent = &cache->recent;
 	s->q = palloc0(sizeof(float) * wide);
 	if (rotated)
 		memcpy(s->q, q, sizeof(float) * cache->dim);
@@ -321,8 +331,9 @@ open_leaf(AnnSearch *s, const AnnCache *cache, BlockNumber block, int cell,
 }
 
 static void
-open_cell(AnnSearch *s, const AnnCache *cache, int cell)
+open_cell(AnnSearch *s, int cell)
 {
+	const AnnCache *cache = cache_of(s);
 	AnnCellTerms terms = {0, 0};
 	BlockNumber block, n = 0;
 
@@ -336,6 +347,7 @@ open_cell(AnnSearch *s, const AnnCache *cache, int cell)
 		CHECK_FOR_INTERRUPTS();
 		block = open_leaf(s, cache, block, cell, &terms);
 		ann_rest_look(s);
+		cache = cache_of(s);
 	}
 }
 
@@ -376,7 +388,7 @@ refine_again(AnnSearch *s, const AnnCache *cache, AnnLeaf *leaf, bool raised)
  * factors may have been raised.
  */
 static void
-revisit_leaves(AnnSearch *s, const AnnCache *cache, bool raised)
+revisit_leaves(AnnSearch *s, bool raised)
 {
 	for (int i = 0; i < s->leaves; i++)
 	{
@@ -389,7 +401,7 @@ revisit_leaves(AnnSearch *s, const AnnCache *cache, bool raised)
 			any += bound[r] >= least;
 		if (any > 0)
 		{
-			refine_again(s, cache, leaf, raised);
+			refine_again(s, cache_of(s), leaf, raised);
 			ann_rest_look(s);
 		}
 	}
@@ -414,7 +426,7 @@ ann_search_end(AnnSearch *s, double taken, double skipped)
 static bool
 raise_factors(AnnSearch *s, Size goal)
 {
-	const AnnCache *cache = s->index->rd_amcache;
+	const AnnCache *cache = cache_of(s);
 	double z = s->z, share = s->share;
 
 	set_factors(s, goal);
@@ -430,10 +442,17 @@ raise_factors(AnnSearch *s, Size goal)
 
 /* cells with the best bounds, as long as they reach tau */
 static void
-open_cells(AnnSearch *s, const AnnCache *cache)
+open_cells(AnnSearch *s)
 {
 	while (s->cells > 0 && s->cell[0].bound >= least(s))
-		open_cell(s, cache, ann_cells_pop(s));
+		open_cell(s, ann_cells_pop(s));
+}
+
+/* by scans for about as many rows */
+static AnnExpected *
+expected_of(AnnSearch *s)
+{
+	return cache_of(s)->expected + (s->goal > 31) + (s->goal > 316);
 }
 
 /*
@@ -443,9 +462,9 @@ open_cells(AnnSearch *s, const AnnCache *cache)
  * wait. Where it ends lower, they are looked at after all.
  */
 static void
-open_first(AnnSearch *s, AnnCache *cache)
+open_first(AnnSearch *s)
 {
-	AnnExpected *e = cache->expected + (s->goal > 31) + (s->goal > 316);
+	AnnExpected *e = expected_of(s);
 	bool expects = s->of_session && !s->unbounded && s->cells_deviation > 0;
 	float ended;
 
@@ -454,13 +473,13 @@ open_first(AnnSearch *s, AnnCache *cache)
 			s->cells_mean + s->cells_deviation * (e->tau - EXPECT_OFF * e->off);
 	if (!isfinite(s->floor))
 		s->floor = -INFINITY;
-	open_cells(s, cache);
+	open_cells(s);
 	if (tau(s) < s->floor)
 	{
 		s->floor = -INFINITY;
 		push_candidates(s);
-		revisit_leaves(s, cache, false);
-		open_cells(s, cache);
+		revisit_leaves(s, false);
+		open_cells(s);
 	}
 	s->floor = -INFINITY;
 	if (!expects || tau(s) <= NO_TAU)
@@ -468,6 +487,7 @@ open_first(AnnSearch *s, AnnCache *cache)
 	ended = (tau(s) - s->cells_mean) / s->cells_deviation;
 	if (!isfinite(ended))
 		return;
+	e = expected_of(s);
 	if (!e->known)
 		*e = (AnnExpected){true, ended, 0.1F * fabsf(ended)};
 	e->off += EXPECT_RATE * (fabsf(ended - e->tau) - e->off);
@@ -477,27 +497,24 @@ open_first(AnnSearch *s, AnnCache *cache)
 bool
 ann_search_round(AnnSearch *s)
 {
-	AnnCache *cache;
 	bool raised = false;
 
 	if (s->exhausted)
 		return false;
-	cache = ann_cache(s->index, &s->meta);
-	s->recent = &cache->recent;
 	if (s->goal > 0)
 		raised = raise_factors(s, s->goal * GOAL_GROWTH);
 	s->goal = s->goal == 0 ? s->first_goal : s->goal * GOAL_GROWTH;
 	push_candidates(s);
-	revisit_leaves(s, cache, raised);
+	revisit_leaves(s, raised);
 	if (s->leaves == 0)
-		open_first(s, cache);
+		open_first(s);
 	else
-		open_cells(s, cache);
+		open_cells(s);
 	if (s->rest != NULL)
 	{
 		/* all others into it: tau says nothing now */
-		revisit_leaves(s, cache, false);
-		open_cells(s, cache);
+		revisit_leaves(s, false);
+		open_cells(s);
 		ann_rest_sort(s);
 	}
 	s->frontier = tau(s);
