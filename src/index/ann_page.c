@@ -161,8 +161,9 @@ ann_check_page(Relation index, Buffer buffer, AnnPageKind kind,
 		ann_corrupted(index, block, "It is not a page of this index.");
 	if (kind != ANN_PAGE_META && opaque->generation != generation)
 	{
-		/* on a standby a page may have been used again under a scan */
-		if (opaque->generation > generation &&
+		/* on a standby a page may have been used again under a scan, or given
+		 * up by who used it (0, see mark_free) */
+		if ((opaque->generation > generation || opaque->generation == 0) &&
 			TransactionStartedDuringRecovery())
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
