@@ -15,7 +15,10 @@
  *
  * Rows that the snapshot sees have had their entry since before the walk, and
  * nobody can have used their TIDs for other rows. Entries that no such row
- * belongs to are of deleted rows, or of newer ones.
+ * belongs to are of deleted rows, or of newer ones: where the snapshot sees a
+ * row in such a place, the index's predicate leaves it out, or its expression is
+ * NULL. No update can have made it so, since one that changes what these read
+ * gives the row another TID.
  */
 #include "postgres.h"
 
@@ -41,6 +44,7 @@ typedef struct Entry
 	uint32 cell;
 	int slot;
 	ItemPointerData tid;
+	bool has_row;
 	CodeRow code; /* without the pointer to */
 	uint8 codes[FLEXIBLE_ARRAY_MEMBER];
 } Entry;
@@ -48,6 +52,10 @@ typedef struct Entry
 struct AnnRowCheck
 {
 	const AnnWalk *walk;
+	Snapshot snapshot;
+	IndexFetchTableData *fetch;
+	TupleTableSlot *fetched;
+	BlockNumber heap_blocks;
 	Size entry_size;
 	char *noted; /* (layout.rows) entries of a leaf */
 	int n_noted;
@@ -153,35 +161,6 @@ next_block(AnnRowCheck *c)
 	return (BlockNumber) (DatumGetInt64(slot_getattr(c->out, 1, &null)) >> 16);
 }
 
-/* the entries of a block of the table into c->entry; blocks rise */
-static void
-take_block(AnnRowCheck *c, BlockNumber block)
-{
-	c->block = block;
-	c->entries = 0;
-	for (; c->more && next_block(c) <= block; next_entry(c))
-	{
-		bool null;
-		bytea *data;
-
-		CHECK_FOR_INTERRUPTS();
-		if (next_block(c) < block)
-			continue;
-		if (c->entries == c->entry_room)
-		{
-			Size room = c->entry_room == 0 ? 256 : c->entry_room * 2;
-
-			c->entry = c->entry == NULL
-						   ? palloc(c->entry_size * room)
-						   : repalloc_huge(c->entry, c->entry_size * room);
-			c->entry_room = room;
-		}
-		data = DatumGetByteaPP(slot_getattr(c->out, 2, &null));
-		memcpy(entry_at(c, c->entry, c->entries++), VARDATA_ANY(data),
-			   c->entry_size);
-	}
-}
-
 pg_noreturn static void
 row_corrupted(const AnnRowCheck *c, const Entry *e, const char *what)
 {
@@ -189,6 +168,62 @@ row_corrupted(const AnnRowCheck *c, const Entry *e, const char *what)
 				  psprintf("Slot %d, of row (%u,%u): %s", e->slot,
 						   ItemPointerGetBlockNumber(&e->tid),
 						   ItemPointerGetOffsetNumber(&e->tid), what));
+}
+
+/* an entry that no row of the index belongs to */
+static void
+check_stray(AnnRowCheck *c, const Entry *e)
+{
+	ItemPointerData tid = e->tid;
+	bool again = false, dead = false;
+
+	if (ItemPointerGetBlockNumberNoCheck(&tid) >= c->heap_blocks)
+		row_corrupted(c, e, "It lies past the end of the table.");
+	if (table_index_fetch_tuple(c->fetch, &tid, c->snapshot, c->fetched, &again,
+								&dead))
+		row_corrupted(c, e, "It does not belong in the index.");
+}
+
+static void
+reserve_entry(AnnRowCheck *c)
+{
+	Size room = c->entry_room == 0 ? 256 : c->entry_room * 2;
+
+	if (c->entries < c->entry_room)
+		return;
+	c->entry = c->entry == NULL ? palloc(c->entry_size * room)
+								: repalloc_huge(c->entry, c->entry_size * room);
+	c->entry_room = room;
+}
+
+/*
+ * The entries of a block of the table into c->entry: blocks rise, all rows of
+ * the one before have been seen, and those between have none.
+ */
+static void
+take_block(AnnRowCheck *c, BlockNumber block)
+{
+	for (int i = 0; i < c->entries; i++)
+		if (!entry_at(c, c->entry, i)->has_row)
+			check_stray(c, entry_at(c, c->entry, i));
+	c->block = block;
+	c->entries = 0;
+	for (; c->more && next_block(c) <= block; next_entry(c))
+	{
+		bool null;
+		bytea *data;
+		Entry *e;
+
+		CHECK_FOR_INTERRUPTS();
+		reserve_entry(c);
+		e = entry_at(c, c->entry, c->entries);
+		data = DatumGetByteaPP(slot_getattr(c->out, 2, &null));
+		memcpy(e, VARDATA_ANY(data), c->entry_size);
+		if (next_block(c) < block)
+			check_stray(c, e);
+		else
+			c->entries++;
+	}
 }
 
 /* what is stored of a row with bounds: of the rotated vector in c->x */
@@ -253,7 +288,7 @@ row_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 			 bool alive, void *state)
 {
 	AnnRowCheck *c = state;
-	const Entry *found = NULL;
+	Entry *found = NULL;
 
 	if (isnull[0])
 		return;
@@ -270,9 +305,12 @@ row_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 		found = e;
 	}
 	if (found == NULL)
+	{
 		c->missing++;
-	else
-		compare_row(c, found, values[0]);
+		return;
+	}
+	found->has_row = true;
+	compare_row(c, found, values[0]);
 }
 
 double
@@ -287,6 +325,10 @@ ann_rows_compare(AnnRowCheck *c, Relation heap, Snapshot snapshot)
 	tuplesort_performsort(c->sort);
 	next_entry(c);
 	c->block = InvalidBlockNumber;
+	c->snapshot = snapshot;
+	c->heap_blocks = RelationGetNumberOfBlocks(heap);
+	c->fetch = table_index_fetch_begin(heap);
+	c->fetched = table_slot_create(heap, NULL);
 	/* the index's functions run as the table's owner, as in CREATE INDEX */
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(heap->rd_rel->relowner,
@@ -298,6 +340,7 @@ ann_rows_compare(AnnRowCheck *c, Relation heap, Snapshot snapshot)
 	scan = table_beginscan_strat(heap, snapshot, 0, NULL, true, false);
 	table_index_build_scan(heap, index, info, false, false, row_callback, c,
 						   scan);
+	take_block(c, InvalidBlockNumber); /* all that are left */
 	AtEOXact_GUC(false, level);
 	SetUserIdAndSecContext(user, context);
 	if (c->missing > 0)
@@ -305,6 +348,8 @@ ann_rows_compare(AnnRowCheck *c, Relation heap, Snapshot snapshot)
 						errmsg("index \"%s\" lacks %.0f rows of its table",
 							   RelationGetRelationName(index), c->missing),
 						errhint("REINDEX the index.")));
+	table_index_fetch_end(c->fetch);
+	ExecDropSingleTupleTableSlot(c->fetched);
 	tuplesort_end(c->sort);
 	ExecDropSingleTupleTableSlot(c->in);
 	ExecDropSingleTupleTableSlot(c->out);
