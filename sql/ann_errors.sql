@@ -25,6 +25,9 @@ SELECT count(*) FROM
 	(SELECT id FROM ann_bad ORDER BY f <#> NULL::vector LIMIT 5) r;
 SELECT id FROM ann_bad ORDER BY f <#> '[1,1,5]' LIMIT 0;
 SELECT id FROM ann_bad ORDER BY f <#> '[1,1,5]' LIMIT 9;
+-- by two distances the index cannot give order: rows are sorted
+INSERT INTO ann_bad (id, f) VALUES (7, '[3,2,2]'), (8, '[1,2,4]');
+SELECT id FROM ann_bad WHERE f IS NOT NULL ORDER BY f <#> '[1,0,0]', f <#> '[0,0,1]' LIMIT 9;
 DROP TABLE ann_bad;
 
 -- too many dimensions: the first of them can be indexed

@@ -105,9 +105,10 @@ anncostestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 	*correlation = 0;
 	*selectivity = 1;
 	*pages = info->pages;
-	if (path->indexorderbys == NIL)
+	if (list_length(path->indexorderbys) != 1)
 	{
-		/* without an order there is nothing that this index can do */
+		/* without an order there is nothing that this index can do, nor with a
+		 * second distance, which the planner takes for one more of the same */
 		*startup = *total = get_float8_infinity();
 		*selectivity = 0;
 		*pages = 0;
