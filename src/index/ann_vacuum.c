@@ -263,7 +263,11 @@ recycle(IndexVacuumInfo *info, const AnnMeta *meta, Relation heap)
 		below = meta->generation;
 	if (!given_up && below <= Max(meta->free_below, 1))
 		return;
+	/* who adds a page locks it before this lock is let go: no new one is seen
+	 * below that somebody is about to use */
+	LockRelationForExtension(index, ExclusiveLock);
 	blocks = RelationGetNumberOfBlocks(index);
+	UnlockRelationForExtension(index, ExclusiveLock);
 	for (BlockNumber block = ANN_META_BLOCK + 1; block < blocks; block++)
 	{
 		Buffer buffer;
