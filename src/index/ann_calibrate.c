@@ -11,7 +11,7 @@
  *
  * Two quantiles of what is needed, z and share, make a path from loose to
  * strict. What a search with a point of the path would find follows from the
- * bounds of the best rows (would_find); for each recall level the loosest point
+ * bounds of the best rows (near.h); for each recall level the loosest point
  * is taken by which the sample reaches it with a margin for its size.
  *
  * Scores are those of the full codes here, whose error is far below the
@@ -23,6 +23,7 @@
 
 #include "index/ann_build.h"
 #include "index/ann_search.h"
+#include "math/near.h"
 #include "math/topk.h"
 #include "math/vec.h"
 #include "miscadmin.h"
@@ -31,7 +32,6 @@
 #define QUERIES 512     /* sample queries, as far as the work allows */
 #define PROVEN 16       /* of them, those searched for with factors 1 */
 #define LEAST_ROWS 2000 /* of an index; smaller ones are looked at whole */
-#define MOST 100        /* the last of ann_goals */
 #define KEPT(want) (2 * (want) + 32) /* best rows of a query that are kept */
 #define FIRST_MISSED 0.7 /* share of the rows wanted, at the path's start */
 #define STEP 0.6         /* of it, to the path's next point */
@@ -48,17 +48,6 @@
 #define WORK_LEAST 6e7
 #define WORK_TIMES 200.0
 #define CODE_WORK 8 /* reading a full code, in looks at a row */
-
-/* one of the best rows of a query, and all that decides whether it is found */
-typedef struct Near
-{
-	float score;  /* of the full code */
-	float low;    /* lower bound of the score */
-	float level1; /* bound of level 1 but for the tail */
-	float tail;   /* the tail's term in it, times share 1 */
-	float dot;    /* q . centroid of its cell */
-	int32 cell;
-} Near;
 
 typedef struct Asked
 {
@@ -223,7 +212,7 @@ keep_near(Calibration *c, Asked *query, int most)
 {
 	const AnnSearch *s = &c->search;
 	const AnnCache *cache = s->index->rd_amcache;
-	TopKItem items[KEPT(MOST + 1)];
+	TopKItem items[KEPT(NEAR_MOST)];
 	TopK top;
 
 	topk_init(&top, items, most);
@@ -331,36 +320,24 @@ quantile(const float *sorted, int n, double share)
 	return sorted[Max(Min(n - 1, (int) ceil(share * n) - 1), 0)];
 }
 
-/*
- * Share of a query's true best rows that a search with the factors would find.
- * A row is found when neither its cell's bound nor its own of level 1 is below
- * tau, which rises to the least score of the rows wanted as far as they are
- * found: the last of the best minima of bounds and score.
- */
+/* share of a query's true best rows that a search with the factors would find */
 static double
 would_find(const Calibration *c, const Asked *query, int g, double z,
 		   double share)
 {
-	float bound[KEPT(MOST + 1)];
-	TopKItem items[MOST + 1];
-	TopK top;
-	int hits = 0, want = query->want[g];
-	float tau;
+	float bound[KEPT(NEAR_MOST)];
+	int found;
 
-	topk_init(&top, items, want);
 	for (int i = 0; i < query->nears; i++)
 	{
 		const Near *near = query->near + i;
-		float cell =
-			ann_cells_bound(&c->search, near->cell, near->dot, query->norm, z);
 
-		bound[i] = Min(cell, near->level1 + (float) share * near->tail);
-		topk_push(&top, Min(bound[i], near->low), i);
+		bound[i] =
+			ann_cells_bound(&c->search, near->cell, near->dot, query->norm, z);
 	}
-	tau = topk_threshold(&top);
-	for (int i = 0; i < want; i++)
-		hits += i != query->self_at && bound[i] >= tau;
-	return hits / Max((double) want - query->itself[g], 1);
+	found = near_found(query->near, query->nears, bound, query->want[g],
+					   query->self_at, share);
+	return found / Max((double) query->want[g] - query->itself[g], 1);
 }
 
 /*
