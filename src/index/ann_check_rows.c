@@ -338,7 +338,8 @@ ann_rows_compare(AnnRowCheck *c, Relation heap, Snapshot snapshot)
 	info->ii_Concurrent = true;
 	info->ii_Unique = false;
 	scan = table_beginscan_strat(heap, snapshot, 0, NULL, true, false);
-	table_index_build_scan(heap, index, info, false, false, row_callback, c,
+	/* whether a scan may begin anywhere is this scan's own, and is not asked */
+	table_index_build_scan(heap, index, info, true, false, row_callback, c,
 						   scan);
 	take_block(c, InvalidBlockNumber); /* all that are left */
 	AtEOXact_GUC(false, level);
