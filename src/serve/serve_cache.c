@@ -173,7 +173,7 @@ events_told(const TriggerDesc *triggers, Oid function, bool by_row)
 static bool
 is_guarded(ServeTable *table)
 {
-	TriggerDesc *triggers = table->rel->trigdesc;
+	const TriggerDesc *triggers;
 	Oid function;
 	const int wanted =
 		TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE;
@@ -183,6 +183,8 @@ is_guarded(ServeTable *table)
 							   CStringGetDatum("recsys_model_changed"),
 							   PointerGetDatum(no_args),
 							   ObjectIdGetDatum(table->schema));
+	/* good until the next look into a catalog */
+	triggers = table->rel->trigdesc;
 	if (triggers == NULL || !OidIsValid(function))
 		return false;
 	return (events_told(triggers, function, false) & wanted) == wanted &&

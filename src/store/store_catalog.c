@@ -1,24 +1,16 @@
 /*
  * store_catalog.c
- *		Finding models in recsys_model.
- *
- * The extension's own tables are found by extension membership in pg_depend,
- * never by search_path, and their OIDs are kept until an invalidation says
- * that something about them changed. A look-up is one index scan.
+ *		Finding models in recsys_model. A look-up is one index scan.
  */
 #include "postgres.h"
 
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "catalog/dependency.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_depend.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
 #include "catalog/indexing.h"
-#include "commands/extension.h"
 #include "common/hashfn.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -26,19 +18,14 @@
 #include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/relcache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "store/store.h"
 #include "store/store_catalog.h"
-
-static const char *const table_names[STORE_NTABLES] = {
-	"recsys_model", "recsys_model_old", "recsys_log"};
 
 /*
  * Temporary tables that this session has trained from. The catalog does not
@@ -52,115 +39,6 @@ typedef struct Temporary
 } Temporary;
 
 static Temporary *temporaries = NULL;
-
-static Oid table_oids[STORE_NTABLES];
-static Oid vector_type;
-
-static void
-forget_oids(Datum arg, Oid relid)
-{
-	for (int i = 0; i < STORE_NTABLES; i++)
-		if (relid == InvalidOid || relid == table_oids[i])
-			table_oids[i] = InvalidOid;
-}
-
-/* which of our tables relid is, -1 when none */
-static int
-table_index(Oid relid)
-{
-	char *name = get_rel_name(relid);
-
-	for (int i = 0; name != NULL && i < STORE_NTABLES; i++)
-		if (strcmp(name, table_names[i]) == 0)
-			return i;
-	return -1;
-}
-
-static bool
-is_vector(Oid type)
-{
-	HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
-	bool found;
-
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	found = strcmp(NameStr(((Form_pg_type) GETSTRUCT(tuple))->typname),
-				   "vector") == 0;
-	ReleaseSysCache(tuple);
-	return found;
-}
-
-static void
-load_oids(void)
-{
-	Oid extension = get_extension_oid("recsys", true);
-	Relation depend;
-	ScanKeyData key[2];
-	SysScanDesc scan;
-	HeapTuple tuple;
-
-	if (!OidIsValid(extension))
-		return;
-	depend = table_open(DependRelationId, AccessShareLock);
-	ScanKeyInit(&key[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber,
-				F_OIDEQ, ObjectIdGetDatum(ExtensionRelationId));
-	ScanKeyInit(&key[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber,
-				F_OIDEQ, ObjectIdGetDatum(extension));
-	scan =
-		systable_beginscan(depend, DependReferenceIndexId, true, NULL, 2, key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		Form_pg_depend row = (Form_pg_depend) GETSTRUCT(tuple);
-		int which;
-
-		if (row->classid == TypeRelationId &&
-			row->deptype == DEPENDENCY_EXTENSION && is_vector(row->objid))
-			vector_type = row->objid;
-		if (row->classid != RelationRelationId || row->objsubid != 0 ||
-			row->deptype != DEPENDENCY_EXTENSION)
-			continue;
-		which = table_index(row->objid);
-		if (which >= 0)
-			table_oids[which] = row->objid;
-	}
-	systable_endscan(scan);
-	table_close(depend, AccessShareLock);
-}
-
-Oid
-store_table_oid(StoreTable which)
-{
-	static bool registered = false;
-
-	if (!registered)
-	{
-		CacheRegisterRelcacheCallback(forget_oids, (Datum) 0);
-		registered = true;
-	}
-	if (!OidIsValid(table_oids[which]))
-		load_oids();
-	if (!OidIsValid(table_oids[which]))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table %s of the extension recsys is missing",
-						table_names[which]),
-				 errhint("Run CREATE EXTENSION recsys in this database.")));
-	return table_oids[which];
-}
-
-Oid
-store_extension_schema(void)
-{
-	return get_rel_namespace(store_table_oid(STORE_MODEL));
-}
-
-/* looked up together with the tables, and forgotten with them */
-Oid
-store_vector_type(void)
-{
-	(void) store_table_oid(STORE_MODEL);
-	return vector_type;
-}
 
 /*
  * The next dot-separated part of a name: "..." as in SQL, anything else as
