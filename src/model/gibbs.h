@@ -8,12 +8,16 @@
  *	score(u, i) = sum_f P[u][f] Q[i][f] + P[u][d] + Q[i][d]
  *	P[u] = v[u] + sum_c x[u][c] beta[c],   v[u] ~ N(mu, 1 / lambda)
  *	beta[c] ~ N(0, 1 / lambda of c's group)
+ *	lambda ~ Gamma(1/2, 1/2), of a group Gamma(1/2, GIBBS_SET_RATE / 2)
+ *	mu ~ N(0, 1 / lambda)
  *
  * and the same for Q; d is the number of factors, coordinate d the bias, and
- * lambda, mu one for each coordinate. x are features of the user: the items
- * that he rated (value n^-1/2), the days on which he did, age, ... A rating
- * is the score plus normal noise of precision alpha, or ordinal: a level is
- * seen where score plus standard normal noise lies between two cutpoints.
+ * lambda, mu one for each coordinate; mu of the items' bias is 0, since the
+ * users' has the mean of all. x are features of the user: the items that he
+ * rated (value n^-1/2), the days on which he did, age, ... A rating is the
+ * score plus normal noise of precision alpha ~ Gamma(1/2, 1/2), or ordinal:
+ * a level is seen where score plus standard normal noise lies between two
+ * cutpoints, which have the mean of all, so that mu of either bias is 0.
  *
  * One sweep draws everything of the user side given the item side, and vice
  * versa. Given the item side, a user is seen through A[u] = sum z z^T and

@@ -132,9 +132,6 @@ draw_alpha(Gibbs *g)
 
 	if ((st = gibbs_all_chunks(g, residual_chunk)) != RS_OK)
 		return st;
-	if (g->noise_shape[1] > 0)
-		while ((c = (int) team_take(team, RANK_CHUNKS)) >= 0)
-			item_noise_chunk(g, c);
 	for (c = 0; c < RANK_CHUNKS; c++)
 	{
 		ss += g->sums[(size_t) c * (size_t) g->sums_width];
@@ -145,6 +142,10 @@ draw_alpha(Gibbs *g)
 	rng_init(&rng, g->seed, gibbs_stream(g, 0, STREAM_ALPHA, 0));
 	/* capped: perfect fits must not make the precision overflow */
 	g->alpha = fmin(rng_gamma(&rng, 0.5 * (1 + n)) / (0.5 * (1 + ss)), 1e4);
+	/* after alpha, whose sum of squares has the items' noise as it was */
+	if (g->noise_shape[1] > 0)
+		while ((c = (int) team_take(team, RANK_CHUNKS)) >= 0)
+			item_noise_chunk(g, c);
 	return team_barrier(team);
 }
 

@@ -378,6 +378,7 @@ sum_columns(const Gibbs *g, const GibbsSide *s, int c, double *sum)
 	}
 }
 
+/* lambda and mu at once: lambda with mu integrated out, then mu given it */
 static void
 draw_row_hyper(const Gibbs *g, GibbsSide *s, const double *sum, Rng *rng)
 {
@@ -386,17 +387,14 @@ draw_row_hyper(const Gibbs *g, GibbsSide *s, const double *sum, Rng *rng)
 	for (int f = 0; f < g->full; f++)
 	{
 		bool free = f < g->dim || (g->free_mean && s->number == 0);
-		double mean = sum[2 * f] / n;
-		double m = free ? s->mu[f] : 0;
-		double ss = sum[2 * f + 1] - 2 * m * sum[2 * f] + n * m * m;
+		double mean = free ? sum[2 * f] / (n + 1) : 0;
+		double ss = sum[2 * f + 1] - mean * sum[2 * f];
 
-		s->lambda[f] = (float) (rng_gamma(rng, 0.5 * (1 + n)) /
-								(0.5 * (1 + (ss > 0 ? ss : 0))));
-		if (!free)
-			continue;
-		/* mu ~ N(0, 1 / (lambda kappa)), kappa = 1 */
-		s->mu[f] = (float) (mean * n / (n + 1) +
-							rng_normal(rng) / sqrt((n + 1) * s->lambda[f]));
+		s->lambda[f] =
+			(float) (rng_gamma(rng, 0.5 * (1 + n)) / (0.5 * (1 + ss)));
+		if (free)
+			s->mu[f] =
+				(float) (mean + rng_normal(rng) / sqrt((n + 1) * s->lambda[f]));
 	}
 }
 
