@@ -32,8 +32,9 @@ test_quality(JobLoss loss, double at_most)
 	test_free(&x);
 }
 
+/* implicit: with features, whose draw is a system that the team shares */
 static void
-test_teams(JobLoss loss)
+test_teams(JobLoss loss, int implicit)
 {
 	TestRatings x = test_ratings(50, 70, 1500, 8, true);
 	JobConfig c = test_config();
@@ -41,6 +42,7 @@ test_teams(JobLoss loss)
 
 	c.ranking_loss = loss;
 	c.epochs = 20;
+	c.implicit = implicit;
 	c.valid_fraction = 0.1f;
 	for (int k = 0; k < 3; k++)
 	{
@@ -259,9 +261,12 @@ main(void)
 	test_quality(LOSS_GIBBS, 0.40);
 	test_quality(LOSS_ORDINAL, 0.52);
 	test_quality(LOSS_SGD, 0.50);
-	test_teams(LOSS_GIBBS);
-	test_teams(LOSS_ORDINAL);
-	test_teams(LOSS_SGD);
+	for (int implicit = 0; implicit < 2; implicit++)
+	{
+		test_teams(LOSS_GIBBS, implicit);
+		test_teams(LOSS_ORDINAL, implicit);
+	}
+	test_teams(LOSS_SGD, 0);
 	test_degenerate(LOSS_GIBBS);
 	test_degenerate(LOSS_ORDINAL);
 	test_degenerate(LOSS_MSE);
