@@ -125,8 +125,12 @@ count_users(Build *b)
 
 	memset(b->kept, 0, sizeof(int32_t) * (size_t) n_users);
 	for (int64_t r = 0; r < b->in->n; r++)
+	{
+		if ((r & (CHECK_EVERY - 1)) == 0 && team_stopped(b->team) != RS_OK)
+			return;
 		if (is_positive(b, r))
 			b->kept[b->user[r]]++;
+	}
 	b->ptr[0] = 0;
 	for (int32_t u = 0; u < n_users; u++)
 		b->ptr[u + 1] = b->ptr[u] + b->kept[u];
@@ -266,6 +270,8 @@ write_users(Build *b, int32_t from, int32_t to)
 		int64_t out = ds->user_ptr[u] - 1;
 		int32_t last = -1;
 
+		if ((u & 255) == 0 && team_stopped(b->team) != RS_OK)
+			return;
 		ds->user_end[u] = ds->user_ptr[u + 1];
 		for (int64_t i = b->ptr[u]; i < b->ptr[u + 1]; i++)
 		{
@@ -370,11 +376,15 @@ sum_pointers(Build *b)
 }
 
 static void
-count_items(Dataset *ds)
+count_items(Team *team, Dataset *ds)
 {
 	memset(ds->item_ptr, 0, sizeof(int64_t) * ((size_t) ds->n_items + 1));
 	for (int64_t r = 0; r < ds->user_ptr[ds->n_users]; r++)
+	{
+		if ((r & (CHECK_EVERY - 1)) == 0 && team_stopped(team) != RS_OK)
+			return;
 		ds->item_ptr[ds->item[r] + 1]++;
+	}
 	for (int32_t i = 0; i < ds->n_items; i++)
 		ds->item_ptr[i + 1] += ds->item_ptr[i];
 }
@@ -449,7 +459,7 @@ dataset_build(Team *team, Arena *arena, JobShared *job,
 	ds->n_duplicates = b.n_rows - ds->n;
 	ds->n_filtered = in->n - b.n_rows;
 	if (team->rank == 0)
-		count_items(ds);
+		count_items(team, ds);
 	return dataset_by_item(team, ds);
 }
 

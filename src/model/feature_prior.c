@@ -12,6 +12,7 @@
 
 #include "math/vec.h"
 
+#define CHECK_ROWS 1024 /* between two looks at the stop flag */
 #define STEPS 15
 #define RIDGE 30.0 /* in mean weights of a row */
 
@@ -61,6 +62,13 @@ feature_prior_init(Arena *arena, const JobShared *job, const JobFeatures *f,
 			   : RS_NO_MEMORY;
 }
 
+/* the team is to stop, by row r; the next barrier says so to all */
+static bool
+stopped(Team *team, int64_t r)
+{
+	return r % CHECK_ROWS == 0 && team_stopped(team) != RS_OK;
+}
+
 static float *
 row_of(float *x, int64_t r, int ld)
 {
@@ -69,13 +77,13 @@ row_of(float *x, int64_t r, int ld)
 
 /* out (rows) = F x, for this member's rows */
 static void
-times(const Team *team, const FeaturePrior *fp, int ld, float *x, float *out)
+times(Team *team, const FeaturePrior *fp, int ld, float *x, float *out)
 {
 	int64_t from;
 	int64_t to;
 
 	team_range(team, fp->n_rows, &from, &to);
-	for (int64_t r = from; r < to; r++)
+	for (int64_t r = from; r < to && !stopped(team, r); r++)
 	{
 		float *o = row_of(out, r, ld);
 
@@ -106,7 +114,7 @@ times_transposed(Team *team, const FeaturePrior *fp, int ld, const float *x,
 						 row_of(out, fp->col[k], ld), ld);
 		if (to == fp->n_cols)
 			vec_axpy(fp->weight[r], in, row_of(out, fp->n_cols - 1, ld), ld);
-		if ((r & 1023) == 0 && team_stopped(team) != RS_OK)
+		if (stopped(team, r))
 			return team_stopped(team);
 	}
 	return RS_OK;
@@ -114,7 +122,7 @@ times_transposed(Team *team, const FeaturePrior *fp, int ld, const float *x,
 
 /* the diagonal of F^T W F, for this member's columns; the ridge is added */
 static double
-diagonal(const Team *team, FeaturePrior *fp)
+diagonal(Team *team, FeaturePrior *fp)
 {
 	int64_t from;
 	int64_t to;
@@ -126,7 +134,7 @@ diagonal(const Team *team, FeaturePrior *fp)
 	total = RIDGE * total / fp->n_rows + 1e-9;
 	for (int64_t c = from; c < to; c++)
 		fp->diag[c] = (float) total;
-	for (int32_t r = 0; r < fp->n_rows; r++)
+	for (int32_t r = 0; r < fp->n_rows && !stopped(team, r); r++)
 	{
 		for (int64_t k = fp->ptr[r]; k < fp->ptr[r + 1]; k++)
 			if (fp->col[k] >= from && fp->col[k] < to)
@@ -139,11 +147,11 @@ diagonal(const Team *team, FeaturePrior *fp)
 
 /* out (ld) = column sums of x * y * scale, scale NULL: 1; rank 0 */
 static void
-dots(const FeaturePrior *fp, int ld, const float *x, const float *y,
+dots(Team *team, const FeaturePrior *fp, int ld, const float *x, const float *y,
 	 bool by_diag, double *out)
 {
 	memset(out, 0, sizeof(double) * (size_t) ld);
-	for (int32_t c = 0; c < fp->n_cols; c++)
+	for (int32_t c = 0; c < fp->n_cols && !stopped(team, c); c++)
 		for (int k = 0; k < ld; k++)
 		{
 			double v = (double) x[(size_t) c * (size_t) ld + (size_t) k] *
@@ -155,14 +163,13 @@ dots(const FeaturePrior *fp, int ld, const float *x, const float *y,
 
 /* a and r move along p; this member's columns */
 static void
-move(const Team *team, FeaturePrior *fp, int ld, const double *rho,
-	 const double *pq)
+move(Team *team, FeaturePrior *fp, int ld, const double *rho, const double *pq)
 {
 	int64_t from;
 	int64_t to;
 
 	team_range(team, fp->n_cols, &from, &to);
-	for (int64_t c = from; c < to; c++)
+	for (int64_t c = from; c < to && !stopped(team, c); c++)
 		for (int k = 0; k < ld; k++)
 		{
 			size_t at = (size_t) c * (size_t) ld + (size_t) k;
@@ -175,14 +182,14 @@ move(const Team *team, FeaturePrior *fp, int ld, const double *rho,
 
 /* p = r / diag + beta p; this member's columns */
 static void
-turn(const Team *team, FeaturePrior *fp, int ld, const double *now,
+turn(Team *team, FeaturePrior *fp, int ld, const double *now,
 	 const double *before)
 {
 	int64_t from;
 	int64_t to;
 
 	team_range(team, fp->n_cols, &from, &to);
-	for (int64_t c = from; c < to; c++)
+	for (int64_t c = from; c < to && !stopped(team, c); c++)
 		for (int k = 0; k < ld; k++)
 		{
 			size_t at = (size_t) c * (size_t) ld + (size_t) k;
@@ -214,14 +221,14 @@ step(Team *team, FeaturePrior *fp, int ld, double ridge, double *now,
 	if ((st = team_barrier(team)) != RS_OK)
 		return st;
 	if (team->rank == 0)
-		dots(fp, ld, fp->p, fp->q, false, pq);
+		dots(team, fp, ld, fp->p, fp->q, false, pq);
 	if ((st = team_barrier(team)) != RS_OK)
 		return st;
 	move(team, fp, ld, now, pq);
 	if ((st = team_barrier(team)) != RS_OK)
 		return st;
 	if (team->rank == 0)
-		dots(fp, ld, fp->r, fp->r, true, next);
+		dots(team, fp, ld, fp->r, fp->r, true, next);
 	if ((st = team_barrier(team)) != RS_OK)
 		return st;
 	turn(team, fp, ld, next, now);
@@ -247,7 +254,7 @@ feature_prior_fit(Team *team, FeaturePrior *fp, int ld, const float *factors)
 	if ((st = team_barrier(team)) != RS_OK)
 		return st;
 	if (team->rank == 0)
-		dots(fp, ld, fp->r, fp->r, true, rho[0]);
+		dots(team, fp, ld, fp->r, fp->r, true, rho[0]);
 	if ((st = team_barrier(team)) != RS_OK)
 		return st;
 	for (int k = 0; k < STEPS && st == RS_OK; k++)
@@ -259,14 +266,14 @@ feature_prior_fit(Team *team, FeaturePrior *fp, int ld, const float *factors)
 }
 
 void
-feature_prior_map(const Team *team, const FeaturePrior *fp, int ld, int dim,
+feature_prior_map(Team *team, const FeaturePrior *fp, int ld, int dim,
 				  float scale, float *map, int k, int blocks)
 {
 	int64_t from;
 	int64_t to;
 
 	team_range(team, fp->n_cols, &from, &to);
-	for (int64_t c = from; c < to; c++)
+	for (int64_t c = from; c < to && !stopped(team, c); c++)
 	{
 		const float *a = fp->a + (size_t) c * (size_t) ld;
 		float *out =
@@ -278,16 +285,15 @@ feature_prior_map(const Team *team, const FeaturePrior *fp, int ld, int dim,
 }
 
 void
-feature_prior_place(const Team *team, const FeaturePrior *fp,
-					const DatasetSide *side, const float *map, int width,
-					float *rows)
+feature_prior_place(Team *team, const FeaturePrior *fp, const DatasetSide *side,
+					const float *map, int width, float *rows)
 {
 	size_t w = (size_t) width;
 	int64_t from;
 	int64_t to;
 
 	team_range(team, fp->n_rows, &from, &to);
-	for (int64_t r = from; r < to; r++)
+	for (int64_t r = from; r < to && !stopped(team, r); r++)
 	{
 		float *out = rows + (size_t) r * w;
 

@@ -56,11 +56,11 @@ extern RsStatus feature_prior_fit(Team *team, FeaturePrior *fp, int ld,
  * The coefficients of the last fit, times scale, as block k of the `blocks`
  * blocks of dim columns of map (n_cols, blocks * dim).
  */
-extern void feature_prior_map(const Team *team, const FeaturePrior *fp, int ld,
+extern void feature_prior_map(Team *team, const FeaturePrior *fp, int ld,
 							  int dim, float scale, float *map, int k,
 							  int blocks);
 /* rows (n_rows, width) of the side that have no interactions: F map */
-extern void feature_prior_place(const Team *team, const FeaturePrior *fp,
+extern void feature_prior_place(Team *team, const FeaturePrior *fp,
 								const DatasetSide *side, const float *map,
 								int width, float *rows);
 

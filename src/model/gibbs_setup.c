@@ -239,7 +239,7 @@ compare_floats(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* the distinct ratings, rising; 0 when there are too many */
+/* the distinct ratings, rising; 0 when there are too many, or the team stops */
 static int
 find_levels(const RankRun *run, float *levels)
 {
@@ -247,6 +247,9 @@ find_levels(const RankRun *run, float *levels)
 	int n = 0;
 
 	for (int32_t u = 0; u < ds->n_users; u++)
+	{
+		if (rank_stopped(run, u))
+			return 0;
 		for (int64_t r = ds->user_ptr[u]; r < rank_user_end(run, u); r++)
 		{
 			float y = rank_target(run, r);
@@ -260,6 +263,7 @@ find_levels(const RankRun *run, float *levels)
 				return 0;
 			levels[n++] = y;
 		}
+	}
 	qsort(levels, (size_t) n, sizeof(float), compare_floats);
 	return n;
 }
@@ -291,7 +295,7 @@ prepare_ratings(GibbsTrain *t, const RankBias *bias)
 		t->g.ordinal = false; /* one value, or a scale without levels */
 	t->g.free_mean = !t->g.ordinal;
 	t->g.own_noise = true;
-	for (int32_t u = 0; u < ds->n_users; u++)
+	for (int32_t u = 0; u < ds->n_users && !rank_stopped(t->run, u); u++)
 		for (int64_t r = ds->user_ptr[u]; r < rank_user_end(t->run, u); r++)
 		{
 			float y = rank_target(t->run, r);

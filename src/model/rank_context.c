@@ -24,7 +24,7 @@ start(RankContext *x, const RankRun *run, const RankBias *bias)
 	context_columns_fill(&x->by, run->context, ds, run->all);
 	for (int32_t k = 0; k < run->context->n_cols; k++)
 		x->bias[k] = 0;
-	for (int32_t u = 0; u < ds->n_users; u++)
+	for (int32_t u = 0; u < ds->n_users && !rank_stopped(run, u); u++)
 		for (int64_t r = ds->user_ptr[u]; r < rank_user_end(run, u); r++)
 			x->left[r] = (float) (rank_target(run, r) - bias->mean -
 								  bias->user[u] - bias->item[ds->item[r]]);

@@ -8,6 +8,7 @@
 #include "model/retrieval_ials.h"
 
 #define WEIGHT_MOST 5000000 /* interactions: weights cost 8 bytes each */
+#define CHECK_EVERY 65536 /* interactions between two looks at the stop flag */
 #define LONG_TAIL 0.6 /* deviation beside mean from which logarithms count */
 
 bool
@@ -24,6 +25,13 @@ value_of(const IalsRun *run, int64_t k)
 	return run->rating_log ? log(rating) : rating;
 }
 
+/* the team is to stop, by interaction k; what was begun is of no use then */
+static bool
+stopped(const IalsRun *run, int64_t k)
+{
+	return (k & (CHECK_EVERY - 1)) == 0 && team_stopped(run->r->team) != RS_OK;
+}
+
 static void
 rating_moments(IalsRun *run)
 {
@@ -31,10 +39,10 @@ rating_moments(IalsRun *run)
 	double sum = 0;
 	double square = 0;
 
-	for (int64_t k = 0; k < n; k++)
+	for (int64_t k = 0; k < n && !stopped(run, k); k++)
 		sum += value_of(run, k);
 	run->rating_mean = sum / (double) n;
-	for (int64_t k = 0; k < n; k++)
+	for (int64_t k = 0; k < n && !stopped(run, k); k++)
 	{
 		double d = value_of(run, k) - run->rating_mean;
 
@@ -50,7 +58,7 @@ measure_ratings(IalsRun *run)
 	const Dataset *ds = run->r->ds;
 	bool positive = true;
 
-	for (int64_t k = 0; k < ds->n && positive; k++)
+	for (int64_t k = 0; k < ds->n && positive && !stopped(run, k); k++)
 		positive = ds->rating[k] > 0;
 	run->rating_log = false;
 	rating_moments(run);
@@ -69,7 +77,7 @@ ials_fill_weights(IalsRun *run)
 	int64_t to;
 
 	team_range(run->r->team, ds->n, &from, &to);
-	for (int64_t k = from; k < to; k++)
+	for (int64_t k = from; k < to && !stopped(run, k); k++)
 	{
 		double z = (value_of(run, k) - run->rating_mean) / run->rating_std;
 		double c = 1 + run->slope * z;
@@ -78,7 +86,7 @@ ials_fill_weights(IalsRun *run)
 	}
 	if (team_barrier(run->r->team) != RS_OK)
 		return team_stopped(run->r->team);
-	for (int64_t k = from; k < to; k++)
+	for (int64_t k = from; k < to && !stopped(run, k); k++)
 		run->item_weight[k] = run->user_weight[ds->row[k]];
 	return team_barrier(run->r->team);
 }

@@ -15,15 +15,23 @@
 #include "math/hooks.h"
 
 #define BINS 65536
+#define CHECK_USERS 1024 /* between two looks at the stop flag */
 
 typedef struct Held
 {
+	Team *team;
 	const Dataset *ds;
 	JobSplit kind;
 	uint64_t seed;
 	uint64_t threshold; /* keys below are held out */
 	int64_t ties;       /* and so many of the keys equal to it */
 } Held;
+
+static bool
+stopped(Team *team, int32_t u)
+{
+	return u % CHECK_USERS == 0 && team_stopped(team) != RS_OK;
+}
 
 static uint64_t
 mix(uint64_t z)
@@ -76,7 +84,7 @@ select_threshold(Held *h, int64_t want)
 		uint64_t b = 0;
 
 		memset(bins, 0, BINS * sizeof(int64_t));
-		for (int32_t u = 0; u < ds->n_users; u++)
+		for (int32_t u = 0; u < ds->n_users && !stopped(h->team, u); u++)
 			for (int64_t r = ds->user_ptr[u]; r < ds->user_ptr[u + 1]; r++)
 			{
 				uint64_t key = key_of(h, u, r);
@@ -91,7 +99,7 @@ select_threshold(Held *h, int64_t want)
 	math_release(bins);
 	h->threshold = prefix;
 	h->ties = want;
-	return RS_OK;
+	return team_stopped(h->team);
 }
 
 /* among rows of equal time the seed decides; returns the newest row */
@@ -246,11 +254,11 @@ static RsStatus
 split_users(Team *team, Dataset *ds, JobSplit kind, double fraction,
 			uint64_t seed)
 {
-	Held h = {.ds = ds, .kind = kind, .seed = seed};
+	Held h = {.team = team, .ds = ds, .kind = kind, .seed = seed};
 	int64_t want = (int64_t) llround(fraction * (double) ds->n);
 	RsStatus st = RS_OK;
 
-	for (int32_t u = 0; u < ds->n_users; u++)
+	for (int32_t u = 0; u < ds->n_users && !stopped(team, u); u++)
 		if (ds->user_end[u] != ds->user_ptr[u + 1])
 			merge_user(ds, u);
 	if (want >= ds->n)
@@ -301,7 +309,7 @@ dataset_unsplit(Team *team, Dataset *ds)
 	if (st != RS_OK)
 		return st;
 	if (team->rank == 0)
-		for (int32_t u = 0; u < ds->n_users; u++)
+		for (int32_t u = 0; u < ds->n_users && !stopped(team, u); u++)
 			merge_user(ds, u);
 	return finish_split(team, ds);
 }

@@ -130,11 +130,15 @@ replace_values(TrainFeature *f, Parts *p)
 	code = alloc_huge((Size) n, sizeof(*code));
 	n = 0;
 	for (int64 i = 0; i < f->n; i++)
+	{
+		if (i % TRAIN_CHUNK == 0)
+			CHECK_FOR_INTERRUPTS();
 		for (int64 k = p->ptr[f->code[i]]; k < p->ptr[f->code[i] + 1]; k++)
 		{
 			row[n] = f->row[i];
 			code[n++] = p->code[k];
 		}
+	}
 	pfree(f->row);
 	pfree(f->code);
 	f->row = row;
@@ -274,7 +278,11 @@ train_labels_choose(TrainFeature *f)
 	train_keys_sort(d);
 	memset(count, 0, sizeof(int32) * (Size) d->n);
 	for (int64 i = 0; i < f->n; i++)
+	{
+		if (i % TRAIN_CHUNK == 0)
+			CHECK_FOR_INTERRUPTS();
 		count[f->code[i]]++;
+	}
 	least = least_count(count, d->n);
 	out->label = alloc_huge((Size) Min(d->n, MAX_CATEGORIES), sizeof(char *));
 	for (int32 i = 0; i < d->n; i++)
@@ -294,6 +302,8 @@ train_labels_choose(TrainFeature *f)
 	{
 		int32 c = column[f->code[i]];
 
+		if (i % TRAIN_CHUNK == 0)
+			CHECK_FOR_INTERRUPTS();
 		f->code[i] = c >= 0 ? c : out->n_labels;
 	}
 	out->n_cols = out->n_labels + (rest ? 1 : 0);
