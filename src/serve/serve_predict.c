@@ -29,6 +29,8 @@ typedef struct Ranker
 	Datum user_key;
 	ServeParams *params;
 	Predictor predictor;
+	MemoryContext loaded;    /* of parameters that are not the cache's */
+	MemoryContext each;      /* of what one item takes */
 	FunctionCallInfo fcinfo; /* of which argument 3 is the context */
 	ServeContext context;
 	const float *user;
@@ -89,9 +91,11 @@ mean_vector(const Ranker *r, ServeTable *table, const float *param, int dim)
 static void
 load_params(Ranker *r)
 {
+	MemoryContext old = MemoryContextSwitchTo(r->loaded);
 	ServeTable table;
 	const char *problem = NULL;
 
+	MemoryContextReset(r->loaded);
 	serve_table_open_params(&table, &r->model);
 	r->params = serve_cache_params(&table);
 	serve_table_close(&table);
@@ -99,6 +103,7 @@ load_params(Ranker *r)
 					 r->items.dim, r->params->params, r->params->n,
 					 &problem) != RS_OK)
 		refuse(r, problem != NULL ? problem : "The parameters do not fit");
+	MemoryContextSwitchTo(old);
 }
 
 /* the stored vector, or that of the features; NULL for neither */
@@ -161,11 +166,14 @@ start(Ranker *r)
 static double
 score(Ranker *r, bool known, Datum key)
 {
+	MemoryContext old = MemoryContextSwitchTo(r->each);
 	Vector *v = NULL;
 	const float *item;
+	double answer;
 
 	if (known)
 		v = ranking_vector(r, &r->items, true, key);
+	MemoryContextSwitchTo(old);
 	if (v == NULL && r->mean_item == NULL)
 	{
 		r->mean_item = mean_vector(r, &r->items, r->predictor.item_mean,
@@ -174,7 +182,9 @@ score(Ranker *r, bool known, Datum key)
 	}
 	item = in_context(v != NULL ? v->x : r->mean_item, r->context.item,
 					  r->items.dim, r->item);
-	return predict_one(&r->predictor, r->user, item, r->scratch);
+	answer = predict_one(&r->predictor, r->user, item, r->scratch);
+	MemoryContextReset(r->each);
+	return answer;
 }
 
 static void
@@ -183,6 +193,10 @@ parse(FunctionCallInfo fcinfo, Ranker *r, bool is_text)
 	ServeKeyType type;
 
 	r->fcinfo = fcinfo;
+	r->loaded = AllocSetContextCreate(CurrentMemoryContext, "recsys parameters",
+									  ALLOCSET_DEFAULT_SIZES);
+	r->each = AllocSetContextCreate(CurrentMemoryContext, "recsys ranked item",
+									ALLOCSET_DEFAULT_SIZES);
 	serve_refuse_null(fcinfo, 0, "user_id");
 	serve_arg_model(fcinfo, 2, &r->model);
 	serve_check_ranking(&r->model);

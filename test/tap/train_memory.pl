@@ -2,7 +2,8 @@
 # the leader and its workers, and the block that they share, at its peak. Two
 # tables of different size with the same users and items tell it apart from
 # what any training takes. A session's second training takes no more than its
-# first: what was read must be given back while workers compute.
+# first: what was read must be given back while workers compute. And a long list
+# to be ranked takes no more than its rows.
 use strict;
 use warnings;
 
@@ -77,5 +78,17 @@ for my $times (1, 2)
 	cmp_ok($each, '>', 8, 'and the measurement sees them');
 	note(sprintf '%.1f bytes', $each);
 }
+# ranked items: what one takes is given back
+$node->safe_psql('postgres', q{SELECT recsys_train('ratings', 'ranked', stages => '{ranking}', epochs => 1,
+	dim => 64, options => '{"ranking_loss": "mse"}')});
+my $ranked = q{SELECT count(*) FROM rank_items(1, ARRAY(SELECT i % 701 FROM generate_series(1, %d) i)::bigint[], 'ranked');};
+my $grown = $node->safe_psql('postgres', sprintf($ranked, 100) . q{
+	CREATE TEMP TABLE hwm (at text);
+	COPY hwm FROM PROGRAM 'grep -h VmHWM /proc/$PPID/status' (DELIMITER '|');} . sprintf($ranked, 400_000) . q{
+	COPY hwm FROM PROGRAM 'grep -h VmHWM /proc/$PPID/status' (DELIMITER '|');
+	SELECT max(kb) - min(kb) FROM (SELECT substring(at, '[0-9]+')::int AS kb FROM hwm) x});
+$grown = (split /\n/, $grown)[-1];
+note("$grown kB for 400,000 ranked items");
+cmp_ok($grown, '<', 80_000, 'ranking a long list');
 $node->stop;
 done_testing();
