@@ -24,6 +24,18 @@ CREATE TABLE spent AS SELECT user_id, item_id, count(*) * 100.0 + user_id % 7 AS
 UPDATE spent SET rating = 1e6 WHERE user_id = 1;
 SELECT 1 FROM recsys_train('spent', 'spent', stages => '{retrieval}');
 SELECT choice ~ 'weighted by rating' AS weighted, taste('spent') > taste('once') + 0.1 AS better FROM recsys_models WHERE model = 'spent';
+-- the default goes by pairs, not by rows: 56,000 rows of 14,000 pairs are few
+-- interactions, 56,000 pairs of as many rows are not, nor are 62,000 rows of these
+CREATE VIEW many AS SELECT i % 4000 AS user_id, (i / 4000 * 271 + i % 4000 * 7) % 1000 AS item_id, i FROM generate_series(0, 55999) i;
+CREATE VIEW log AS SELECT i % 2000 AS user_id, (i / 2000 % 7 * 271 + i % 2000 * 7) % 1000 AS item_id FROM generate_series(0, 55999) i;
+CREATE VIEW some_twice AS SELECT user_id, item_id FROM many UNION ALL SELECT user_id, item_id FROM many WHERE i < 6000;
+SELECT 1 FROM recsys_train('log', 'log', dim => 8, epochs => 1);
+SELECT 1 FROM recsys_train('many', 'many', dim => 8, epochs => 1);
+SELECT 1 FROM recsys_train('some_twice', 'some_twice', dim => 8, epochs => 1);
+SELECT model, interactions, choice ~ 'because the interactions are few' AS few, choice ~ 'NDCG@20' AS compared
+FROM recsys_models WHERE model IN ('log', 'many', 'some_twice') ORDER BY 1;
+SELECT recsys_drop(m) FROM unnest(ARRAY['log', 'many', 'some_twice']) m;
+DROP VIEW log, some_twice, many;
 SELECT recsys_drop(m) FROM unnest(ARRAY['counted', 'once', 'spent']) m;
 DROP VIEW once;
 DROP TABLE events, spent;

@@ -229,6 +229,7 @@ typedef struct JobFeatures
 typedef struct JobInput
 {
 	int64_t n;
+	int64_t n_pairs; /* distinct ones of user and item, about; 0: n */
 	int32_t n_users;
 	int32_t n_items;
 	size_t user;   /* int32 (n) */
@@ -239,6 +240,13 @@ typedef struct JobInput
 	JobFeatures items;
 	JobFeatures context; /* of each interaction */
 } JobInput;
+
+/* in a log of events pairs occur many times, and learners see them once */
+static inline int64_t
+job_pairs(const JobInput *in)
+{
+	return in->n_pairs > 0 ? in->n_pairs : in->n;
+}
 
 /* how predictions come out of stored ranking vectors */
 typedef enum JobRanking

@@ -52,7 +52,8 @@ retrieval_loss(const JobConfig *config, const JobInput *in)
 static Learner
 choose(const JobConfig *config, const JobInput *in)
 {
-	double density = (double) in->n / in->n_users / in->n_items;
+	int64_t n = job_pairs(in);
+	double density = (double) n / in->n_users / in->n_items;
 	JobLoss loss = retrieval_loss(config, in);
 
 	/* what only the softmax over batches of interactions has */
@@ -73,7 +74,7 @@ choose(const JobConfig *config, const JobInput *in)
 	/* only the closed form knows features */
 	if (in->users.n_rows > 0 || in->items.n_rows > 0)
 		return LEARNER_IALS;
-	return in->n >= FEW && in->n <= most_for_towers(config) && density < SPARSE
+	return n >= FEW && n <= most_for_towers(config) && density < SPARSE
 			   ? LEARNER_TOWERS
 			   : LEARNER_IALS;
 }
@@ -291,10 +292,9 @@ give_reason(JobShared *job, const Rival *rival)
 	size_t used = strlen(choice);
 	long long n = (long long) job->output.n_interactions;
 	double share = 100.0 * (double) n / in->n_users / in->n_items;
-	const char *why = n < FEW ? "the interactions are few"
-					  : share >= 100 * SPARSE
-						  ? "the interactions fill much of the matrix"
-						  : "many rows are of one user and item";
+	int64_t pairs = job_pairs(in);
+	const char *why = pairs < FEW ? "the interactions are few"
+								  : "the interactions fill much of the matrix";
 	char compared[256];
 
 	if (retrieval_loss(config, in) != LOSS_AUTO ||
@@ -309,7 +309,7 @@ give_reason(JobShared *job, const Rival *rival)
 	}
 	else if (choose(config, in) == LEARNER_TOWERS)
 		why = "the catalogue is large and sparse";
-	else if (n > most_for_towers(config))
+	else if (pairs > most_for_towers(config))
 		why = "it is the quickest for so many interactions";
 	snprintf(choice + used, sizeof(job->output.choice) - used,
 			 "; chosen because %s (%lld interactions, %.3g %% of all pairs)",

@@ -45,7 +45,7 @@ auto_dim(const JobInput *in)
 		return 16;
 	if (least < 400)
 		return 32;
-	return in->n > 5000000 ? 128 : 64;
+	return job_pairs(in) > 5000000 ? 128 : 64;
 }
 
 /* up to MOST_EXACT rows are solved for exactly, above by blocks */
@@ -60,9 +60,11 @@ ials_set_dim(IalsConfig *c, int dim)
 static void
 ials_config(const JobConfig *config, const JobInput *in, IalsConfig *c)
 {
+	int64_t n = job_pairs(in);
+
 	c->dim = config->dim > 0 ? config->dim : auto_dim(in);
-	c->alpha0 = in->n > LARGE ? 0.1f : 0.2f;
-	c->lambda = in->n > LARGE ? 0.003f : in->n > SMALL ? 0.008f : 0.02f;
+	c->alpha0 = n > LARGE ? 0.1f : 0.2f;
+	c->lambda = n > LARGE ? 0.003f : n > SMALL ? 0.008f : 0.02f;
 	if (config->alpha0 > 0)
 		c->alpha0 = config->alpha0;
 	if (config->regularization > 0)
@@ -80,12 +82,13 @@ static int
 most_dim(const JobConfig *config, const JobInput *in)
 {
 	int d = config->dim > 0 ? config->dim : auto_dim(in);
+	int64_t n = job_pairs(in);
 	int64_t rows = (int64_t) in->n_users + in->n_items;
 	int32_t least = in->n_users < in->n_items ? in->n_users : in->n_items;
 
-	if (config->dim > 0 || d != 64 || in->n > LARGE ||
+	if (config->dim > 0 || d != 64 || n > LARGE ||
 		(in->n_items < FULL_ITEMS &&
-		 (double) in->n / in->n_users / in->n_items >= FULL))
+		 (double) n / in->n_users / in->n_items >= FULL))
 		return d;
 	while (2 * d <= MOST_DIM && 4 * d <= least && rows * 2 * d <= MOST_FLOATS)
 		d *= 2;
@@ -103,7 +106,7 @@ round_dim(int dim)
 static int
 count_starts(const JobConfig *config, const JobInput *in)
 {
-	return config->dim == 0 && in->n <= STARTS_MOST ? 2 : 1;
+	return config->dim == 0 && job_pairs(in) <= STARTS_MOST ? 2 : 1;
 }
 
 /* whether the factors, as they lie in memory, are the result */

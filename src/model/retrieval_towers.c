@@ -56,7 +56,7 @@ wants_teacher(const UserSoftmaxConfig *c, const JobConfig *in,
 			  const JobInput *input)
 {
 	return in->preset == PRESET_BEST && c->dim < TEACHER_DIM &&
-		   input->n <= MANY &&
+		   job_pairs(input) <= MANY &&
 		   (int64_t) input->n_users + input->n_items <= TEACHER_ROWS_MOST;
 }
 
@@ -64,10 +64,11 @@ wants_teacher(const UserSoftmaxConfig *c, const JobConfig *in,
 static void
 best_config(const JobInput *input, UserSoftmaxConfig *c)
 {
-	int64_t epochs = BEST_WORK / input->n;
+	int64_t n = job_pairs(input);
+	int64_t epochs = BEST_WORK / n;
 
-	c->dim = input->n > MANY ? 128 : TEACHER_DIM;
-	c->negatives = input->n > MANY ? 2048 : 4096;
+	c->dim = n > MANY ? 128 : TEACHER_DIM;
+	c->negatives = n > MANY ? 2048 : 4096;
 	c->epochs = epochs > 40 ? 40 : epochs < 8 ? 8 : (int) epochs;
 }
 

@@ -134,6 +134,7 @@ typedef struct TrainRows
 	bool has_time;
 	int64 n;
 	int n_chunks;
+	int64 n_pairs; /* JobInput.n_pairs */
 	int max_chunks;
 	TrainChunk **chunk;
 	int64 null_key;
@@ -332,6 +333,8 @@ extern void train_select(const char *sql, TrainReceiver *to);
 /* functions in train_load.c */
 extern void train_load(const TrainArgs *args, TrainRows *rows);
 /*
+/* once the keys are in order */
+extern void train_count_pairs(TrainRows *rows);
  * Where nobody said what is positive and ratings are on both sides of 0 (thumbs,
  * clicks): those above it are, for the retrieval stage.
  */

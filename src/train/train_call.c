@@ -269,6 +269,7 @@ tell_if_worse(const JobShared *job)
 	for (int i = 0; i < job->output.n_metrics; i++)
 	{
 		const JobMetric *m = &job->output.metrics[i];
+	train_count_pairs(&input->rows);
 
 		if (strcmp(m->name, "ndcg") == 0 && m->k == 10 &&
 			m->value < POORER * m->baseline)

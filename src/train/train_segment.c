@@ -59,6 +59,7 @@ place_input(Layout *layout, const JobConfig *config, const TrainInput *from,
 
 	memset(in, 0, sizeof(*in));
 	in->n = rows->n;
+	in->n_pairs = rows->n_pairs;
 	in->n_users = rows->users.n;
 	in->n_items = rows->items.n;
 	in->rating = rows->has_rating;
