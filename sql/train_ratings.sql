@@ -75,6 +75,12 @@ CREATE TABLE rat_rep AS SELECT * FROM rat UNION ALL SELECT user_id, item_id, 6 -
 SELECT train('rat_rep');
 SELECT try($$recsys_train('rat_rep', 'rat_m', preset => 'tfrs', epochs => 1, test_fraction => 0)$$);
 
+-- times of any unit are in order: seconds, and microseconds since 1970
+CREATE VIEW rat_micro AS SELECT user_id, item_id, rating, 1700000000000000 + ts AS ts FROM rat;
+SELECT (SELECT metrics FROM recsys_train('rat', 'rat_m', stages => '{retrieval}', epochs => 1, dim => 4, split => 'time'))
+	 = (SELECT metrics FROM recsys_train('rat_micro', 'rat_m', stages => '{retrieval}', epochs => 1, dim => 4, split => 'time')) AS same;
+DROP VIEW rat_micro;
+
 -- too little
 CREATE TABLE rat_none AS SELECT * FROM rat_val LIMIT 0;
 SELECT train('rat_none');
