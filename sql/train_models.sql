@@ -167,6 +167,20 @@ SELECT version FROM recsys_train('mod_r', 'm', dim => 4, epochs => 1);
 SELECT schema, model, owner FROM recsys_models ORDER BY schema;
 RESET SESSION AUTHORIZATION;
 RESET search_path;
+-- what is left of another one's model, or kept of it, is refused before anything else
+DROP TABLE ann.m_param;
+SET SESSION AUTHORIZATION recsys_bob;
+SELECT try('SELECT recsys_train(''mod_r'', ''ann.m'', user_col => ''nobody'')');
+RESET SESSION AUTHORIZATION;
+SET SESSION AUTHORIZATION recsys_ann;
+SELECT version FROM recsys_train('mod_r', 'ann.m', rating_col => '', epochs => 1);
+SELECT version FROM recsys_train('mod_r', 'ann.m', rating_col => '', epochs => 1);
+RESET SESSION AUTHORIZATION;
+ALTER TABLE ann.m_item_old OWNER TO recsys_bob;
+SET SESSION AUTHORIZATION recsys_ann;
+SELECT try('SELECT recsys_train(''mod_r'', ''ann.m'', user_col => ''nobody'')');
+RESET SESSION AUTHORIZATION;
+ALTER TABLE ann.m_item_old OWNER TO recsys_ann;
 
 -- row level security is that of the trainer
 ALTER TABLE mod_r ENABLE ROW LEVEL SECURITY;

@@ -115,6 +115,8 @@ extern void store_run(const char *sql);
 /* 42501 unless the tables are the caller's */
 extern void store_check_owner(const StoreModel *model);
 /* make the tables of a new model, or empty those of an old one */
+/* the same for those that are there, and would be emptied or dropped */
+extern void store_check_remains(const StoreModel *model);
 extern void store_prepare_tables(const StorePublish *publish,
 								 const StoreModel *before, StoreModel *model);
 /* copy a model's rows into its old tables: those of before, or new ones */

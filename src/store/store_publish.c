@@ -392,6 +392,8 @@ store_check_target(Oid schema, const char *name)
 
 void
 store_reserve(Oid schema, const char *name)
+	store_check_remains(&model);
+	store_check_remains(&old);
 {
 	StoreModel model;
 
