@@ -402,6 +402,8 @@ extern int train_workers_wanted(const TrainArgs *args);
 extern int train_workers_useful(const TrainArgs *args, const TrainInput *input);
 extern TimestampTz train_deadline(const TrainArgs *args, TimestampTz started);
 extern void train_read(const TrainArgs *args, TrainInput *input);
+/* 42P01 when one is gone; lock: and to the end of the transaction none goes */
+extern void train_check_tables(const TrainArgs *args, bool lock);
 extern void train_publish(const TrainArgs *args, const TrainInput *input,
 						  const JobShared *job, double seconds,
 						  TrainResult *result);

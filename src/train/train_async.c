@@ -268,9 +268,7 @@ check_again(void)
 {
 	const TrainArgs *args = &request.args;
 
-	if (get_rel_name(args->ratings) == NULL)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-						errmsg("the table of ratings was dropped")));
+	train_check_tables(args, false);
 	if (get_namespace_name(args->schema) == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_SCHEMA),
 						errmsg("the model's schema was dropped")));
@@ -287,6 +285,7 @@ read_input(const TrainArgs *args, TrainInput *input)
 	check_again();
 	train_columns_check(args);
 	train_read(args, input);
+	train_check_tables(args, true);
 	end_transaction();
 	MemoryContextSwitchTo(context);
 }

@@ -13,6 +13,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
+#include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -237,6 +238,24 @@ read_context(TrainInput *input)
 			pfree(f->value);
 		if (f->vector != NULL)
 			pfree(f->vector);
+void
+train_check_tables(const TrainArgs *args, bool lock)
+{
+	const Oid tables[3] = {args->ratings, args->users, args->items};
+	static const char *const names[3] = {"ratings", "users", "items"};
+
+	for (int i = 0; i < 3; i++)
+	{
+		if (!OidIsValid(tables[i]))
+			continue;
+		if (lock)
+			LockRelationOid(tables[i], AccessShareLock);
+		if (get_rel_name(tables[i]) == NULL)
+			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+							errmsg("the table of %s was dropped", names[i])));
+	}
+}
+
 	}
 }
 
@@ -245,6 +264,7 @@ void
 train_read(const TrainArgs *args, TrainInput *input)
 {
 	MemoryContext old;
+	train_check_tables(args, true);
 
 	memset(input, 0, sizeof(*input));
 	train_progress_phase("reading");

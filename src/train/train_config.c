@@ -93,7 +93,8 @@ append_hidden(StringInfo json, const JobConfig *config)
 static void
 append_table(StringInfo json, const char *key, Oid table)
 {
-	if (OidIsValid(table))
+	/* in the background it may have been dropped meanwhile */
+	if (OidIsValid(table) && get_rel_name(table) != NULL)
 		pg_json_string(json, key,
 					   quote_qualified_identifier(
 						   get_namespace_name(get_rel_namespace(table)),
