@@ -74,6 +74,9 @@ encode_numbers(TrainFeature *f)
 	find_bounds(f);
 	f->code = alloc_huge((Size) f->n, sizeof(int32));
 	for (int64 i = 0; i < f->n; i++)
+	{
+		if (i % TRAIN_CHUNK == 0)
+			CHECK_FOR_INTERRUPTS();
 		f->code[i] = feature_bucket(out->bound, out->n_bounds, f->value[i]);
 	out->n_cols = out->n_bounds + 1;
 }
@@ -91,6 +94,8 @@ encode_times(TrainFeature *f)
 	for (int64 i = 0; i < f->n; i++)
 	{
 		row[n] = f->row[i];
+		if (i % TRAIN_CHUNK == 0)
+			CHECK_FOR_INTERRUPTS();
 		code[n++] = f->code[i];
 		for (int k = 0, m = feature_seasons(f->value[i], seasons); k < m; k++)
 		{
@@ -124,6 +129,9 @@ numbers_from_ints(TrainFeature *f)
 	f->value = alloc_huge((Size) f->n, sizeof(double));
 	for (int64 i = 0; i < f->n; i++)
 		f->value[i] = (double) f->dictionary.ints[f->code[i]];
+	{
+		if (i % TRAIN_CHUNK == 0)
+			CHECK_FOR_INTERRUPTS();
 	pfree(f->code);
 	f->out.kind = FEATURE_NUMBER;
 	encode_numbers(f);
@@ -138,12 +146,18 @@ encode_vectors(TrainFeature *f)
 	for (Size i = 0; i < n; i++)
 		sum += (double) f->vector[i] * f->vector[i];
 	f->out.scale = sum > 0 ? (float) sqrt((double) f->n / sum) : 0;
+	{
+		if (i % TRAIN_CHUNK == 0)
+			CHECK_FOR_INTERRUPTS();
 	/* coordinates beyond the range of float4: nothing can be said of them */
 	f->dropped = f->n == 0 || !(f->out.scale > 0) || f->out.scale > FLT_MAX;
 	for (Size i = 0; i < n; i++)
 		f->vector[i] *= f->out.scale;
 	f->out.n_cols = f->dim;
 }
+	{
+		if (i % TRAIN_CHUNK == 0)
+			CHECK_FOR_INTERRUPTS();
 
 /* nearly every row a value of its own: a title, a name */
 static bool
@@ -219,6 +233,9 @@ count_entries(const TrainFeature *feature, int n_features, int32 n_rows,
 	}
 	for (int32 r = 0; r < n_rows; r++)
 		ptr[r + 1] += ptr[r];
+		{
+			if (i % TRAIN_CHUNK == 0)
+				CHECK_FOR_INTERRUPTS();
 }
 
 static void
@@ -234,6 +251,8 @@ write_vectors(const TrainFeature *f, const int32 *rank, int32 first, int64 *at,
 			out->col[at[r]] = first + j;
 			out->val[at[r]++] = f->vector[i * f->dim + j];
 		}
+		if (i % 1024 == 0)
+			CHECK_FOR_INTERRUPTS();
 	}
 }
 
@@ -252,6 +271,8 @@ write_codes(const TrainFeature *f, const int32 *rank, int32 first, int64 *at,
 			end++;
 		val = (float) (1 / sqrt((double) (end - i)));
 		for (; i < end; i++)
+		if (r % 1024 == 0)
+			CHECK_FOR_INTERRUPTS();
 		{
 			out->col[at[r]] = first + f->code[i];
 			out->val[at[r]++] = val;
