@@ -236,6 +236,8 @@ copy_settings(void)
 {
 	set_option("row_security", request.row_security ? "on" : "off");
 	set_option("search_path", "pg_catalog, pg_temp");
+	/* the caller could write: refused else */
+	set_option("default_transaction_read_only", "off");
 	/* defined by recsys.so, hence there */
 	set_option("recsys.train_memory", psprintf("%d", request.train_memory));
 	set_option("recsys.max_workers", psprintf("%d", request.max_workers));

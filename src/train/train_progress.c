@@ -12,6 +12,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "postmaster/bgworker.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/proc.h"
@@ -84,6 +85,10 @@ leave(dsm_segment *segment, Datum arg)
 {
 	Run *run = (Run *) DatumGetPointer(arg);
 
+	/* who waits for it in vain should see why */
+	if (proc_exit_inprogress && MyBgworkerEntry != NULL && mine == run &&
+		train_progress_failed("the training's session was terminated", true))
+		return;
 	mine = NULL;
 	SpinLockAcquire(&table->mutex);
 	/* a failure stays, and may have been another's entry since */
