@@ -386,6 +386,7 @@ CREATE TABLE recsys_model (
 	item_features pg_catalog.regclass NOT NULL DEFAULT '-',
 	user_ranking_dim pg_catalog.int4 NOT NULL DEFAULT 0,
 	item_ranking_dim pg_catalog.int4 NOT NULL DEFAULT 0,
+	notices pg_catalog.text[] NOT NULL DEFAULT '{}',
 	PRIMARY KEY (schema, name)
 );
 
@@ -530,8 +531,8 @@ CREATE VIEW recsys_models WITH (security_invoker) AS
 			THEN 'broken' ELSE 'ready' END AS status,
 		c.relowner::pg_catalog.regrole::pg_catalog.text AS owner,
 		m.ratings::pg_catalog.text AS ratings, m.stages, m.dim, m.users, m.items, m.interactions,
-		m.epochs, m.seconds, m.metrics, m.baseline, m.choice, m.config,
-		m.skipped,
+		m.epochs, m.seconds, m.metrics, m.baseline, m.choice, m.notices,
+		m.config, m.skipped,
 		CASE WHEN o.version OPERATOR(pg_catalog.>) 0 THEN o.version END
 			AS version_before
 	FROM recsys_model m

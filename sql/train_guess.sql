@@ -26,6 +26,17 @@ SELECT users, items FROM recsys_train('guess_b', stages => '{retrieval}', dim =>
 	learning_rate => 0.1, options => '{"loss": "ials", "temperature": 0.1, "alpha0": 1, "regularization": 0.01, "implicit": true}');
 SELECT users, items FROM recsys_train('guess_b', stages => '{retrieval}', dim => 4, epochs => 1, batch_size => 100,
 	learning_rate => 0.1, options => '{"loss": "softmax", "temperature": 0.1, "alpha0": 1}');
+-- the model keeps what was told
+SELECT unnest(notices) FROM recsys_models WHERE model = 'default';
+-- and a dim beyond what the learner takes
+SET client_min_messages = warning;
+SELECT 1 FROM recsys_train('guess_b', stages => '{ranking}', dim => 200, epochs => 3, options => '{"ranking_loss": "gibbs"}');
+SELECT n FROM recsys_models, unnest(notices) n WHERE n ~ 'dimensions';
+SELECT 1 FROM recsys_train('guess_b', stages => '{ranking}', dim => 128, epochs => 3, options => '{"ranking_loss": "gibbs"}');
+SELECT n FROM recsys_models, unnest(notices) n WHERE n ~ 'dimensions';
+SELECT 1 FROM recsys_train('guess_b', stages => '{ranking}', dim => 200, epochs => 3, options => '{"ranking_loss": "sgd"}');
+SELECT n FROM recsys_models, unnest(notices) n WHERE n ~ 'dimensions';
+RESET client_min_messages;
 -- what the caller may not read is not guessed; without any right reading is refused
 CREATE ROLE guess_role;
 CREATE SCHEMA guess_s;

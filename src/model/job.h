@@ -353,6 +353,7 @@ typedef struct JobOutput
 	int n_metrics;
 	JobMetric metrics[JOB_MAX_METRICS];
 	int takes;        /* JOB_TAKES_..., of the learners that ran */
+	int most_dim;     /* where dim was cut to it, else 0 */
 	int blind;        /* JOB_BLIND_... */
 	char choice[512]; /* what the default chose and why, one or two sentences */
 	char problem[256]; /* why job_run failed, or a warning when it did not */

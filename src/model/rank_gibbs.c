@@ -162,6 +162,7 @@ sweep(GibbsTrain *t)
 static void
 tell_choice(GibbsTrain *t)
 {
+	const JobConfig *config = &t->run->job->config;
 	char text[200];
 
 	if (t->g.ordinal)
@@ -175,6 +176,10 @@ tell_choice(GibbsTrain *t)
 				 "normal noise.",
 				 t->g.dim, t->mean.samples);
 	rank_add_choice(t->run, text);
+	/* next to retrieval, dim is meant for that */
+	if (t->run->team->rank == 0 && !config->retrieval &&
+		config->dim > GIBBS_MAX_DIM)
+		t->run->job->output.most_dim = GIBBS_MAX_DIM;
 }
 
 static int

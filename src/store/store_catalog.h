@@ -51,7 +51,8 @@ enum
 	MODEL_ITEM_FEATURES,
 	MODEL_USER_RANKING_DIM,
 	MODEL_ITEM_RANKING_DIM,
-	MODEL_NATTS = MODEL_ITEM_RANKING_DIM
+	MODEL_NOTICES,
+	MODEL_NATTS = MODEL_NOTICES
 };
 
 /* columns of recsys_log */
@@ -114,9 +115,9 @@ extern char *store_quoted_relation(Oid relation);
 extern void store_run(const char *sql);
 /* 42501 unless the tables are the caller's */
 extern void store_check_owner(const StoreModel *model);
-/* make the tables of a new model, or empty those of an old one */
 /* the same for those that are there, and would be emptied or dropped */
 extern void store_check_remains(const StoreModel *model);
+/* make the tables of a new model, or empty those of an old one */
 extern void store_prepare_tables(const StorePublish *publish,
 								 const StoreModel *before, StoreModel *model);
 /* copy a model's rows into its old tables: those of before, or new ones */

@@ -60,6 +60,18 @@ stages_datum(const JobConfig *config)
 	return PointerGetDatum(construct_array(d, n, TEXTOID, -1, false, 'i'));
 }
 
+static Datum
+texts_datum(const List *texts)
+{
+	Datum *d = palloc(sizeof(Datum) * (Size) (list_length(texts) + 1));
+	int n = 0;
+	ListCell *cell;
+
+	foreach (cell, texts)
+		d[n++] = CStringGetTextDatum(lfirst(cell));
+	return PointerGetDatum(construct_array(d, n, TEXTOID, -1, false, 'i'));
+}
+
 static HeapTuple
 form_row(Relation rel, const StorePublish *p, const StoreModel *m)
 {
@@ -101,6 +113,7 @@ form_row(Relation rel, const StorePublish *p, const StoreModel *m)
 	v[MODEL_CHOICE - 1] = CStringGetTextDatum(out->choice);
 	v[MODEL_USER_RANKING_DIM - 1] = Int32GetDatum(out->user_ranking_dim);
 	v[MODEL_ITEM_RANKING_DIM - 1] = Int32GetDatum(out->item_ranking_dim);
+	v[MODEL_NOTICES - 1] = texts_datum(p->notices);
 	return heap_form_tuple(RelationGetDescr(rel), v, nulls);
 }
 
@@ -379,6 +392,8 @@ store_check_target(Oid schema, const char *name)
 	refuse_taken(schema, name, "_user_old", old.user_table);
 	refuse_taken(schema, name, "_item_old", old.item_table);
 	refuse_taken(schema, name, "_param_old", old.param_table);
+	store_check_remains(&model);
+	store_check_remains(&old);
 	if (!store_tables_exist(&model))
 		return;
 	store_check_owner(&model);
@@ -392,8 +407,6 @@ store_check_target(Oid schema, const char *name)
 
 void
 store_reserve(Oid schema, const char *name)
-	store_check_remains(&model);
-	store_check_remains(&old);
 {
 	StoreModel model;
 

@@ -11,6 +11,7 @@
 
 #include "postgres.h"
 
+#include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
 #include "model/feature_code.h"
@@ -73,6 +74,7 @@ typedef struct StorePublish
 	Jsonb *skipped;
 	Jsonb *metrics;
 	Jsonb *baseline;
+	List *notices; /* of char * */
 } StorePublish;
 
 /* functions in store_catalog.c */

@@ -61,6 +61,7 @@ typedef struct TrainArgs
 	int workers;        /* 0: as many as there are */
 	double max_seconds; /* wall clock, 0: no limit */
 	JobConfig config;
+	char guessed[6 * NAMEDATALEN]; /* which columns, in words; "": none */
 } TrainArgs;
 
 /* what a key column may hold; domains count as their base type */
@@ -133,8 +134,8 @@ typedef struct TrainRows
 	bool none_above; /* 0: train_settle_positive */
 	bool has_time;
 	int64 n;
-	int n_chunks;
 	int64 n_pairs; /* JobInput.n_pairs */
+	int n_chunks;
 	int max_chunks;
 	TrainChunk **chunk;
 	int64 null_key;
@@ -332,9 +333,9 @@ extern void train_select(const char *sql, TrainReceiver *to);
 
 /* functions in train_load.c */
 extern void train_load(const TrainArgs *args, TrainRows *rows);
-/*
 /* once the keys are in order */
 extern void train_count_pairs(TrainRows *rows);
+/*
  * Where nobody said what is positive and ratings are on both sides of 0 (thumbs,
  * clicks): those above it are, for the retrieval stage.
  */
@@ -401,9 +402,9 @@ extern TrainLeader train_leader;
 extern int train_workers_wanted(const TrainArgs *args);
 extern int train_workers_useful(const TrainArgs *args, const TrainInput *input);
 extern TimestampTz train_deadline(const TrainArgs *args, TimestampTz started);
-extern void train_read(const TrainArgs *args, TrainInput *input);
 /* 42P01 when one is gone; lock: and to the end of the transaction none goes */
 extern void train_check_tables(const TrainArgs *args, bool lock);
+extern void train_read(const TrainArgs *args, TrainInput *input);
 extern void train_publish(const TrainArgs *args, const TrainInput *input,
 						  const JobShared *job, double seconds,
 						  TrainResult *result);
@@ -425,6 +426,27 @@ extern void train_compute(const TrainArgs *args, TimestampTz started,
  */
 extern void train_here(const TrainArgs *args, const JobLog *more, int n_more,
 					   TrainResult *result);
+
+/* functions in train_tell.c */
+
+/* what a training has told, with hints; the model keeps it */
+typedef struct TrainNotices
+{
+	MemoryContext context; /* of the texts */
+	List *texts;           /* of char * */
+} TrainNotices;
+
+extern TrainNotices *train_notices; /* NULL: they are not kept */
+
+extern void train_copy_message(char *to, int size, const char *message);
+/* detail, hint: NULL for none */
+extern void train_tell(int elevel, const char *message, const char *detail,
+					   const char *hint);
+/* from here on they are kept in *notices, until train_notices is set back */
+extern void train_tell_begin(TrainNotices *notices, const TrainArgs *args);
+/* what the computation chose, and what of the arguments came to nothing */
+extern void train_tell_result(const TrainArgs *args, const TrainRows *rows,
+							  const JobShared *job);
 
 /* functions in train_async.c */
 /* tune NULL: a training; space: jsonb as text */

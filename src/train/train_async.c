@@ -285,9 +285,9 @@ read_input(const TrainArgs *args, TrainInput *input)
 	begin_transaction();
 	MemoryContextSwitchTo(context);
 	check_again();
+	train_check_tables(args, true);
 	train_columns_check(args);
 	train_read(args, input);
-	train_check_tables(args, true);
 	end_transaction();
 	MemoryContextSwitchTo(context);
 }
@@ -330,6 +330,7 @@ lead(dsm_segment *segment)
 	int n_log = 0;
 	TrainTeam team;
 	TrainInput input;
+	TrainNotices notices;
 
 	begin_transaction();
 	store_lock(args->schema, NameStr(args->name), true, false);
@@ -341,6 +342,7 @@ lead(dsm_segment *segment)
 		n_log = train_tune_choose(&request.args, &request.tune, request_space,
 								  &log);
 	}
+	train_tell_begin(&notices, args);
 	train_team_start(&team, train_workers_wanted(args), args->workers > 0);
 	train_progress_begin(args, request.current_user, team.control_segment);
 	if (!begun)
@@ -353,6 +355,7 @@ lead(dsm_segment *segment)
 	train_take_time(team.job, reading);
 	train_team_run(&team, train_deadline(args, started));
 	train_team_check(&team);
+	train_tell_result(args, &input.rows, team.job);
 	for (int i = 0; i < n_log && team.job->n_log < JOB_MAX_LOG; i++)
 		team.job->log[team.job->n_log++] = log[i];
 	publish(&input, team.job, started);
@@ -372,7 +375,7 @@ problem_of(const ErrorData *error)
 static void
 keep_text(char *to, size_t size, const char *text)
 {
-	strlcpy(to, text != NULL ? text : "", size);
+	train_copy_message(to, (int) size, text != NULL ? text : "");
 }
 
 static void

@@ -20,7 +20,6 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "model/curve.h"
 #include "pg/pg_json.h"
 #include "pg/pg_module.h"
 #include "store/store_publish.h"
@@ -29,12 +28,6 @@
 
 /* rows from which on one more worker pays */
 #define ROWS_PER_WORKER 20000
-/* below, no learning curve says anything */
-#define FEW_ROWS 50
-/* what held-out rows may say against a ranking stage by chance */
-#define WORSE 1.02
-/* ... against a retrieval stage */
-#define POORER 0.9
 
 TrainLeader train_leader = {train_read, InvalidOid};
 
@@ -130,12 +123,13 @@ train_publish(const TrainArgs *args, const TrainInput *input,
 	{
 		p.ratings = InvalidOid;
 		p.temporary = args->ratings;
-		ereport(NOTICE,
-				(errmsg("\"%s\" is temporary: other sessions will not know "
-						"what has been seen",
-						get_rel_name(args->ratings)),
-				 errhint("They need exclude_seen => false, or a model that was "
-						 "trained from a table that stays.")));
+		train_tell(NOTICE,
+				   psprintf("\"%s\" is temporary: other sessions will not know "
+							"what has been seen",
+							get_rel_name(args->ratings)),
+				   NULL,
+				   "They need exclude_seen => false, or a model that was "
+				   "trained from a table that stays.");
 	}
 	if (is_temporary(args->users))
 		p.user_features = InvalidOid;
@@ -147,6 +141,7 @@ train_publish(const TrainArgs *args, const TrainInput *input,
 	p.skipped = skipped_json(rows, &job->output);
 	p.metrics = metrics_json(&job->output, false);
 	p.baseline = metrics_json(&job->output, true);
+	p.notices = train_notices != NULL ? train_notices->texts : NIL;
 	result->version = store_publish(&p);
 	result->users = job->input.n_users;
 	result->items = job->input.n_items;
@@ -238,6 +233,9 @@ read_context(TrainInput *input)
 			pfree(f->value);
 		if (f->vector != NULL)
 			pfree(f->vector);
+	}
+}
+
 void
 train_check_tables(const TrainArgs *args, bool lock)
 {
@@ -256,129 +254,22 @@ train_check_tables(const TrainArgs *args, bool lock)
 	}
 }
 
-	}
-}
-
 /* under the active snapshot and the current role */
 void
 train_read(const TrainArgs *args, TrainInput *input)
 {
 	MemoryContext old;
-	train_check_tables(args, true);
 
 	memset(input, 0, sizeof(*input));
 	train_progress_phase("reading");
+	train_check_tables(args, true);
 	train_load(args, &input->rows);
 	old = MemoryContextSwitchTo(input->rows.context);
 	read_side(args, input, true);
 	read_side(args, input, false);
+	train_count_pairs(&input->rows);
 	read_context(input);
 	MemoryContextSwitchTo(old);
-}
-
-/*
- * Ratings that lie far apart, or few of them, may be beyond the ranking stage,
- * and options may lead the retrieval stage astray. The tutorial's models are what
- * they are.
- */
-static void
-tell_if_worse(const JobShared *job)
-{
-	if (job->config.preset == PRESET_TFRS)
-		return;
-	for (int i = 0; i < job->output.n_metrics; i++)
-	{
-		const JobMetric *m = &job->output.metrics[i];
-	train_count_pairs(&input->rows);
-
-		if (strcmp(m->name, "ndcg") == 0 && m->k == 10 &&
-			m->value < POORER * m->baseline)
-			ereport(NOTICE,
-					(errmsg("retrieval: held-out NDCG@10 is %.4g, that of the "
-							"most popular items %.4g",
-							m->value, m->baseline),
-					 errhint("Leave the choice of options to the default, or "
-							 "to recsys_tune.")));
-		if (strcmp(m->name, "rmse") == 0 && m->value > WORSE * m->baseline)
-			ereport(NOTICE,
-					(errmsg("ranking: held-out RMSE is %.4g, that of user and "
-							"item means %.4g",
-							m->value, m->baseline),
-					 errhint("Another ranking_loss (\"sgd\", \"mse\") may do "
-							 "better, or the logarithm of the ratings.")));
-	}
-}
-
-/* features that were read for nothing */
-static void
-tell_blind(const JobShared *job)
-{
-	bool tfrs = job->config.preset == PRESET_TFRS;
-
-	if (job->output.blind & JOB_BLIND_RETRIEVAL)
-		ereport(NOTICE,
-				(errmsg("the retrieval stage does not use the features of "
-						"users and items: its learner knows none"),
-				 tfrs ? errhint("The presets \"default\" and \"best\" do.")
-					  : errhint("Loss \"ials\" does, and towers do: "
-								"hidden => '{64}'.")));
-	if (job->output.blind & JOB_BLIND_RANKING)
-		ereport(NOTICE,
-				(errmsg("the ranking stage does not use the features of "
-						"users and items: its learner knows none"),
-				 errhint("ranking_loss \"ordinal\", \"gibbs\" and \"mse\" "
-						 "do.")));
-}
-
-/* a curve of too few rows, or of ratings that are all the same, tells nothing */
-static bool
-has_curve(const JobOutput *out, const char *stage)
-{
-	if (strcmp(stage, "ranking") == 0)
-		for (int i = 0; i < out->n_metrics; i++)
-			if (strcmp(out->metrics[i].name, "rmse") == 0 &&
-				out->metrics[i].baseline == 0)
-				return false;
-	return out->n_interactions >= FEW_ROWS;
-}
-
-static void
-tell_choice(const TrainArgs *args, const TrainRows *rows, const JobShared *job)
-{
-	static const char *const stages[] = {"retrieval", "ranking"};
-	const JobOutput *out = &job->output;
-	char *unused = train_options_unused(&args->config, out->takes);
-	char text[256];
-
-	if (out->problem[0] != '\0')
-		ereport(WARNING,
-				(errmsg("%.*s", (int) sizeof(out->problem) - 1, out->problem)));
-	if (out->choice[0] != '\0')
-		ereport(NOTICE,
-				(errmsg("%.*s", (int) sizeof(out->choice) - 1, out->choice)));
-	if (unused != NULL)
-		ereport(NOTICE,
-				(errmsg("the learners that were trained take no %s", unused),
-				 errhint("loss and ranking_loss among the options choose "
-						 "others.")));
-	tell_blind(job);
-	if (job->config.positive_kind != args->config.positive_kind)
-		ereport(
-			NOTICE,
-			(errmsg("ratings of 0 or less do not count as interest"),
-			 errhint("positive says which ratings do: positive => 'rating "
-					 ">= 4', or all of them by a number below the least.")));
-	if (rows->none_above)
-		ereport(NOTICE,
-				(errmsg("no rating is above 0, so every row counts as "
-						"interest"),
-				 errhint("positive says which ratings do: positive => 'rating "
-						 ">= -1'.")));
-	tell_if_worse(job);
-	for (int i = 0; i < (int) lengthof(stages); i++)
-		if (has_curve(out, stages[i]) &&
-			curve_judge(job, stages[i], text, sizeof(text)) != CURVE_FLAT)
-			ereport(NOTICE, (errmsg("%s", text)));
 }
 
 void
@@ -422,9 +313,9 @@ train_compute(const TrainArgs *args, TimestampTz started, TimestampTz deadline,
 	times->compute = lap(&clock);
 }
 
-void
-train_here(const TrainArgs *args, const JobLog *more, int n_more,
-		   TrainResult *result)
+static void
+train(const TrainArgs *args, const JobLog *more, int n_more,
+	  TrainResult *result)
 {
 	TrainTeam team;
 	TrainInput input;
@@ -439,7 +330,7 @@ train_here(const TrainArgs *args, const JobLog *more, int n_more,
 				  &times);
 	train_team_check(&team);
 	INSTR_TIME_SET_CURRENT(clock);
-	tell_choice(args, &input.rows, team.job);
+	train_tell_result(args, &input.rows, team.job);
 	for (int i = 0; i < n_more && team.job->n_log < JOB_MAX_LOG; i++)
 		team.job->log[team.job->n_log++] = more[i];
 	train_publish(args, &input, team.job,
@@ -455,6 +346,26 @@ train_here(const TrainArgs *args, const JobLog *more, int n_more,
 							 "%.1f, compute %.1f, publish %.1f, end %.1f ms",
 							 times.launch, times.read, times.fill,
 							 times.compute, times.publish, lap(&clock))));
+}
+
+void
+train_here(const TrainArgs *args, const JobLog *more, int n_more,
+		   TrainResult *result)
+{
+	TrainNotices notices;
+	/* of a training whose view trains */
+	TrainNotices *outer = train_notices;
+
+	PG_TRY();
+	{
+		train_tell_begin(&notices, args);
+		train(args, more, n_more, result);
+	}
+	PG_FINALLY();
+	{
+		train_notices = outer;
+	}
+	PG_END_TRY();
 }
 
 /* the model's name as other calls take it */

@@ -310,6 +310,7 @@ train_columns_guess(TrainArgs *args, bool rating_given, bool time_given)
 						guess_only_time(args, desc, &args->time_col)))
 		say(&notice, "times from column", &args->time_col);
 	table_close(rel, NoLock);
+	strlcpy(args->guessed, notice.data, sizeof(args->guessed));
 	if (notice.len > 0)
 		ereport(NOTICE, (errmsg("taking %s", notice.data)));
 	pfree(notice.data);

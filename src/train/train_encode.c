@@ -78,6 +78,7 @@ encode_numbers(TrainFeature *f)
 		if (i % TRAIN_CHUNK == 0)
 			CHECK_FOR_INTERRUPTS();
 		f->code[i] = feature_bucket(out->bound, out->n_bounds, f->value[i]);
+	}
 	out->n_cols = out->n_bounds + 1;
 }
 
@@ -93,9 +94,9 @@ encode_times(TrainFeature *f)
 	encode_numbers(f);
 	for (int64 i = 0; i < f->n; i++)
 	{
-		row[n] = f->row[i];
 		if (i % TRAIN_CHUNK == 0)
 			CHECK_FOR_INTERRUPTS();
+		row[n] = f->row[i];
 		code[n++] = f->code[i];
 		for (int k = 0, m = feature_seasons(f->value[i], seasons); k < m; k++)
 		{
@@ -128,10 +129,11 @@ numbers_from_ints(TrainFeature *f)
 {
 	f->value = alloc_huge((Size) f->n, sizeof(double));
 	for (int64 i = 0; i < f->n; i++)
-		f->value[i] = (double) f->dictionary.ints[f->code[i]];
 	{
 		if (i % TRAIN_CHUNK == 0)
 			CHECK_FOR_INTERRUPTS();
+		f->value[i] = (double) f->dictionary.ints[f->code[i]];
+	}
 	pfree(f->code);
 	f->out.kind = FEATURE_NUMBER;
 	encode_numbers(f);
@@ -144,20 +146,22 @@ encode_vectors(TrainFeature *f)
 	Size n = (Size) f->n * (Size) f->dim;
 
 	for (Size i = 0; i < n; i++)
-		sum += (double) f->vector[i] * f->vector[i];
-	f->out.scale = sum > 0 ? (float) sqrt((double) f->n / sum) : 0;
 	{
 		if (i % TRAIN_CHUNK == 0)
 			CHECK_FOR_INTERRUPTS();
+		sum += (double) f->vector[i] * f->vector[i];
+	}
+	f->out.scale = sum > 0 ? (float) sqrt((double) f->n / sum) : 0;
 	/* coordinates beyond the range of float4: nothing can be said of them */
 	f->dropped = f->n == 0 || !(f->out.scale > 0) || f->out.scale > FLT_MAX;
 	for (Size i = 0; i < n; i++)
-		f->vector[i] *= f->out.scale;
-	f->out.n_cols = f->dim;
-}
 	{
 		if (i % TRAIN_CHUNK == 0)
 			CHECK_FOR_INTERRUPTS();
+		f->vector[i] *= f->out.scale;
+	}
+	f->out.n_cols = f->dim;
+}
 
 /* nearly every row a value of its own: a title, a name */
 static bool
@@ -229,13 +233,14 @@ count_entries(const TrainFeature *feature, int n_features, int32 n_rows,
 		int width = f->out.kind == FEATURE_VECTOR ? f->dim : 1;
 
 		for (int64 i = 0; i < f->n && !f->dropped; i++)
-			ptr[place_of(rank, f->row[i]) + 1] += width;
-	}
-	for (int32 r = 0; r < n_rows; r++)
-		ptr[r + 1] += ptr[r];
 		{
 			if (i % TRAIN_CHUNK == 0)
 				CHECK_FOR_INTERRUPTS();
+			ptr[place_of(rank, f->row[i]) + 1] += width;
+		}
+	}
+	for (int32 r = 0; r < n_rows; r++)
+		ptr[r + 1] += ptr[r];
 }
 
 static void
@@ -246,13 +251,13 @@ write_vectors(const TrainFeature *f, const int32 *rank, int32 first, int64 *at,
 	{
 		int32 r = place_of(rank, f->row[i]);
 
+		if (i % 1024 == 0)
+			CHECK_FOR_INTERRUPTS();
 		for (int j = 0; j < f->dim; j++)
 		{
 			out->col[at[r]] = first + j;
 			out->val[at[r]++] = f->vector[i * f->dim + j];
 		}
-		if (i % 1024 == 0)
-			CHECK_FOR_INTERRUPTS();
 	}
 }
 
@@ -266,13 +271,13 @@ write_codes(const TrainFeature *f, const int32 *rank, int32 first, int64 *at,
 		int32 r = place_of(rank, f->row[i]);
 		float val;
 
+		if (r % 1024 == 0)
+			CHECK_FOR_INTERRUPTS();
 		/* a row's entries of one feature were read one after the other */
 		while (end < f->n && f->row[end] == f->row[i])
 			end++;
 		val = (float) (1 / sqrt((double) (end - i)));
 		for (; i < end; i++)
-		if (r % 1024 == 0)
-			CHECK_FOR_INTERRUPTS();
 		{
 			out->col[at[r]] = first + f->code[i];
 			out->val[at[r]++] = val;
@@ -320,11 +325,11 @@ train_features_encode(TrainFeature *feature, int n_features, int32 n_rows,
 	{
 		encode_feature(&feature[k], n_rows);
 		if (feature[k].dropped)
-			ereport(NOTICE,
-					(errmsg("feature \"%s\" says nothing and is left out",
-							NameStr(feature[k].name)),
-					 errdetail("It has one value for all, or nearly one for "
-							   "each.")));
+			train_tell(NOTICE,
+					   psprintf("feature \"%s\" says nothing and is left out",
+								NameStr(feature[k].name)),
+					   "It has one value for all, or nearly one for each.",
+					   NULL);
 	}
 	out->ptr = alloc_huge((Size) n_rows + 1, sizeof(int64));
 	memset(out->ptr, 0, ((Size) n_rows + 1) * sizeof(int64));

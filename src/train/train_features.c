@@ -158,9 +158,11 @@ all_features(Oid table, const char *key, int *n)
 		if (set_kind(&f[*n], getBaseType(att->atttypid)))
 			prepare(&f[(*n)++]);
 		else
-			ereport(NOTICE, (errmsg("column \"%s\" of type %s is no feature",
-									NameStr(att->attname),
-									format_type_be(att->atttypid))));
+			train_tell(NOTICE,
+					   psprintf("column \"%s\" of type %s is no feature",
+								NameStr(att->attname),
+								format_type_be(att->atttypid)),
+					   NULL, NULL);
 	}
 	table_close(rel, NoLock);
 	return f;
@@ -560,15 +562,19 @@ train_features_read(Oid table, const char *key_name, TrainKeys *keys,
 	train_select(select_text(table, key, r.feature, r.n_features), &r.to);
 	MemoryContextDelete(r.scratch);
 	if (r.repeated > 0)
-		ereport(NOTICE,
-				(errmsg("%lld rows of \"%s\" repeat a key and were not taken",
-						(long long) r.repeated, get_rel_name(table))));
+		train_tell(NOTICE,
+				   psprintf("%lld rows of \"%s\" repeat a key and were not "
+							"taken",
+							(long long) r.repeated, get_rel_name(table)),
+				   NULL, NULL);
 	if (r.beyond > 0)
-		ereport(NOTICE, (errmsg("%lld rows of \"%s\" have a key that is beyond "
-								"%s, the type of the ratings' keys, and were "
-								"not taken",
-								(long long) r.beyond, get_rel_name(table),
-								format_type_be(keys->type))));
+		train_tell(NOTICE,
+				   psprintf("%lld rows of \"%s\" have a key that is beyond "
+							"%s, the type of the ratings' keys, and were not "
+							"taken",
+							(long long) r.beyond, get_rel_name(table),
+							format_type_be(keys->type)),
+				   NULL, NULL);
 	*n_features = r.n_features;
 	return r.feature;
 }

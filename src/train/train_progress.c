@@ -155,11 +155,15 @@ train_progress_begin(const TrainArgs *args, Oid role, dsm_segment *segment)
 bool
 train_progress_failed(const char *problem, bool cancelled)
 {
+	char text[sizeof(mine->problem)];
+
 	if (mine == NULL)
 		return false;
+	train_copy_message(text, sizeof(text),
+					   problem != NULL ? problem : "unknown");
 	SpinLockAcquire(&table->mutex);
 	mine->pid = 0;
-	strlcpy(mine->problem, problem, sizeof(mine->problem));
+	strcpy(mine->problem, text);
 	strlcpy(mine->progress.phase, cancelled ? "cancelled" : "failed",
 			sizeof(mine->progress.phase));
 	SpinLockRelease(&table->mutex);

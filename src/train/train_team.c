@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -98,9 +99,11 @@ train_team_start(TrainTeam *team, int workers, bool exact)
 	if (team->size == 0 || (exact && team->size < workers))
 		no_workers(workers);
 	if (team->size < workers)
-		ereport(NOTICE, (errmsg("training with %d of %d workers, since no "
-								"more are free",
-								team->size, workers)));
+		train_tell(NOTICE,
+				   psprintf("training with %d of %d workers, since no more are "
+							"free",
+							team->size, workers),
+				   NULL, NULL);
 }
 
 /* the work is too little for all: the last ones are sent home */
@@ -121,8 +124,12 @@ check_worker(TrainTeam *team, int rank)
 	pid_t pid;
 
 	if (state == TRAIN_WORKER_FAILED)
-		ereport(ERROR, (errcode(w->sqlerrcode),
-						errmsg("a compute worker failed: %s", w->message)));
+		ereport(ERROR,
+				(errcode(w->sqlerrcode),
+				 errmsg("a compute worker failed: %.*s",
+						pg_mbcliplen(w->message, (int) strlen(w->message),
+									 (int) strlen(w->message)),
+						w->message)));
 	if (state != TRAIN_WORKER_DONE &&
 		GetBackgroundWorkerPid(team->handle[rank], &pid) == BGWH_STOPPED &&
 		__atomic_load_n(&w->state, __ATOMIC_ACQUIRE) < TRAIN_WORKER_DONE)
@@ -196,9 +203,9 @@ warn_of_blas(const TrainTeam *team)
 	const TrainWorker *w = &team->control->worker[0];
 
 	if (w->message[0] != '\0')
-		ereport(WARNING,
-				(errmsg("trained without OpenBLAS: %s", w->message),
-				 errdetail("The model is right, training was slower.")));
+		train_tell(WARNING,
+				   psprintf("trained without OpenBLAS: %s", w->message),
+				   "The model is right, training was slower.", NULL);
 }
 
 RsStatus

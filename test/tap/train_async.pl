@@ -50,7 +50,25 @@ ok(leftovers_gone($node, 2), 'and no leader remains');
 	SELECT recsys_train('ratings', 'worse', stages => '{ranking}', epochs => 1,
 		options => '{"ranking_loss": "mse", "max_rating": 1000000}', learning_rate => 0.5)});
 like($err, qr/NOTICE:  ranking: held-out RMSE is [0-9.e+]+, that of user and item means [0-9.]+\nHINT/, 'NOTICE');
-$node->safe_psql('postgres', q{SELECT recsys_drop('worse')});
+# and who does not finds what was told with the model, as who does
+my $telling = q{SELECT recsys_train('ratings', 'MODEL', stages => '{ranking}', epochs => 1, items => 'things',
+	options => '{"ranking_loss": "mse", "max_rating": 1000000, "alpha0": 1}', learning_rate => 0.5, wait => WAIT)};
+$node->safe_psql('postgres', q{CREATE TABLE things AS
+	SELECT i AS item_id, i % 3 AS kind, 1 AS same, point(i, i) AS place FROM generate_series(0, 700) i});
+for my $wait (qw(true false))
+{
+	$node->safe_psql('postgres', $telling =~ s/MODEL/told_$wait/r =~ s/WAIT/$wait/r);
+	ok(finished("told_$wait", 1), "wait => $wait");
+}
+my $told = q{SELECT string_agg(n, E'\n') FROM recsys_models, unnest(notices) n WHERE model = };
+is($node->safe_psql('postgres', "$told 'told_false'"), $node->safe_psql('postgres', "$told 'told_true'"),
+	'the same notices');
+my $notices = $node->safe_psql('postgres', "$told 'told_false'");
+like($notices, qr/$_/, 'among them ' . $_)
+  for ('taking users from column "user_id"', 'column "place" of type point is no feature',
+	'feature "same" says nothing', 'take no alpha0\. loss and ranking_loss', 'held-out RMSE');
+$node->safe_psql('postgres', q{SELECT recsys_drop(m) FROM unnest(ARRAY['worse', 'told_true', 'told_false']) m; DROP TABLE things});
+ok(leftovers_gone($node, 2), 'no leader remains');
 
 # it is a session of its own
 ($rc, $out, $err) = $node->psql('postgres', q{
@@ -115,6 +133,25 @@ $node->safe_psql('postgres', 'DROP TABLE huge');
 	SELECT recsys_train('tr', wait => false)});
 like($err, qr/0A000.*temporary/, 'temporary tables: 0A000');
 
+# a message that does not fit is cut between characters
+$node->safe_psql('postgres', q{
+	CREATE FUNCTION shout(int) RETURNS int LANGUAGE plpgsql AS
+		$$ BEGIN RAISE EXCEPTION '%', repeat(U&'\00e9', 300); END $$;
+	CREATE VIEW loud AS SELECT shout(user_id) AS user_id, item_id FROM ratings;
+	SELECT recsys_train('loud', 'loud', preset => 'tfrs', wait => false)});
+like(problem_of('loud'), qr/^(\xc3\xa9)+$/, 'whole characters');
+is($node->safe_psql('postgres', q{
+	SELECT length(convert_from(convert_to(problem, 'UTF8'), 'UTF8')) FROM recsys_progress WHERE model = 'loud'}),
+	'99', 'as many as fit');
+
+# where nobody may write unless he asks for it, the leader may as the caller
+$node->safe_psql('postgres', q{ALTER DATABASE postgres SET default_transaction_read_only = on});
+$node->safe_psql('postgres', q{SET default_transaction_read_only = off;
+	SELECT recsys_train('ratings', 'written', preset => 'tfrs', dim => 8, wait => false)});
+ok(finished('written', 1), 'default_transaction_read_only');
+$node->safe_psql('postgres', q{SET default_transaction_read_only = off;
+	ALTER DATABASE postgres RESET default_transaction_read_only; SELECT recsys_drop('written')});
+
 # while it computes: no snapshot, no lock, cancellable, one a name
 $node->safe_psql('postgres', q{
 	SELECT recsys_train('ratings', 'long', preset => 'tfrs', stages => '{retrieval}',
@@ -161,10 +198,22 @@ like(problem_of('long'), qr/canceling/, 'shown as cancelled');
 is($node->safe_psql('postgres', q{SELECT phase, pid IS NULL FROM recsys_progress WHERE model = 'long'}),
 	'cancelled|t', 'that is its phase');
 
+# a leader that is terminated is not forgotten
+$node->safe_psql('postgres', q{
+	SELECT recsys_train('ratings', 'ended', preset => 'tfrs', stages => '{retrieval}',
+		epochs => 1000000, wait => false)});
+ok(in_phase($node, 'retrieval', 'ended'), 'computes');
+$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM recsys_progress WHERE model = 'ended'});
+ok(leftovers_gone($node), 'gone within a second');
+like(problem_of('ended'), qr/terminated/, 'and it is said');
+is($node->safe_psql('postgres', q{SELECT phase, pid IS NULL FROM recsys_progress WHERE model = 'ended'}),
+	'cancelled|t', 'that is its phase');
+
 # things that change while it computes
 my $n = 1;
 for my $case (
 	[ 'DROP TABLE r2',                                 qr/dropped/ ],
+	[ 'DROP TABLE f2',                                 qr/dropped/ ],
 	[ 'ALTER TABLE r2 ALTER user_id TYPE text',        qr/^$/ ],
 	[ 'TRUNCATE r2',                                   qr/^$/ ],
 	[ 'DROP SCHEMA s2 CASCADE',                        qr/dropped/ ],
@@ -173,9 +222,10 @@ for my $case (
 	my ($sql, $want) = @$case;
 	my $m = 'm' . ++$n;
 	$node->safe_psql('postgres', qq{
-		DROP TABLE IF EXISTS r2; DROP SCHEMA IF EXISTS s2 CASCADE;
+		DROP TABLE IF EXISTS r2, f2; DROP SCHEMA IF EXISTS s2 CASCADE;
 		CREATE SCHEMA s2; CREATE TABLE r2 AS SELECT * FROM ratings;
-		SELECT recsys_train('r2', 's2.$m', preset => 'tfrs', stages => '{retrieval}',
+		CREATE TABLE f2 AS SELECT DISTINCT user_id, user_id % 2 AS kind FROM ratings;
+		SELECT recsys_train('r2', 's2.$m', users => 'f2', preset => 'tfrs', stages => '{retrieval}',
 			epochs => 800, dim => 8, wait => false)});
 	ok(in_phase($node, 'retrieval|publishing', $m), 'computes');
 	$node->safe_psql('postgres', $sql);
