@@ -153,7 +153,7 @@ CREATE INDEX ann_base_e ON ann_base USING ann (e vector_l2_ops);
 BEGIN;
 INSERT INTO ann_base SELECT i, ann_vector(i) FROM generate_series(10001, 10050) i;
 SAVEPOINT a;
-INSERT INTO ann_base SELECT i, ann_vector(i) FROM generate_series(20001, 26000) i;
+INSERT INTO ann_base SELECT i, ann_vector(i) FROM generate_series(20001, 27000) i;
 SELECT generation > 1 AS anew FROM recsys_index_stats('ann_base_e');
 SAVEPOINT b;
 DELETE FROM ann_base WHERE id < 1000;

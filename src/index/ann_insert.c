@@ -23,12 +23,14 @@
 
 /*
  * An insert makes a new structure only while that takes well under a second;
- * beyond, VACUUM does, or a command that has inserted as many rows as the
- * structure was made of: beside those the time is little.
+ * beyond, VACUUM does, or a command that has inserted three times the rows that
+ * the structure was made of: beside those the time is little, and so are the
+ * pages of the structures that it leaves behind, which only VACUUM frees.
  */
 #define RETRAIN_ROWS 50000
 #define RETRAIN_FLOATS 6400000
 #define OWN_LEAST 2000
+#define OWN_GROWTH 3
 #define LONG_CHAIN 8 /* leaves: the cell has outgrown its size at build */
 #define GROWN_BLOCKS 64
 
@@ -421,7 +423,7 @@ retrain_due(const Inserter *in, double own)
 {
 	const AnnMeta *meta = &in->meta;
 
-	if (own >= Max((double) meta->built_rows, OWN_LEAST))
+	if (own >= OWN_GROWTH * Max((double) meta->built_rows, OWN_LEAST))
 		return true;
 	if (meta->built_rows > RETRAIN_ROWS ||
 		meta->built_rows * meta->dim > RETRAIN_FLOATS)

@@ -92,13 +92,13 @@ sub rest_of
 	return $rest;
 }
 
-# Another structure for twice the rows, of which VACUUM makes one for the rows
-# that are left, and may then use the pages of the one before both.
+# Another structure for many more rows, of which VACUUM makes one for those that
+# are left, and may then use the pages of the one before both.
 sub outgrow
 {
 	sql(qq{BEGIN;
-		INSERT INTO items SELECT id + 100000, keep, e FROM items;
-		INSERT INTO items SELECT -id, keep, e FROM items WHERE id < 500;
+		INSERT INTO items SELECT id + 10000 * n, keep, e
+		FROM items, generate_series(1, 4) n;
 		ROLLBACK});
 	sql('SELECT pg_current_xact_id()');
 	return;
