@@ -422,8 +422,9 @@ static bool
 retrain_due(const Inserter *in, double own)
 {
 	const AnnMeta *meta = &in->meta;
+	double most = OWN_GROWTH * Max((double) meta->built_rows, OWN_LEAST);
 
-	if (own >= OWN_GROWTH * Max((double) meta->built_rows, OWN_LEAST))
+	if (own >= most && own >= most * ann_failed_factor(meta))
 		return true;
 	if (meta->built_rows > RETRAIN_ROWS ||
 		meta->built_rows * meta->dim > RETRAIN_FLOATS)

@@ -111,6 +111,19 @@ $holder->query(q{SELECT pg_advisory_unlock(hashtext('ann_retrain_caught_up'))});
 note("$failed of 30 inserts failed");
 cmp_ok($failed, '<=', 3, 'few inserts fail by a timeout');
 cmp_ok($failed, '>=', 1, 'an attempt was made');
+
+# nor do commands that insert many rows
+sql(q{CREATE TABLE own (id int, e vector(16));
+	INSERT INTO own } . vectors(16, 1, 2500, 0) . q{;
+	CREATE INDEX own_l2 ON own USING ann (e vector_l2_ops)});
+$holder->query(q{SELECT pg_advisory_lock(hashtext('ann_retrain_caught_up'))});
+my @status = map {
+	($node->psql('postgres', q{SET statement_timeout = '4s';
+		INSERT INTO own } . vectors(16, 10000, 18000, 0), on_error_stop => 1))[0] != 0
+} 1 .. 2;
+$holder->query(q{SELECT pg_advisory_unlock(hashtext('ann_retrain_caught_up'))});
+is("@status", '1 ', 'the second command does without');
+is(sql(q{SELECT recsys_index_check('own_l2', true)}), '', 'sound');
 $holder->quit;
 
 # a column that has lost its dimension keeps its index
