@@ -102,7 +102,7 @@ ann_cache_make(Relation index, const AnnMeta *meta, MemoryContext context)
 	size = ann_static_size(&shape, meta->cells, rotated);
 	if (size / BLCKSZ > meta->static_pages)
 		ann_corrupted(index, ANN_META_BLOCK, "Its counts are impossible.");
-	blocks = RelationGetNumberOfBlocks(index) + 1;
+	blocks = RelationGetNumberOfBlocks(index);
 	half = part_packed(meta->cells, 1);
 	cache = MemoryContextAllocHuge(context, head + 64 + size + half +
 												blocks * sizeof(Buffer));
