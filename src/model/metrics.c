@@ -15,7 +15,7 @@
 #include "math/dense.h"
 #include "math/hooks.h"
 
-#define BLOCK_FLOATS (1024 * 1024)
+#define BLOCK_FLOATS (8 * 1024 * 1024)
 #define MAX_BLOCK 64
 #define MAX_FLOP 2e8
 #define RANK_CHUNK 2048 /* candidates between looks whether a rank matters */
