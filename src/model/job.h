@@ -28,7 +28,7 @@
 #define JOB_MAX_HIDDEN 8
 #define JOB_MAX_CROSS 8
 #define JOB_MAX_HISTORY 1000
-#define JOB_MAX_PARAMS 64
+#define JOB_MAX_PARAMS 80 /* of both stages with the most layers: 73 */
 #define JOB_MAX_METRICS 32
 #define JOB_MAX_LOG 1024
 #define JOB_MAX_FEATURE_GROUPS 64
