@@ -43,6 +43,15 @@ visits_of(const UserSoftmaxConfig *config, const DatasetSide *data)
 	return n;
 }
 
+/* items of one member that a batch can reach: its own are every w-th */
+static size_t
+items_reached(size_t neg, size_t pairs, size_t w, size_t items)
+{
+	size_t own = items / w + 1;
+
+	return neg + w * pairs < own ? neg + w * pairs : own;
+}
+
 size_t
 user_softmax_arena_size(const UserSoftmaxConfig *config, int64_t n_users,
 						int64_t n_items, int64_t n_interactions, int members)
@@ -54,6 +63,7 @@ user_softmax_arena_size(const UserSoftmaxConfig *config, int64_t n_users,
 	size_t neg = (size_t) negatives_of(config, n_items);
 	size_t pairs = b * (size_t) config->positives;
 	size_t w = (size_t) members;
+	size_t own = items_reached(neg, pairs, w, i);
 	size_t size = 0;
 
 	size += 2 * arena_need(u * d, 4) + 2 * arena_need(i * d, 4);
@@ -68,8 +78,8 @@ user_softmax_arena_size(const UserSoftmaxConfig *config, int64_t n_users,
 				 arena_need(USER_SOFTMAX_MOST * neg, 4) +
 				 arena_need(USER_SOFTMAX_MOST * d, 4) + arena_need(d, 4) +
 				 arena_need(b, 4) * 3 + arena_need(pairs, sizeof(Pair)) +
-				 arena_need(i, 4) * 2 + arena_need((neg + w * pairs) * d, 4) +
-				 arena_need(neg + w * pairs, 4));
+				 arena_need(i, 4) * 2 + arena_need(own * d, 4) +
+				 arena_need(own, 4));
 	if (config->teacher_share > 0)
 		size += w * (arena_need(USER_SOFTMAX_MOST * neg, 4) +
 					 arena_need((USER_SOFTMAX_MOST + neg) *
@@ -89,6 +99,7 @@ allocate(Trainer *t, Arena *arena)
 	size_t neg = (size_t) t->n_neg;
 	size_t pairs = b * (size_t) t->config->positives;
 	size_t w = (size_t) t->team->size;
+	size_t own = items_reached(neg, pairs, w, i);
 	size_t n = (size_t) t->data->ptr[t->data->n_rows];
 
 	t->n_visits = visits_of(t->config, t->data);
@@ -127,8 +138,8 @@ allocate(Trainer *t, Arena *arena)
 		p.batch_user = arena_alloc(arena, b, 4);
 		p.weight = arena_alloc(arena, b, 4);
 		p.of_user = arena_alloc(arena, pairs, sizeof(Pair));
-		p.acc = arena_alloc(arena, (neg + w * pairs) * d, 4);
-		p.acc_item = arena_alloc(arena, neg + w * pairs, 4);
+		p.acc = arena_alloc(arena, own * d, 4);
+		p.acc_item = arena_alloc(arena, own, 4);
 		p.acc_of = arena_alloc(arena, i, 4);
 		p.stamp = arena_alloc(arena, i, 4);
 		if (p.stamp == NULL)

@@ -460,6 +460,23 @@ test_divergence(void)
 	math_hooks.interrupt = before;
 }
 
+/* a member's items are its own, however many pairs a batch of all has */
+static void
+test_memory(void)
+{
+	UserSoftmaxConfig c = usual;
+	size_t one;
+	size_t many;
+
+	c.dim = 64;
+	c.batch = c.negatives = 1024;
+	c.positives = 8;
+	one = user_softmax_arena_size(&c, 140000, 27000, 20000000, 1);
+	many = user_softmax_arena_size(&c, 140000, 27000, 20000000, 16);
+	printf("15 members more: %.0f MB\n", (double) (many - one) / 1e6);
+	CHECK(many - one < 100000000);
+}
+
 int
 main(void)
 {
@@ -467,6 +484,7 @@ main(void)
 	test_gradient();
 	test_training();
 	test_against_reference();
+	test_memory();
 	test_merged();
 	test_teacher();
 	test_spectral();
