@@ -13,6 +13,8 @@
 #include <math.h>
 #include <stddef.h>
 
+#include "math/hooks.h"
+
 #define MAX_STEPS 60
 
 /*
@@ -69,13 +71,15 @@ reflect(double *a, int n, int k, double *e, double *p)
 }
 
 /* from the reflections in the rows of A to their product, in A */
-static void
+static bool
 multiply_out(double *a, int n, double *p)
 {
 	for (int k = n - 1; k >= 0; k--)
 	{
 		double *v = a + (size_t) k * (size_t) n;
 
+		if (math_interrupted())
+			return false;
 		/* rows and columns > k hold the product so far; V <- H V */
 		if (k < n - 2)
 		{
@@ -100,6 +104,7 @@ multiply_out(double *a, int n, double *p)
 			v[j] = a[(size_t) j * (size_t) n + (size_t) k] = 0;
 		v[k] = 1;
 	}
+	return true;
 }
 
 static void
@@ -200,7 +205,11 @@ eigen_sym(double *a, int n, double *value, double *work)
 		return !isnan(value[0]);
 	}
 	for (int k = 0; k < n - 2; k++)
+	{
+		if (math_interrupted())
+			return false;
 		reflect(a, n, k, e, value);
+	}
 	e[n - 2] = a[(size_t) (n - 2) * (size_t) n + (size_t) (n - 1)];
 	e[n - 1] = 0;
 	for (int k = 0; k < n; k++)
@@ -209,7 +218,8 @@ eigen_sym(double *a, int n, double *value, double *work)
 		/* a rank-deficient matrix has values that are nothing but rounding */
 		tiny = fmax(tiny, (fabs(value[k]) + fabs(e[k])) / 16);
 	}
-	multiply_out(a, n, work + n);
+	if (!multiply_out(a, n, work + n))
+		return false;
 	transpose(a, n);
 	for (int l = 0; l < n; l++)
 		for (int step = 0;; step++)
@@ -222,7 +232,8 @@ eigen_sym(double *a, int n, double *value, double *work)
 					break;
 			if (m == l)
 				break;
-			if (step == MAX_STEPS || isnan(value[l]) || isnan(e[l]))
+			if (step == MAX_STEPS || isnan(value[l]) || isnan(e[l]) ||
+				math_interrupted())
 				return false;
 			ql_step(value, e, a, n, l, m);
 		}

@@ -221,7 +221,12 @@ to_axes(Team *team, Ials *als, const IalsSide *side, float *target,
 	{
 		als->next[0] = 0;
 		if ((st = find_rotation(als)) != RS_OK)
-			als->next[1] = st;
+		{
+			/* an interrupt is the reason that counts */
+			RsStatus why = team_stopped(team);
+
+			als->next[1] = why != RS_OK ? why : st;
+		}
 	}
 	if (team_barrier(team) != RS_OK || als->next[1] != 0)
 	{

@@ -15,8 +15,8 @@
 
 #define OVERSAMPLE 16
 /*
- * columns of the subspace, whose eigenvectors nothing interrupts: 0.25 s of these,
- * 2 s of twice as many. What comes behind them is noise that training fills
+ * columns of the subspace: eigenvectors of these take 0.25 s, of twice as many
+ * 2 s. What comes behind them is noise that training fills
  */
 #define MOST_COLUMNS (512 + OVERSAMPLE)
 #define PASSES 5

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "math/eigen_sym.h"
+#include "math/hooks.h"
 #include "math/rng.h"
 
 static int passed;
@@ -73,6 +74,53 @@ test_size(int n, int rank, double scale)
 	free(work);
 }
 
+static int calls_left;
+
+static bool
+interrupt(void)
+{
+	return calls_left-- <= 0;
+}
+
+/* how often eigen_sym asks: the least number of calls after which it ends */
+static int
+count_calls(double off)
+{
+	enum
+	{
+		N = 60
+	};
+	static double a[N * N];
+	double value[N];
+	double work[2 * N];
+
+	for (int calls = 0;; calls++)
+	{
+		calls_left = calls;
+		for (int i = 0; i < N; i++)
+			for (int j = 0; j < N; j++)
+				a[i * N + j] = i == j ? i : off / (1 + i + j);
+		if (eigen_sym(a, N, value, work))
+			return calls;
+	}
+}
+
+/* a cancel must not wait for the eigenvectors of 2,048 dimensions */
+static void
+test_interrupt(void)
+{
+	bool (*before)(void) = math_hooks.interrupt;
+	int none;
+	int full;
+
+	math_hooks.interrupt = interrupt;
+	none = count_calls(0);
+	full = count_calls(1);
+	math_hooks.interrupt = before;
+	check(none == 58 + 60, "reflections and their product ask", 60, none);
+	check(full > none + 30, "the iteration asks", 60, full);
+}
+
 int
 main(void)
 {
@@ -88,6 +136,7 @@ main(void)
 		test_size(sizes[k], 0, 1);
 		test_size(sizes[k], 1, 1e5);
 	}
+	test_interrupt();
 	check(!eigen_sym(bad, 2, value, work), "NaN is refused", 2, 0);
 	printf("%d passed, %d failed\n", passed, failed);
 	return failed != 0;
