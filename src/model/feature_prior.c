@@ -216,8 +216,9 @@ step(Team *team, FeaturePrior *fp, int ld, double ridge, double *now,
 	if ((st = times_transposed(team, fp, ld, fp->y, fp->q)) != RS_OK)
 		return st;
 	team_range(team, fp->n_cols, &from, &to);
-	vec_axpy((float) ridge, row_of(fp->p, from, ld), row_of(fp->q, from, ld),
-			 (int) (to - from) * ld);
+	/* row by row: all of them can be more floats than an int counts */
+	for (int64_t c = from; c < to; c++)
+		vec_axpy((float) ridge, row_of(fp->p, c, ld), row_of(fp->q, c, ld), ld);
 	if ((st = team_barrier(team)) != RS_OK)
 		return st;
 	if (team->rank == 0)
