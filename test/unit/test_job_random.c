@@ -15,7 +15,7 @@
 #include "math/rng.h"
 #include "model/job.h"
 
-#define COUNT 100
+#define COUNT 60
 #define WORKERS 3
 #define MANY_ROWS 3 /* a number whose input has many, with ratings */
 #define GUARD 4096
