@@ -403,7 +403,8 @@ refit(Towers *t)
 	t->every = 0;
 	t->config.seed ^= 0x5deece66dULL;
 	st = train_teacher(t, true);
-	t->config.epochs = (t->config.epochs + 1) / 2;
+	/* where the first run soon overfits, this one would as well */
+	t->config.epochs = (t->best_epoch + 1) / 2;
 	t->config.learning_rate /= 2;
 	retrieval_phase(r, "refit", t->config.epochs);
 	if (st == RS_OK)

@@ -142,7 +142,7 @@ $node->safe_psql('postgres', q{
 like(problem_of('loud'), qr/^(\xc3\xa9)+$/, 'whole characters');
 is($node->safe_psql('postgres', q{
 	SELECT length(convert_from(convert_to(problem, 'UTF8'), 'UTF8')) FROM recsys_progress WHERE model = 'loud'}),
-	'99', 'as many as fit');
+	'199', 'as many as fit');
 
 # where nobody may write unless he asks for it, the leader may as the caller
 $node->safe_psql('postgres', q{ALTER DATABASE postgres SET default_transaction_read_only = on});

@@ -245,7 +245,7 @@ member_main(void *arg)
 static RsStatus
 run(JobShared *job)
 {
-	Member m[WORKERS];
+	Member m[WORKERS] = {0};
 	int n = job->workers;
 
 	for (int r = 0; r < n; r++)
