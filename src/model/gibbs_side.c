@@ -388,7 +388,7 @@ draw_row_hyper(const Gibbs *g, GibbsSide *s, const double *sum, Rng *rng)
 	{
 		bool free = f < g->dim || (g->free_mean && s->number == 0);
 		double mean = free ? sum[2 * f] / (n + 1) : 0;
-		double ss = sum[2 * f + 1] - mean * sum[2 * f];
+		double ss = fmax(sum[2 * f + 1] - mean * sum[2 * f], 0);
 
 		s->lambda[f] =
 			(float) (rng_gamma(rng, 0.5 * (1 + n)) / (0.5 * (1 + ss)));

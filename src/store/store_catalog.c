@@ -350,7 +350,7 @@ store_refuse_unknown(const char *name)
 						   "lists the models there are.")
 				 : errhint("Schema \"%s\" has one, but is not in "
 						   "search_path: write '%s.%s'.",
-						   schema, schema, name)));
+						   schema, quote_identifier(schema), name)));
 }
 
 void

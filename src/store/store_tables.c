@@ -73,20 +73,6 @@ store_check_owner(const StoreModel *model)
 	check_owner(model->param_table);
 }
 
-static bool is_of_model(const StoreModel *model, Oid relation);
-
-void
-store_check_remains(const StoreModel *model)
-{
-	const Oid tables[3] = {model->user_table, model->item_table,
-						   model->param_table};
-
-	for (int i = 0; i < 3; i++)
-		if (OidIsValid(tables[i]) && get_rel_name(tables[i]) != NULL &&
-			is_of_model(model, tables[i]))
-			check_owner(tables[i]);
-}
-
 static char *
 vector_column(int dim)
 {
@@ -288,9 +274,23 @@ is_of_model(const StoreModel *model, Oid relation)
 	const char *name = get_rel_name(relation);
 	size_t prefix = strlen(NameStr(model->name));
 
+	/* nobody keeps it from being dropped */
+	if (name == NULL)
+		return false;
 	return (strncmp(name, NameStr(model->name), prefix) == 0 &&
 			name[prefix] == '_') ||
 		   has_columns(relation);
+}
+
+void
+store_check_remains(const StoreModel *model)
+{
+	const Oid tables[3] = {model->user_table, model->item_table,
+						   model->param_table};
+
+	for (int i = 0; i < 3; i++)
+		if (OidIsValid(tables[i]) && is_of_model(model, tables[i]))
+			check_owner(tables[i]);
 }
 
 static void

@@ -1,6 +1,6 @@
 /*
  * rank_testing.h
- *		A whole job on threads, for the tests of the ranking stage.
+ *		A whole job on threads, and ratings for the tests of the ranking stage.
  */
 #ifndef RECSYS_RANK_TESTING_H
 #define RECSYS_RANK_TESTING_H
@@ -139,6 +139,7 @@ test_job(const TestRatings *x, const JobConfig *config, int workers)
 	return job;
 }
 
+/* what all members say, or they have not stopped together */
 static inline RsStatus
 test_run(JobShared *job)
 {
@@ -152,7 +153,10 @@ test_run(JobShared *job)
 	}
 	for (int w = 0; w < job->workers; w++)
 		pthread_join(m[w].thread, NULL);
-	return (RsStatus) job->team.stop;
+	for (int w = 1; w < job->workers; w++)
+		if (m[w].status != m[0].status)
+			abort();
+	return m[0].status;
 }
 
 /* prediction of a finished job; NAN when it gives none */

@@ -7,13 +7,13 @@
  *	test_job_random [FIRST [COUNT]]		trainings by number, for a search
  */
 #include <math.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "check.h"
 #include "math/rng.h"
 #include "model/job.h"
+#include "rank_testing.h"
 
 #define COUNT 60
 #define WORKERS 3
@@ -225,42 +225,6 @@ make_job(int number, const JobConfig *asked, int workers, int fill)
 	return job;
 }
 
-typedef struct Member
-{
-	pthread_t thread;
-	Team team;
-	JobShared *job;
-	RsStatus st;
-} Member;
-
-static void *
-member_main(void *arg)
-{
-	Member *m = arg;
-
-	m->st = job_run(&m->team, m->job);
-	return NULL;
-}
-
-static RsStatus
-run(JobShared *job)
-{
-	Member m[WORKERS] = {0};
-	int n = job->workers;
-
-	for (int r = 0; r < n; r++)
-	{
-		m[r].team = (Team){&job->team, r, n};
-		m[r].job = job;
-		pthread_create(&m[r].thread, NULL, member_main, &m[r]);
-	}
-	for (int r = 0; r < n; r++)
-		pthread_join(m[r].thread, NULL);
-	for (int r = 1; r < n; r++)
-		CHECK(m[r].st == m[0].st);
-	return m[0].st;
-}
-
 /* the array lies in the block, and all of it is finite; 0: there is none */
 static bool
 good_floats(const JobShared *job, size_t at, int64_t n)
@@ -385,9 +349,9 @@ test_training(int number, int statuses[])
 	int workers = 1 + number % WORKERS;
 	JobShared *a = make_job(number, NULL, workers, 0);
 	JobShared *b = make_job(number, NULL, workers, 0x5a);
-	RsStatus st = run(a);
+	RsStatus st = test_run(a);
 	bool good = sound(a, st);
-	bool same = run(b) == st && (st != RS_OK || same_output(a, b));
+	bool same = test_run(b) == st && (st != RS_OK || same_output(a, b));
 
 	statuses[st]++;
 	CHECK(good);
@@ -426,7 +390,7 @@ test_layers(void)
 	c.batch_size = 0;
 	job = make_job(MANY_ROWS, &c, 1, 0);
 	CHECK(job->input.n > 200 && job->input.rating != 0);
-	CHECK(run(job) == RS_OK);
+	CHECK(test_run(job) == RS_OK);
 	CHECK(good_output(job));
 	printf("%d parameters of %d\n", job->output.n_params, JOB_MAX_PARAMS);
 	free(job);

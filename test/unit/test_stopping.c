@@ -239,6 +239,11 @@ test_stops(const char *name, JobConfig c, int refit, int workers)
 
 		CHECK(curve_judge(job, c.retrieval ? "retrieval" : "ranking", text,
 						  sizeof(text)) == CURVE_OVERFIT);
+		/* a second run of all epochs would over-fit as the first did */
+		if (strcmp(job->progress.phase, "refit") == 0)
+			CHECK(job->progress.epochs <= best->epoch);
+		else
+			CHECK(strcmp(name, "towers") != 0);
 	}
 	/* and the figures that are told are those of the best epoch */
 	CHECK(fabs(test_metric_at(job, c.retrieval ? "ndcg" : "rmse",
