@@ -95,7 +95,7 @@ retrieval_arena_size(const JobConfig *config, const JobInput *input,
 		case LEARNER_TOWERS:
 			return size + retrieval_towers_size(config, input, workers);
 		case LEARNER_HIDDEN:
-			return size + retrieval_hidden_size(config, input);
+			return size + retrieval_hidden_size(config, input, workers);
 		default:
 			return size + retrieval_ials_size(config, input);
 	}
@@ -343,10 +343,9 @@ taken_by(const JobConfig *config, Learner learner)
 		case LEARNER_TOWERS:
 			return cosines | JOB_TAKES_NEGATIVES;
 		case LEARNER_HIDDEN:
-			return cosines | JOB_TAKES_BATCH | JOB_TAKES_LOGQ |
-				   JOB_TAKES_HIDDEN |
-				   same(config->negatives, 0, JOB_TAKES_NEGATIVES) |
-				   same(config->accidental, 1, JOB_TAKES_ACCIDENTAL);
+			return cosines | JOB_TAKES_BATCH | JOB_TAKES_NEGATIVES |
+				   JOB_TAKES_HARD | JOB_TAKES_LOGQ | JOB_TAKES_ACCIDENTAL |
+				   JOB_TAKES_HIDDEN;
 		default:
 			return JOB_TAKES_RIDGE | JOB_TAKES_ALPHA0 | JOB_TAKES_REFIT;
 	}

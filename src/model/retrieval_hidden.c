@@ -2,6 +2,7 @@
  * retrieval_hidden.c
  *		The learner for `hidden`: two towers with features and layers.
  *
+ * Embeddings begin with the spectrum of the interactions (warm_start).
  * Each epoch is judged by held-out interactions; training stops after
  * `patience` epochs without a better one, and a second training over all
  * interactions has as many epochs as the best one. What is stored beside the
@@ -12,8 +13,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "math/vec.h"
+#include "model/feature_prior.h"
 #include "model/retrieval_int.h"
+#include "model/spectral.h"
 #include "model/tower_train.h"
+#include "model/user_softmax.h"
 
 #define VALID_USERS 6000
 #define MOST_FLOP 1e10 /* of a batch's layers, about 0.3 s */
@@ -38,38 +43,54 @@ static void
 hidden_config(const JobConfig *in, const JobInput *input, TowerConfig *c)
 {
 	Tower net;
+	double most; /* rows */
 
 	memset(c, 0, sizeof(*c));
 	c->dim = in->dim > 0 ? in->dim : 64;
 	c->n_hidden = in->n_hidden;
 	memcpy(c->hidden, in->hidden, sizeof(c->hidden));
 	c->batch = in->batch_size > 0 ? in->batch_size : 1024;
+	c->negatives = in->negatives > 0 ? in->negatives : 0;
+	c->hard = in->hard_negatives > 0 ? in->hard_negatives : 0;
+	c->remove_accidental = in->accidental != 0;
 	c->temperature = in->temperature > 0 ? in->temperature : 0.15f;
-	c->learning_rate = in->learning_rate > 0 ? in->learning_rate : 0.003f;
+	c->learning_rate = in->learning_rate > 0 ? in->learning_rate : 0.001f;
 	c->dropout = 0.3f;
 	c->history = in->history > 0 ? in->history : 0;
 	c->logq = in->logq != 0;
 	c->seed = in->seed;
 	/* wide layers: a step must not keep a cancel waiting */
 	tower_init(&net, c->dim, c->hidden, c->n_hidden);
-	while (in->batch_size <= 0 && c->batch > 64 &&
-		   6.0 * c->batch * (double) net.n_params > MOST_FLOP)
+	most = MOST_FLOP / 6 / (double) net.n_params;
+	while (in->batch_size <= 0 && c->batch > 64 && c->batch > most)
 		c->batch /= 2;
+	if (c->negatives > input->n_items)
+		c->negatives = input->n_items;
+	if (c->negatives > most)
+		c->negatives = (int) most;
 	tower_limit(c, input);
 }
 
 size_t
-retrieval_hidden_size(const JobConfig *config, const JobInput *input)
+retrieval_hidden_size(const JobConfig *config, const JobInput *input,
+					  int workers)
 {
+	const JobFeatures *f[2] = {&input->users, &input->items};
 	TowerConfig c;
 	size_t d;
 	size_t train;
+	size_t start;
 
 	hidden_config(config, input, &c);
 	d = (size_t) c.dim;
 	train = tower_train_size(&c, input) + arena_need((size_t) input->n, 4);
 	if (train > SIZE_MAX / 4)
 		return SIZE_MAX / 2;
+	start = spectral_arena_size(input->n_users, input->n_items, c.dim, workers);
+	for (int k = 0; k < 2; k++)
+		if (start < feature_prior_size(f[k], c.dim))
+			start = feature_prior_size(f[k], c.dim);
+	train += start;
 	return train + 2 * (arena_need((size_t) input->n_users * d, sizeof(float)) +
 						arena_need((size_t) input->n_items * d, sizeof(float)));
 }
@@ -118,6 +139,73 @@ judge(Hidden *h, int epoch, double *value)
 	return team_barrier(r->team);
 }
 
+/*
+ * What features explain of the ids' vectors becomes the features' own, the ids
+ * keep the rest: so together they are what they were, and features alone have
+ * something to say from the first step on.
+ */
+static RsStatus
+give_features(Hidden *h, int k, const DatasetSide *data)
+{
+	Retrieval *r = h->r;
+	TowerSide *s = &h->towers.side[k];
+	const JobFeatures *f = k == 0 ? &r->job->input.users : &r->job->input.items;
+	FeaturePrior fp;
+	int64_t from;
+	int64_t to;
+	int d = h->config.dim;
+	RsStatus st;
+
+	if (s->n_cols == 0)
+		return RS_OK;
+	if (feature_prior_init(r->arena, r->job, f, d, &fp) != RS_OK)
+		return RS_NO_MEMORY;
+	team_range(r->team, s->n, &from, &to);
+	for (int64_t i = from; i < to; i++)
+		fp.weight[i] = sqrtf((float) (data->end[i] - data->ptr[i]));
+	if ((st = team_barrier(r->team)) != RS_OK)
+		return st;
+	st = feature_prior_fit(r->team, &fp, d, s->id.x);
+	if (st != RS_OK)
+		return st;
+	feature_prior_map(r->team, &fp, d, d, 1, s->feature.x, 0, 1);
+	for (int64_t i = from; i < to; i++)
+		vec_axpy(-1, fp.prior + (size_t) i * (size_t) d,
+				 s->id.x + (size_t) i * (size_t) d, d);
+	return team_barrier(r->team);
+}
+
+/*
+ * Embeddings of ids begin as spectral vectors, of the length that random ones
+ * would have.
+ */
+static RsStatus
+warm_start(Hidden *h, bool all)
+{
+	Retrieval *r = h->r;
+	DatasetSide data[2] = {dataset_users(r->ds, all),
+						   dataset_items(r->ds, all)};
+	size_t mark = arena_mark(r->arena);
+	TowerRows *id[2] = {&h->towers.side[0].id, &h->towers.side[1].id};
+	int d = h->config.dim;
+	RsStatus st =
+		spectral_vectors(r->team, &data[0], &data[1], d, h->config.seed,
+						 r->arena, id[0]->x, id[1]->x);
+
+	for (int k = 0; k < 2 && st == RS_OK; k++)
+		st = user_softmax_normalize(r->team, id[k]->x, id[k]->n, d,
+									(float) (TOWER_INIT_STD * sqrt(d)));
+	if (st == RS_OK)
+		st = team_barrier(r->team);
+	arena_reset(r->arena, mark);
+	for (int k = 0; k < 2 && st == RS_OK; k++)
+	{
+		st = give_features(h, k, &data[k]);
+		arena_reset(r->arena, mark);
+	}
+	return st;
+}
+
 /* the second time nothing is judged, and the log has its curve */
 static RsStatus
 train(Hidden *h, bool all, bool again)
@@ -129,6 +217,8 @@ train(Hidden *h, bool all, bool again)
 	RsStatus st = tower_train_init(r->team, r->arena, job, r->ds, &h->config,
 								   all, &h->towers);
 
+	if (st == RS_OK)
+		st = warm_start(h, all);
 	for (int e = 1; e <= h->epochs && st == RS_OK && !stop; e++)
 	{
 		double loss;
@@ -206,7 +296,11 @@ put_output(const Hidden *h)
 	JobShared *job = h->r->job;
 	JobOutput *out = &job->output;
 	const TowerSide *side = h->towers.side;
+	char negatives[48] = "";
 
+	if (h->config.negatives > 0)
+		snprintf(negatives, sizeof(negatives), " with %d shared negatives",
+				 h->config.negatives);
 	out->dim = h->config.dim;
 	out->epochs = h->best_epoch;
 	out->user_vector = job_offset(job, h->u);
@@ -219,12 +313,13 @@ put_output(const Hidden *h)
 		out->context_map = job_offset(job, h->towers.query.column.x);
 	put_layers(h, 0);
 	put_layers(h, 1);
-	snprintf(out->choice, sizeof(out->choice),
-			 "towers with %d hidden layer%s, in-batch softmax, %d dimensions, "
-			 "batches of %d, temperature %.3g, Adam %.3g, %d epochs",
-			 h->config.n_hidden, h->config.n_hidden == 1 ? "" : "s",
-			 h->config.dim, h->config.batch, h->config.temperature,
-			 h->config.learning_rate, h->best_epoch);
+	snprintf(
+		out->choice, sizeof(out->choice),
+		"towers with %d hidden layer%s, in-batch softmax%s, %d dimensions, "
+		"batches of %d, temperature %.3g, Adam %.3g, %d epochs",
+		h->config.n_hidden, h->config.n_hidden == 1 ? "" : "s", negatives,
+		h->config.dim, h->config.batch, h->config.temperature,
+		h->config.learning_rate, h->best_epoch);
 }
 
 RsStatus

@@ -96,7 +96,7 @@ extern RsStatus retrieval_contest(Retrieval *r, Rival *rival, const float *u,
 
 /* functions in retrieval_hidden.c */
 extern size_t retrieval_hidden_size(const JobConfig *config,
-									const JobInput *input);
+									const JobInput *input, int workers);
 extern RsStatus retrieval_hidden(Retrieval *r);
 
 /* functions in retrieval_ials.c */

@@ -22,6 +22,8 @@
 #define PASSES 5
 #define BLOCK 4096 /* rows of one Gram product */
 #define PIECE 256  /* rows of a sparse product at a time */
+#define TILE 1024  /* rows that are rotated at a time */
+#define PARTS 16   /* of the rows of a Gram product, whatever the team */
 
 typedef struct Spectral
 {
@@ -33,7 +35,7 @@ typedef struct Spectral
 	float *y;        /* (n_users, k) */
 	float *user_inv; /* (n_users) degree^-1/2 */
 	float *item_inv; /* (n_items) */
-	float *gram;     /* (members, k, k) */
+	float *gram;     /* (PARTS, k, k) */
 	double *basis;   /* (k, k) eigenvectors of the Gram matrix, by column */
 	double *value;   /* (k) */
 	double *work;    /* (2 k) */
@@ -55,10 +57,10 @@ spectral_arena_size(int64_t n_users, int64_t n_items, int dim, int members)
 	size_t i = (size_t) n_items;
 
 	return arena_need(i * k, 4) + arena_need(u * k, 4) + arena_need(u, 4) +
-		   arena_need(i, 4) + arena_need((size_t) members * k * k, 4) +
+		   arena_need(i, 4) + arena_need(PARTS * k * k, 4) +
 		   arena_need(k * k, 8) + arena_need(k, 8) + arena_need(2 * k, 8) +
 		   arena_need(k * k, 4) + arena_need(1, 4) +
-		   (size_t) members * arena_need(BLOCK * k, 4);
+		   (size_t) members * arena_need(TILE * k, 4);
 }
 
 static RsStatus
@@ -72,7 +74,7 @@ allocate(Spectral *s, Arena *arena, float **block)
 	s->y = arena_alloc(arena, u * k, 4);
 	s->user_inv = arena_alloc(arena, u, 4);
 	s->item_inv = arena_alloc(arena, i, 4);
-	s->gram = arena_alloc(arena, (size_t) s->team->size * k * k, 4);
+	s->gram = arena_alloc(arena, PARTS * k * k, 4);
 	s->basis = arena_alloc(arena, k * k, 8);
 	s->value = arena_alloc(arena, k, 8);
 	s->work = arena_alloc(arena, 2 * k, 8);
@@ -80,7 +82,7 @@ allocate(Spectral *s, Arena *arena, float **block)
 	s->bad = arena_alloc(arena, 1, 4);
 	for (int m = 0; m < s->team->size; m++)
 	{
-		float *b = arena_alloc(arena, BLOCK * k, 4);
+		float *b = arena_alloc(arena, TILE * k, 4);
 
 		if (b == NULL)
 			return RS_NO_MEMORY;
@@ -139,22 +141,25 @@ multiply(const Spectral *s, const DatasetSide *side, const float *row_inv,
 	return team_barrier(s->team);
 }
 
-/* eigenvectors of X^T X into s->basis and s->value, of all members' rows */
+/* eigenvectors of X^T X into s->basis and s->value */
 static RsStatus
 gram_eigen(Spectral *s, const float *x, int64_t n)
 {
 	int k = s->k;
 	size_t kk = (size_t) k * (size_t) k;
-	float *mine = s->gram + (size_t) s->team->rank * kk;
-	int64_t from;
-	int64_t to;
+	int64_t part;
 	RsStatus st;
 
-	team_range(s->team, n, &from, &to);
-	memset(mine, 0, kk * 4);
-	for (int64_t r = from; r < to; r += BLOCK)
-		blas.ssyrk(true, k, (int) (to - r < BLOCK ? to - r : BLOCK), 1,
-				   x + r * k, k, 1, mine, k);
+	while ((part = team_take(s->team, PARTS)) >= 0)
+	{
+		float *sum = s->gram + (size_t) part * kk;
+		int64_t to = n * (part + 1) / PARTS;
+
+		memset(sum, 0, kk * 4);
+		for (int64_t r = n * part / PARTS; r < to; r += BLOCK)
+			blas.ssyrk(true, k, (int) (to - r < BLOCK ? to - r : BLOCK), 1,
+					   x + r * k, k, 1, sum, k);
+	}
 	st = team_barrier(s->team);
 	if (st == RS_OK && s->team->rank == 0)
 	{
@@ -163,7 +168,7 @@ gram_eigen(Spectral *s, const float *x, int64_t n)
 			{
 				double sum = 0;
 
-				for (int m = 0; m < s->team->size; m++)
+				for (int m = 0; m < PARTS; m++)
 					sum += s->gram[(size_t) m * kk + (size_t) (a * k + b)];
 				s->basis[a * k + b] = s->basis[b * k + a] = sum;
 			}
@@ -176,15 +181,14 @@ gram_eigen(Spectral *s, const float *x, int64_t n)
 
 /*
  * x (n, k) = x V diag(f), V the eigenvectors and f = value^power where the
- * value counts, else 0. from_scratch is this member's block.
+ * value counts, else 0; block (TILE, k) is this member's.
  */
 static RsStatus
 rotate(Spectral *s, float *x, int64_t n, double power, float *block)
 {
 	int k = s->k;
 	double floor = s->value[0] > 0 ? s->value[0] * 1e-5 : 1;
-	int64_t from;
-	int64_t to;
+	int64_t tile;
 
 	if (s->team->rank == 0)
 		for (int a = 0; a < k; a++)
@@ -195,10 +199,11 @@ rotate(Spectral *s, float *x, int64_t n, double power, float *block)
 										 : 0;
 	if (team_barrier(s->team) != RS_OK)
 		return team_stopped(s->team);
-	team_range(s->team, n, &from, &to);
-	for (int64_t r = from; r < to; r += BLOCK)
+	/* whole tiles, so that products have the same shape in any team */
+	while ((tile = team_take(s->team, (n + TILE - 1) / TILE)) >= 0)
 	{
-		int m = (int) (to - r < BLOCK ? to - r : BLOCK);
+		int64_t r = tile * TILE;
+		int m = (int) (n - r < TILE ? n - r : TILE);
 
 		memcpy(block, x + r * k, (size_t) m * (size_t) k * 4);
 		blas.sgemm(false, false, m, k, k, 1, block, k, s->turn, k, 0, x + r * k,

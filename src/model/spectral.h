@@ -24,7 +24,8 @@ extern size_t spectral_arena_size(int64_t n_users, int64_t n_items, int dim,
 /*
  * users (n_users, dim), items (n_items, dim), shared. by_user and by_item
  * are the two sides of the same interactions. Columns beyond the rank of N, or
- * beyond the first 512, get small random values. The same seed and team size give the same bytes.
+ * beyond the first 512, get small random values. The same seed gives the same
+ * bytes in any team.
  */
 extern RsStatus spectral_vectors(Team *team, const DatasetSide *by_user,
 								 const DatasetSide *by_item, int dim,

@@ -20,6 +20,8 @@
 #define BETA1 0.9f
 #define BETA2 0.999f
 #define EPSILON 1e-8f
+/* of contexts and history: they have no warm start */
+#define FASTER 3
 
 /* ---- inputs, and their gradients ---- */
 
@@ -64,12 +66,13 @@ scatter(TowerSide *s, int32_t row, bool with_id, const float *dx, int32_t now)
 		vec_axpy(s->val[e], dx, tower_gradient(&s->feature, s->col[e], now), d);
 }
 
+/* faster: times the learning rate */
 static void
-adam(const Towers *t, TowerRows *r)
+adam(const Towers *t, TowerRows *r, float faster)
 {
 	float root = (float) (1 / sqrt(1 - pow(BETA2, (double) t->step)));
-	float rate =
-		(float) (t->config.learning_rate / (1 - pow(BETA1, (double) t->step)));
+	float rate = (float) (faster * t->config.learning_rate /
+						  (1 - pow(BETA1, (double) t->step)));
 
 	for (int32_t k = 0; k < r->n_touched; k++)
 	{
@@ -141,38 +144,54 @@ backward(Towers *t, int side, Batch *b, const float *dy)
 			tower_scatter_history(&t->query, b->row[r], b->item[r],
 								  b->dx + (size_t) r * d, now);
 	}
-	adam(t, &s->layer);
-	adam(t, &s->id);
-	adam(t, &s->feature);
+	adam(t, &s->layer, 1);
+	adam(t, &s->id, 1);
+	adam(t, &s->feature, 1);
 }
 
-/* the distinct items of the batch with their weights; places of the rows */
+static int32_t
+add_candidate(SoftmaxScratch *own, int32_t item)
+{
+	int32_t at = own->slot[item];
+
+	if (at < 0)
+	{
+		at = own->slot[item] = own->n_cand;
+		own->fill[at] = item;
+		own->weight[own->n_cand++] = 0;
+	}
+	own->weight[at] += 1;
+	return at;
+}
+
+/*
+ * The distinct items of the batch and of the negatives beside it, with their
+ * weights; places of the rows. Negatives are items with interactions: the
+ * others are to be judged by their features, not to be pushed away.
+ */
 static void
 find_candidates(Towers *t, const int32_t *item, int n)
 {
 	SoftmaxScratch *own = &t->sm.own;
+	int negatives = t->config.negatives;
+	Rng rng;
 
 	own->n_cand = 0;
 	for (int r = 0; r < n; r++)
-	{
-		int32_t i = item[r];
-
-		if (own->slot[i] < 0)
-		{
-			own->slot[i] = own->n_cand;
-			own->fill[own->n_cand] = i;
-			own->weight[own->n_cand++] = 0;
-		}
-		own->weight[own->slot[i]] += 1;
-		own->pos[r] = own->slot[i];
-	}
+		own->pos[r] = add_candidate(own, item[r]);
+	rng_init(&rng, t->config.seed,
+			 tower_stream(TOWER_STREAM_NEGATIVE, t->step));
+	for (int k = 0; k < negatives; k++)
+		add_candidate(own, t->drawn[rng_below(&rng, (uint64_t) t->n_drawn)]);
 	for (int j = 0; j < own->n_cand; j++)
 	{
 		int32_t i = own->fill[j];
+		double times =
+			(double) t->share[i] * n + (double) negatives / (double) t->n_drawn;
 
 		own->slot[i] = -1;
 		own->cand[j] = j;
-		own->logq[j] = t->config.logq ? t->log_p[i] + logf((float) n) : 0;
+		own->logq[j] = t->config.logq ? (float) log(times) : 0;
 		own->weight[j] *= expf(-own->logq[j]);
 	}
 }
@@ -205,18 +224,19 @@ keep_gradients(Softmax *sm, int first, int n)
 static void
 sum_gradients(Towers *t)
 {
-	size_t part = (size_t) t->config.batch * (size_t) t->config.dim;
+	size_t part = (size_t) t->sm.max_cand * (size_t) t->config.dim;
 	int n = t->sm.own.n_cand * t->config.dim;
 
 	for (int p = 1; p < TOWER_PIECES; p++)
 		vec_axpy(1, t->sm.dc + (size_t) p * part, t->sm.dc, n);
 }
 
+/* memory for up to `most` rows */
 static Batch
-take_batch(const Towers *t, float **at, const int32_t *row, int n,
+take_batch(const Towers *t, float **at, int most, const int32_t *row, int n,
 		   bool *with_id)
 {
-	size_t b = (size_t) t->config.batch;
+	size_t b = (size_t) most;
 	size_t d = (size_t) t->config.dim;
 	Batch out = {.row = row,
 				 .n = n,
@@ -255,11 +275,11 @@ run_backward(Towers *t, int side, Batch *b, const uint32_t *place, int rows)
 	{
 		tower_scatter_context(&t->query, place, b->n, b->y, dy,
 							  (int32_t) t->step);
-		adam(t, &t->query.column);
+		adam(t, &t->query.column, FASTER);
 	}
 	backward(t, side, b, dy);
 	if (side == 0 && t->config.history > 0)
-		adam(t, &t->query.history);
+		adam(t, &t->query.history, FASTER);
 }
 
 /* this member's pieces of the n users */
@@ -267,7 +287,7 @@ static RsStatus
 run_softmax(Team *team, Towers *t, int n)
 {
 	Softmax *sm = &t->sm;
-	size_t part = (size_t) t->config.batch * (size_t) t->config.dim;
+	size_t part = (size_t) t->sm.max_cand * (size_t) t->config.dim;
 	RsStatus st = RS_OK;
 
 	softmax_candidates(sm);
@@ -297,9 +317,10 @@ tower_step(Team *team, Towers *t, int64_t from, int n)
 
 	t->step++;
 	find_candidates(t, t->item + from, n);
-	batch[0] = take_batch(t, &at, t->user + from, n, t->with_id);
+	batch[0] =
+		take_batch(t, &at, t->config.batch, t->user + from, n, t->with_id);
 	batch[0].item = t->item + from;
-	batch[1] = take_batch(t, &at, sm->own.fill, sm->own.n_cand,
+	batch[1] = take_batch(t, &at, sm->max_cand, sm->own.fill, sm->own.n_cand,
 						  t->with_id + t->config.batch);
 	sm->u = batch[0].y;
 	sm->v = batch[1].y;

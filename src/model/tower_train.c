@@ -14,7 +14,6 @@
 #include "math/rng.h"
 #include "math/vec.h"
 
-#define INIT_STD 0.1
 #define TILE 256 /* rows of tower_vectors */
 
 /* ---- memory ---- */
@@ -36,14 +35,22 @@ tower_rows_layout(TowerRows *r, Arena *arena, int64_t n, int dim)
 		   r->stamp != NULL && r->touched != NULL;
 }
 
+static int
+max_candidates(const TowerConfig *c, int32_t n_items)
+{
+	int64_t most = (int64_t) c->batch + c->negatives;
+
+	return most > n_items ? n_items : (int) most;
+}
+
 /* floats of one batch: inputs, vectors, gradients and activations */
 static size_t
-work_floats(const TowerConfig *c, const Tower *net)
+work_floats(const Towers *t)
 {
-	size_t b = (size_t) c->batch;
-	size_t d = (size_t) c->dim;
+	size_t b = (size_t) t->config.batch;
+	size_t d = (size_t) t->config.dim;
 
-	return 2 * b * (3 * d + 2 * net->n_acts) + 2 * b * d + net->n_params + 64;
+	return (b + (size_t) t->sm.max_cand) * (3 * d + 2 * t->net.n_acts) + b * d;
 }
 
 /* the softmax's rows are those of a batch */
@@ -55,12 +62,15 @@ init_softmax(Towers *t)
 	memset(sm, 0, sizeof(*sm));
 	sm->config.dim = t->config.dim;
 	sm->config.batch = t->config.batch;
-	sm->config.remove_accidental = true;
+	sm->config.hard = t->config.hard;
+	sm->config.remove_accidental = t->config.remove_accidental;
 	sm->config.normalize = true;
 	sm->config.temperature = t->config.temperature;
-	sm->n_users = t->config.batch;
 	sm->n_items = t->side[1].n;
-	sm->max_cand = t->config.batch;
+	sm->max_cand = max_candidates(&t->config, sm->n_items);
+	/* their scratch numbers the candidates, too */
+	sm->n_users =
+		sm->max_cand > t->config.batch ? sm->max_cand : t->config.batch;
 	sm->tile = 128;
 }
 
@@ -87,21 +97,23 @@ layout(Towers *t, Arena *arena, const JobInput *in)
 	}
 	t->user = arena_alloc(arena, (size_t) in->n, sizeof(int32_t));
 	t->item = arena_alloc(arena, (size_t) in->n, sizeof(int32_t));
-	t->log_p = arena_alloc(arena, (size_t) in->n_items, sizeof(float));
-	t->work =
-		arena_alloc(arena, work_floats(&t->config, &t->net), sizeof(float));
-	t->with_id = arena_alloc(arena, 2 * (size_t) t->config.batch, sizeof(bool));
+	t->share = arena_alloc(arena, (size_t) in->n_items, sizeof(float));
+	t->drawn = arena_alloc(arena, (size_t) in->n_items, sizeof(int32_t));
+	init_softmax(t);
+	t->work = arena_alloc(arena, work_floats(t), sizeof(float));
+	t->with_id =
+		arena_alloc(arena, (size_t) t->config.batch + (size_t) t->sm.max_cand,
+					sizeof(bool));
 	ok = ok && tower_query_layout(&t->query, arena, in, t->config.dim,
 								  t->config.history, t->config.batch);
-	init_softmax(t);
 	t->sm.dc = arena_alloc(arena,
-						   (size_t) TOWER_PIECES * (size_t) t->config.batch *
+						   (size_t) TOWER_PIECES * (size_t) t->sm.max_cand *
 							   (size_t) t->config.dim,
 						   sizeof(float));
 	t->loss = arena_alloc(arena, TOWER_PIECES, sizeof(double));
-	return ok && t->user != NULL && t->item != NULL && t->log_p != NULL &&
-		   t->work != NULL && t->with_id != NULL && t->sm.dc != NULL &&
-		   t->loss != NULL;
+	return ok && t->user != NULL && t->item != NULL && t->share != NULL &&
+		   t->drawn != NULL && t->work != NULL && t->with_id != NULL &&
+		   t->sm.dc != NULL && t->loss != NULL;
 }
 
 void
@@ -151,21 +163,26 @@ start_side(Towers *t, int k, const DatasetSide *d)
 	for (int32_t r = 0; r < s->n; r++)
 		s->known[r] = d->end[r] > d->ptr[r];
 	tower_rows_start(&s->id, seed, tower_stream(TOWER_STREAM_INIT, 3 * k),
-					 INIT_STD);
+					 TOWER_INIT_STD);
 	tower_rows_start(&s->feature, seed,
 					 tower_stream(TOWER_STREAM_INIT, 3 * k + 1),
-					 s->n_cols > 0 ? INIT_STD : 0);
+					 s->n_cols > 0 ? TOWER_INIT_STD : 0);
 	tower_rows_start(&s->layer, seed, 0, 0);
 	tower_init_params(&t->net, seed + (uint64_t) k, s->layer.x);
 }
 
+/* interactions, and the rows that have any */
 static int64_t
-count_interactions(const DatasetSide *users)
+count_interactions(const DatasetSide *d, int32_t *n_with)
 {
 	int64_t n = 0;
 
-	for (int32_t u = 0; u < users->n_rows; u++)
-		n += users->end[u] - users->ptr[u];
+	*n_with = 0;
+	for (int32_t r = 0; r < d->n_rows; r++)
+	{
+		n += d->end[r] - d->ptr[r];
+		*n_with += d->end[r] > d->ptr[r];
+	}
 	return n;
 }
 
@@ -174,6 +191,7 @@ start_interactions(Towers *t, const DatasetSide *users,
 				   const DatasetSide *items)
 {
 	int64_t at = 0;
+	int32_t drawn = 0;
 
 	for (int32_t u = 0; u < users->n_rows; u++)
 		for (int64_t e = users->ptr[u]; e < users->end[u]; e++)
@@ -185,9 +203,11 @@ start_interactions(Towers *t, const DatasetSide *users,
 		}
 	for (int32_t i = 0; i < items->n_rows; i++)
 	{
-		double n = (double) (items->end[i] - items->ptr[i]);
+		int64_t n = items->end[i] - items->ptr[i];
 
-		t->log_p[i] = (float) log((n > 0 ? n : 1) / (double) t->n);
+		t->share[i] = (float) ((double) n / (double) t->n);
+		if (n > 0)
+			t->drawn[drawn++] = i;
 	}
 }
 
@@ -224,7 +244,7 @@ tower_train_init(Team *team, Arena *arena, JobShared *job, const Dataset *ds,
 		team_stop(team, st);
 		return st;
 	}
-	t->n = count_interactions(&users);
+	t->n = count_interactions(&items, &t->n_drawn);
 	if (team->rank == 0)
 	{
 		start_side(t, 0, &users);

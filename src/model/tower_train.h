@@ -9,8 +9,9 @@
  * learn to stand for ids, ids are dropped at random while training
  * (Volkovs, Yu, Poutanen 2017), and those without an interaction never have
  * one. What a user had last and the context are the query tower's alone
- * (tower_query.h). The loss is that of softmax.h with the logQ correction, items deduplicated; Adam,
- * lazy for rows of embeddings.
+ * (tower_query.h). The loss is that of softmax.h over the batch's items and
+ * uniform negatives beside them, items deduplicated, each row of a batch a
+ * user of its own; Adam, lazy for rows of embeddings.
  */
 #ifndef RECSYS_TOWER_TRAIN_H
 #define RECSYS_TOWER_TRAIN_H
@@ -22,13 +23,16 @@
 
 /* of a batch's users, whatever the team: so sums stay the same */
 #define TOWER_PIECES 4
+/* of random embeddings */
+#define TOWER_INIT_STD 0.1
 
 /* what random numbers are for */
 enum
 {
 	TOWER_STREAM_INIT = 1,
 	TOWER_STREAM_ORDER,
-	TOWER_STREAM_DROP
+	TOWER_STREAM_DROP,
+	TOWER_STREAM_NEGATIVE
 };
 
 typedef struct TowerConfig
@@ -36,7 +40,10 @@ typedef struct TowerConfig
 	int dim;
 	int n_hidden;
 	int hidden[JOB_MAX_HIDDEN];
-	int batch; /* interactions */
+	int batch;     /* interactions */
+	int negatives; /* uniform items a batch, beside in-batch ones */
+	int hard;      /* as in softmax.h; 0: all candidates count */
+	bool remove_accidental;
 	float temperature;
 	float learning_rate;
 	float dropout; /* of the ids of a side that has features or history */
@@ -73,10 +80,12 @@ typedef struct Towers
 	int64_t n;     /* training interactions */
 	int32_t *user; /* (n) shuffled each epoch */
 	int32_t *item;
-	float *log_p; /* (n_items) log of an item's share of the interactions */
+	float *share;   /* (n_items) of the interactions */
+	int32_t *drawn; /* (n_drawn) items with interactions: the negatives */
+	int32_t n_drawn;
 	int64_t step;
 	float *work;   /* memory of a batch */
-	bool *with_id; /* (2, batch) whose ids are not dropped */
+	bool *with_id; /* (batch + max_cand) whose ids are not dropped */
 	double *loss;  /* (TOWER_PIECES) of a batch */
 	Softmax sm;    /* its rows are the towers' vectors of the batch */
 } Towers;

@@ -73,6 +73,7 @@ set_option(JobConfig *c, const char *arg)
 	INT(patience);
 	INT(seed);
 	INT(split);
+	INT(history);
 	INT(valid_fraction);
 	INT(learning_rate);
 	INT(temperature);
