@@ -238,7 +238,8 @@ extern Buffer ann_read_stored(Relation index, BlockNumber block);
 extern Buffer ann_free_page(Relation index, uint32 free_below);
 extern void ann_check_page(Relation index, Buffer buffer, AnnPageKind kind,
 						   uint32 generation);
-extern void ann_read_meta(Relation index, AnnMeta *meta);
+/* snapshot: of a scan; 72000 when what it sees may be gone already */
+extern void ann_read_meta(Relation index, Snapshot snapshot, AnnMeta *meta);
 /* of this format, not an older or a newer one */
 extern bool ann_is_current(Relation index);
 extern void ann_meta_init(Page page, const AnnMeta *meta);

@@ -174,7 +174,7 @@ ann_walk_begin(AnnWalk *w, Relation index)
 {
 	w->index = index;
 	w->blocks_now = blocks_now;
-	ann_read_meta(index, &w->meta);
+	ann_read_meta(index, NULL, &w->meta);
 	/* a copy of our own: the walk is long and may take locks */
 	w->cache = ann_cache_make(index, &w->meta, CurrentMemoryContext);
 }
@@ -272,7 +272,7 @@ check_log(const Check *c, Relation index)
 {
 	AnnMeta meta;
 
-	ann_read_meta(index, &meta);
+	ann_read_meta(index, NULL, &meta);
 	if (meta.generation == c->walk.meta.generation &&
 		c->longest > meta.log_length)
 		ann_corrupted(index, meta.log_head, "A row's code is impossible.");

@@ -456,7 +456,7 @@ anninsert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
 	in.index = index;
 	in.row.tid = *tid;
 	LockPage(index, ANN_STRUCTURE_LOCK, ShareLock);
-	ann_read_meta(index, &in.meta);
+	ann_read_meta(index, NULL, &in.meta);
 	insert_row(&in, &values[0]);
 	due = retrain_due(&in, own_rows(&in, info));
 	UnlockPage(index, ANN_STRUCTURE_LOCK, ShareLock);

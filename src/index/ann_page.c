@@ -225,11 +225,12 @@ ann_is_current(Relation index)
 }
 
 void
-ann_read_meta(Relation index, AnnMeta *meta)
+ann_read_meta(Relation index, Snapshot snapshot, AnnMeta *meta)
 {
 	Buffer buffer = ReadBuffer(index, ANN_META_BLOCK);
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	pg_test_for_old_snapshot(snapshot, index, BufferGetPage(buffer));
 	ann_check_page(index, buffer, ANN_PAGE_META, 0);
 	memcpy(meta, ann_meta_of(BufferGetPage(buffer)), sizeof(*meta));
 	UnlockReleaseBuffer(buffer);

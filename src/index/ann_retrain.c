@@ -349,7 +349,7 @@ list_rows(Retrain *r)
 	AnnMeta now;
 
 	/* the log may have begun since */
-	ann_read_meta(r->build.index, &now);
+	ann_read_meta(r->build.index, NULL, &now);
 	r->tids = 0;
 	for (uint32 c = 0; c < r->old.cells; c++)
 		list_chain(r, r->first[c], c);
@@ -562,7 +562,7 @@ retrain(Relation index, Relation heap, uint32 generation, bool load)
 	old = MemoryContextSwitchTo(context);
 	r = palloc0(sizeof(Retrain));
 	/* all entries have this one; the column may have lost its typmod since */
-	ann_read_meta(index, &r->old);
+	ann_read_meta(index, NULL, &r->old);
 	ann_build_init(&r->build, index, (int) r->old.dim);
 	ann_train_begin(&r->build);
 	r->heap = heap;
@@ -591,7 +591,7 @@ ann_load(Relation index, Relation heap, int dim)
 
 	if (!index->rd_index->indisvalid || !ann_is_current(index))
 		return false;
-	ann_read_meta(index, &meta);
+	ann_read_meta(index, NULL, &meta);
 	if ((int) meta.dim != dim || ann_declared_dim(index) != dim)
 		return false;
 	LockPage(index, ANN_RETRAIN_LOCK, ExclusiveLock);

@@ -182,7 +182,8 @@ start(IndexScanDesc scan)
 	pg_count_search(scan);
 	if (so->fetch == NULL)
 		start_heap(scan);
-	ann_read_meta(s->index, &s->meta);
+	s->snapshot = scan->xs_snapshot;
+	ann_read_meta(s->index, s->snapshot, &s->meta);
 	ann_search_target(s);
 	s->most = (Size) work_mem * 1024 * MEMORY_TIMES;
 	so->null_query = (key->sk_flags & SK_ISNULL) != 0;

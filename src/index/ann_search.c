@@ -308,6 +308,7 @@ open_leaf(AnnSearch *s, const AnnCache *cache, BlockNumber block, int cell,
 						 sizeof(float));
 	buffer = ann_read(s->index, s->recent, block);
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	pg_test_for_old_snapshot(s->snapshot, s->index, BufferGetPage(buffer));
 	head = ann_head_of(s->index, buffer, layout, cache->generation, cell);
 	leaf = s->leaf + s->leaves++;
 	leaf->block = block;
@@ -369,6 +370,7 @@ refine_again(AnnSearch *s, const AnnCache *cache, AnnLeaf *leaf, bool raised)
 						 sizeof(float));
 	buffer = ann_read(s->index, s->recent, leaf->block);
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	pg_test_for_old_snapshot(s->snapshot, s->index, BufferGetPage(buffer));
 	head = ann_head_of(s->index, buffer, layout, cache->generation, leaf->cell);
 	for (int i = 0; raised && i < leaf->rows; i += CODE_LANES)
 	{

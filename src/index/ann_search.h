@@ -59,6 +59,7 @@ typedef struct AnnCellTerms
 typedef struct AnnSearch
 {
 	Relation index;
+	Snapshot snapshot;     /* of the scan; NULL: what rows are is not asked */
 	MemoryContext context; /* reset at rescan */
 	Size most;             /* bytes of the arrays, then to disk; 0: no limit */
 	struct AnnRest *rest;  /* NULL: not yet */

@@ -141,7 +141,7 @@ annbulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	v.stats = stats;
 	/* no retrain may move a row past us */
 	LockPage(info->index, ANN_RETRAIN_LOCK, ShareLock);
-	ann_read_meta(info->index, &v.meta);
+	ann_read_meta(info->index, NULL, &v.meta);
 	ann_layout(&v.layout, v.meta.dim, v.meta.head, v.meta.metric == ANN_L2);
 	gone = palloc(sizeof(uint16) * v.layout.tail_rows);
 	blocks = RelationGetNumberOfBlocks(info->index);
@@ -294,7 +294,7 @@ recycle_locked(IndexVacuumInfo *info, Relation heap)
 
 	/* nobody makes a structure meanwhile, or takes pages from the map for one */
 	LockPage(info->index, ANN_RETRAIN_LOCK, ShareLock);
-	ann_read_meta(info->index, &meta);
+	ann_read_meta(info->index, NULL, &meta);
 	recycle(info, &meta, heap);
 	UnlockPage(info->index, ANN_RETRAIN_LOCK, ShareLock);
 }
@@ -333,7 +333,7 @@ annvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 		stats->estimated_count = true;
 	}
 	heap = table_open(info->index->rd_index->indrelid, NoLock);
-	ann_read_meta(info->index, &meta);
+	ann_read_meta(info->index, NULL, &meta);
 	ann_layout(&layout, meta.dim, meta.head, meta.metric == ANN_L2);
 	if (stats->estimated_count &&
 		is_unfit(&meta, &layout, stats->num_index_tuples))

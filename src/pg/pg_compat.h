@@ -58,6 +58,14 @@
 #define pg_stats_target(stats) ((stats)->attr->attstattarget)
 #endif
 
+/* old_snapshot_threshold, by which snapshots grow too old, is gone since 17. */
+#if PG_VERSION_NUM >= 170000
+#define pg_test_for_old_snapshot(snapshot, rel, page) ((void) 0)
+#else
+#define pg_test_for_old_snapshot(snapshot, rel, page)                          \
+	TestForOldSnapshot(snapshot, rel, page)
+#endif
+
 /* The cost delay of VACUUM knows ANALYZE since 18. */
 #if PG_VERSION_NUM >= 180000
 #define pg_vacuum_delay_point() vacuum_delay_point(false)
