@@ -21,6 +21,7 @@
 #include "model/user_softmax.h"
 
 #define VALID_USERS 6000
+#define START_STD 0.1  /* of the coordinates that ids begin with */
 #define MOST_FLOP 1e10 /* of a batch's layers, about 0.3 s */
 
 typedef struct Hidden
@@ -176,8 +177,7 @@ give_features(Hidden *h, int k, const DatasetSide *data)
 }
 
 /*
- * Embeddings of ids begin as spectral vectors, of the length that random ones
- * would have.
+ * Embeddings of ids begin as spectral vectors, all of one length.
  */
 static RsStatus
 warm_start(Hidden *h, bool all)
@@ -194,7 +194,7 @@ warm_start(Hidden *h, bool all)
 
 	for (int k = 0; k < 2 && st == RS_OK; k++)
 		st = user_softmax_normalize(r->team, id[k]->x, id[k]->n, d,
-									(float) (TOWER_INIT_STD * sqrt(d)));
+									(float) (START_STD * sqrt(d)));
 	if (st == RS_OK)
 		st = team_barrier(r->team);
 	arena_reset(r->arena, mark);

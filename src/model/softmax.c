@@ -34,6 +34,14 @@ max_candidates(const SoftmaxConfig *config, int32_t n_items)
 	return config->all || most > n_items ? n_items : (int) most;
 }
 
+void
+softmax_limits(Softmax *sm, int most)
+{
+	sm->max_cand = max_candidates(&sm->config, sm->n_items);
+	sm->tile = TILE_FLOATS / sm->max_cand;
+	sm->tile = sm->tile < 16 ? 16 : sm->tile > most ? most : sm->tile;
+}
+
 static int
 state_arrays(const SoftmaxConfig *config)
 {
@@ -225,9 +233,7 @@ softmax_init(Team *team, Arena *arena, const Dataset *ds,
 	sm->config = *config;
 	sm->n_users = ds->n_users;
 	sm->n_items = ds->n_items;
-	sm->max_cand = max_candidates(config, ds->n_items);
-	sm->tile = TILE_FLOATS / sm->max_cand;
-	sm->tile = sm->tile < 16 ? 16 : sm->tile > 512 ? 512 : sm->tile;
+	softmax_limits(sm, 512);
 	if (!alloc_shared(sm, arena, team->size, ds->n))
 		return RS_NO_MEMORY;
 	if (softmax_alloc(sm) != RS_OK)

@@ -110,6 +110,8 @@ extern RsStatus softmax_epoch(Team *team, Softmax *sm, int epoch,
 							  JobProgress *progress, double *loss);
 extern void softmax_free(Softmax *sm);
 
+/* max_cand, and a tile of so many users at most, by config and n_items */
+extern void softmax_limits(Softmax *sm, int most);
 /* the scratch alone, of these sizes; softmax_free, also after a failure */
 extern RsStatus softmax_alloc(Softmax *sm);
 

@@ -156,7 +156,8 @@ gram_eigen(Spectral *s, const float *x, int64_t n)
 		int64_t to = n * (part + 1) / PARTS;
 
 		memset(sum, 0, kk * 4);
-		for (int64_t r = n * part / PARTS; r < to; r += BLOCK)
+		for (int64_t r = n * part / PARTS;
+			 r < to && team_stopped(s->team) == RS_OK; r += BLOCK)
 			blas.ssyrk(true, k, (int) (to - r < BLOCK ? to - r : BLOCK), 1,
 					   x + r * k, k, 1, sum, k);
 	}
@@ -200,7 +201,8 @@ rotate(Spectral *s, float *x, int64_t n, double power, float *block)
 	if (team_barrier(s->team) != RS_OK)
 		return team_stopped(s->team);
 	/* whole tiles, so that products have the same shape in any team */
-	while ((tile = team_take(s->team, (n + TILE - 1) / TILE)) >= 0)
+	while (team_stopped(s->team) == RS_OK &&
+		   (tile = team_take(s->team, (n + TILE - 1) / TILE)) >= 0)
 	{
 		int64_t r = tile * TILE;
 		int m = (int) (n - r < TILE ? n - r : TILE);
@@ -221,7 +223,7 @@ emit(const Spectral *s, const float *src, int64_t n, int dim, uint64_t seed,
 	int64_t to;
 
 	team_range(s->team, n, &from, &to);
-	for (int64_t r = from; r < to; r++)
+	for (int64_t r = from; r < to && team_stopped(s->team) == RS_OK; r++)
 	{
 		Rng rng;
 

@@ -35,14 +35,6 @@ tower_rows_layout(TowerRows *r, Arena *arena, int64_t n, int dim)
 		   r->stamp != NULL && r->touched != NULL;
 }
 
-static int
-max_candidates(const TowerConfig *c, int32_t n_items)
-{
-	int64_t most = (int64_t) c->batch + c->negatives;
-
-	return most > n_items ? n_items : (int) most;
-}
-
 /* floats of one batch: inputs, vectors, gradients and activations */
 static size_t
 work_floats(const Towers *t)
@@ -62,16 +54,16 @@ init_softmax(Towers *t)
 	memset(sm, 0, sizeof(*sm));
 	sm->config.dim = t->config.dim;
 	sm->config.batch = t->config.batch;
+	sm->config.negatives = t->config.negatives;
 	sm->config.hard = t->config.hard;
 	sm->config.remove_accidental = t->config.remove_accidental;
 	sm->config.normalize = true;
 	sm->config.temperature = t->config.temperature;
 	sm->n_items = t->side[1].n;
-	sm->max_cand = max_candidates(&t->config, sm->n_items);
+	softmax_limits(sm, 128);
 	/* their scratch numbers the candidates, too */
 	sm->n_users =
 		sm->max_cand > t->config.batch ? sm->max_cand : t->config.batch;
-	sm->tile = 128;
 }
 
 /* every allocation; a dry arena measures */
@@ -162,11 +154,8 @@ start_side(Towers *t, int k, const DatasetSide *d)
 
 	for (int32_t r = 0; r < s->n; r++)
 		s->known[r] = d->end[r] > d->ptr[r];
-	tower_rows_start(&s->id, seed, tower_stream(TOWER_STREAM_INIT, 3 * k),
-					 TOWER_INIT_STD);
-	tower_rows_start(&s->feature, seed,
-					 tower_stream(TOWER_STREAM_INIT, 3 * k + 1),
-					 s->n_cols > 0 ? TOWER_INIT_STD : 0);
+	tower_rows_start(&s->id, seed, 0, 0);
+	tower_rows_start(&s->feature, seed, 0, 0);
 	tower_rows_start(&s->layer, seed, 0, 0);
 	tower_init_params(&t->net, seed + (uint64_t) k, s->layer.x);
 }

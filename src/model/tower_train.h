@@ -23,14 +23,11 @@
 
 /* of a batch's users, whatever the team: so sums stay the same */
 #define TOWER_PIECES 4
-/* of random embeddings */
-#define TOWER_INIT_STD 0.1
 
 /* what random numbers are for */
 enum
 {
-	TOWER_STREAM_INIT = 1,
-	TOWER_STREAM_ORDER,
+	TOWER_STREAM_ORDER = 2,
 	TOWER_STREAM_DROP,
 	TOWER_STREAM_NEGATIVE
 };
@@ -95,7 +92,8 @@ extern void tower_limit(TowerConfig *c, const JobInput *in);
 extern size_t tower_train_size(const TowerConfig *c, const JobInput *in);
 /*
  * all: held-out interactions are trained on, too. Whole team;
- * tower_train_free, also after a failure.
+ * tower_train_free, also after a failure. Embeddings of ids and features are
+ * zero, which cannot be trained: the caller gives them values.
  */
 extern RsStatus tower_train_init(Team *team, Arena *arena, JobShared *job,
 								 const Dataset *ds, const TowerConfig *c,

@@ -174,6 +174,8 @@ member_main(void *arg)
 								 false, &m->t);
 	if (m->status == RS_OK && m->team.rank == 0)
 	{
+		for (int k = 0; k < 2; k++)
+			tower_rows_start(&m->t.side[k].id, 3, (uint64_t) k, 0.1);
 		memcpy(m->u, m->t.side[0].id.x, sizeof(float) * USERS * DIM);
 		memcpy(m->v, m->t.side[1].id.x, sizeof(float) * ITEMS * DIM);
 	}
