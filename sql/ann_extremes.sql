@@ -62,8 +62,9 @@ BEGIN
 	PERFORM recsys_index_check(i, true) FROM unnest(ARRAY['ann_ip', 'ann_l2', 'ann_cosine']::regclass[]) i;
 	DROP TABLE ann_rows, ann_asked, ann_truth;
 END $$;
--- (squares of the smallest are nearly denormal: their cells may be one)
-SELECT kind, rows, cells OR kind LIKE 'denormal%' OR kind = 'small sizes' AS cells, asked, differ, short
+-- (cells may be one where squares are nearly denormal, and where rows differ by less
+-- than the processor's rounding)
+SELECT kind, rows, cells OR kind LIKE 'denormal%' OR kind IN ('small sizes', 'nearly equal') AS cells, asked, differ, short
 FROM (VALUES ('lattice', 20000), ('one direction', 20000), ('all sizes', 20000),
 		('denormal', 20000), ('denormal products', 5000), ('any', 5000), ('nearly equal', 5000), ('small sizes', 5000),
 		('large sizes', 5000), ('mostly zero', 5000), ('one outlier', 5000)) v(kind, rows),
