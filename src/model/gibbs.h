@@ -27,7 +27,7 @@
  * L, solved by conjugate gradients with a perturbed right side, which makes
  * the solution a draw (Papandreou, Yuille 2010). After that v[u] | beta is a
  * small normal draw. gibbs_side.c has all that, sixteen users at a time
- * (gibbs_lanes.h); gibbs_cg.c the system for beta; gibbs_link.c the noise,
+ * (gibbs_kernels.h); gibbs_cg.c the system for beta; gibbs_link.c the noise,
  * gibbs_ordinal.c cutpoints and latent values; gibbs_mean.c the average over
  * samples as one inner product.
  *
@@ -40,7 +40,8 @@
 #include "math/arena.h"
 #include "math/team.h"
 #include "math/vec.h"
-#include "model/gibbs_lanes.h"
+#include "model/gibbs_kernels.h"
+#include "model/normals.h"
 #include "model/rank_common.h"
 
 #define GIBBS_MAX_BLOCKS 8

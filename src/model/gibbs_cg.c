@@ -16,145 +16,53 @@ enum
 	STREAM_BETA = 3
 };
 
-typedef float Part8 __attribute__((vector_size(32), aligned(4)));
-typedef float Part16 __attribute__((vector_size(64), aligned(4)));
-
-/*
- * out (w) = X[r] b for columns' vectors b. The inner loops are written for 8
- * or 16 floats at a time, kept in registers, in two sums.
- */
-#define ROW_TIMES(part)                                                        \
-	for (int f = 0; f < w; f += (int) (sizeof(part) / 4))                      \
-	{                                                                          \
-		part total = {0};                                                      \
-		for (int k = 0; k < s->n_blocks; k++)                                  \
-		{                                                                      \
-			const GibbsBlock *x = &s->blocks[k];                               \
-			const float *at = b + (size_t) x->first * (size_t) w + f;          \
-			int64_t e = x->ptr[r];                                             \
-			int64_t end = x->end[r];                                           \
-			part one = {0};                                                    \
-			part two = {0};                                                    \
-			for (; e + 1 < end; e += 2)                                        \
-			{                                                                  \
-				one += AT(part, x->col[e]) * VAL(e);                           \
-				two += AT(part, x->col[e + 1]) * VAL(e + 1);                   \
-			}                                                                  \
-			if (e < end)                                                       \
-				one += AT(part, x->col[e]) * VAL(e);                           \
-			total +=                                                           \
-				(one + two) * (x->row_scale != NULL ? x->row_scale[r] : 1);    \
-		}                                                                      \
-		*(part *) (out + f) = total;                                           \
-	}
-
-#define AT(part, id) (*(const part *) (at + (size_t) (id) * (size_t) w))
-
-static inline __attribute__((always_inline)) void
-row_times(const GibbsSide *s, int32_t r, const float *b, int w, float *out)
-{
-#define VAL(e) (x->val != NULL ? x->val[e] : 1)
-	if (w == 8)
-		ROW_TIMES(Part8)
-	else
-		ROW_TIMES(Part16)
-#undef VAL
-}
-
-static inline float
-column_value(const GibbsBlock *x, int64_t e, bool squared)
-{
-	float v = (x->row_scale != NULL ? x->row_scale[x->row[e]] : 1) *
-			  (x->col_val != NULL ? x->col_val[e] : 1);
-
-	return squared ? v * v : v;
-}
-
-/* out (w) = column c of X, times rows' vectors y; x^2 when squared */
-#define COLUMN_TIMES(part)                                                     \
-	for (int f = 0; f < w; f += (int) (sizeof(part) / 4))                      \
-	{                                                                          \
-		const float *at = y + f;                                               \
-		int64_t e = x->col_ptr[c];                                             \
-		int64_t end = x->col_end[c];                                           \
-		part one = {0};                                                        \
-		part two = {0};                                                        \
-		for (; e + 1 < end; e += 2)                                            \
-		{                                                                      \
-			one += AT(part, x->row[e]) * column_value(x, e, squared);          \
-			two += AT(part, x->row[e + 1]) * column_value(x, e + 1, squared);  \
-		}                                                                      \
-		if (e < end)                                                           \
-			one += AT(part, x->row[e]) * column_value(x, e, squared);          \
-		*(part *) (out + f) = one + two;                                       \
-	}
-
-static inline __attribute__((always_inline)) void
-column_times(const GibbsBlock *x, int32_t c, const float *y, int w,
-			 bool squared, float *out)
-{
-	if (w == 8)
-		COLUMN_TIMES(Part8)
-	else
-		COLUMN_TIMES(Part16)
-}
-
 /* row_work (or fit when plain) = H X b for this member's groups of rows */
-MODEL_CLONES static void
+static void
 rows_phase(Gibbs *g, GibbsSide *s, const float *b, bool plain)
 {
 	int d = g->full;
 	int w = g->width;
-	float *work = (float *) g->scratch;
+	float *work = (float *) g->scratch; /* (LANES, w) */
 	Lanes x[GIBBS_WIDTH];
 	Lanes y[GIBBS_WIDTH];
-	Lanes sum;
 	int32_t k;
 	int done = 0;
 
+	memset(x, 0, sizeof(Lanes) * (size_t) d);
 	while ((k = (int32_t) team_take(g->run->team, s->n_groups)) >= 0)
 	{
-		const Lanes *h = s->hessian + (size_t) k * lanes_triangle(d);
+		int32_t from = k * LANES;
+		int n = s->n - from < LANES ? s->n - from : LANES;
+		float sum[LANES] = {0};
 
 		if (++done % 64 == 0 && team_stopped(g->run->team) != RS_OK)
 			return;
-
-		for (int l = 0; l < LANES; l++)
-		{
-			int32_t r = k * LANES + l;
-			float *to = plain ? s->fit + (size_t) r * (size_t) w : work;
-
-			if (r >= s->n)
-			{
-				for (int f = 0; f < d; f++)
-					x[f][l] = 0;
-				continue;
-			}
-			if (w == 16)
-				row_times(s, r, b, 16, to);
-			else if (w == 32)
-				row_times(s, r, b, 32, to);
-			else
-				row_times(s, r, b, w, to);
-			for (int f = 0; f < d && !plain; f++)
-				x[f][l] = to[f];
-		}
 		if (plain)
+		{
+			gibbs_ops.rows(s, from, from + n, b, w,
+						   s->fit + (size_t) from * (size_t) w);
 			continue;
-		lanes_symmetric_times(d, h, x, y);
-		sum = x[0] * y[0];
-		for (int f = 1; f < d; f++)
-			sum += x[f] * y[f];
+		}
+		gibbs_ops.rows(s, from, from + n, b, w, work);
+		memset(work + (size_t) n * (size_t) w, 0,
+			   sizeof(float) * (size_t) (LANES - n) * (size_t) w);
+		for (int f = 0; f < d; f++)
+			for (int l = 0; l < LANES; l++)
+				x[f].of[l] = work[l * w + f];
+		gibbs_ops.symmetric_times(
+			d, s->hessian + (size_t) k * lanes_triangle(d), x, y);
+		for (int f = 0; f < d; f++)
+			for (int l = 0; l < LANES; l++)
+				sum[l] += x[f].of[l] * y[f].of[l];
 		s->group_dot[k] = 0;
 		for (int l = 0; l < LANES; l++)
 			s->group_dot[k] += sum[l];
-		for (int l = 0; l < LANES && k * LANES + l < s->n; l++)
+		for (int l = 0; l < n; l++)
 		{
-			float *to =
-				s->row_work + ((size_t) k * LANES + (size_t) l) * (size_t) w;
+			float *to = s->row_work + (size_t) (from + l) * (size_t) w;
 
 			for (int f = 0; f < d; f++)
-				to[f] = y[f][l];
+				to[f] = y[f].of[l];
 		}
 	}
 }
@@ -170,37 +78,36 @@ typedef struct ColumnPhase
 } ColumnPhase;
 
 /* out = X^T y (+ lambda add) for chunk c of columns */
-MODEL_CLONES static void
+static void
 columns_chunk(const ColumnPhase *p, int c)
 {
 	GibbsSide *s = p->s;
-	int w = p->g->width;
+	size_t w = (size_t) p->g->width;
 	int64_t from;
 	int64_t to;
 	int set = 0;
-	int block = 0;
 
 	gibbs_chunk(s->n_cols, c, &from, &to);
-	for (int64_t k = from; k < to; k++)
+	for (int k = 0; k < s->n_blocks; k++)
 	{
-		float *out = p->out + (size_t) k * (size_t) w;
-		const GibbsBlock *x;
+		const GibbsBlock *x = &s->blocks[k];
+		int64_t first = from > x->first ? from : x->first;
+		int64_t end = x->first + x->n_cols;
 
-		while (k >= s->blocks[block].first + s->blocks[block].n_cols)
-			block++;
-		x = &s->blocks[block];
-		if (w == 16)
-			column_times(x, (int32_t) k - x->first, p->y, 16, p->squared, out);
-		else if (w == 32)
-			column_times(x, (int32_t) k - x->first, p->y, 32, p->squared, out);
-		else
-			column_times(x, (int32_t) k - x->first, p->y, w, p->squared, out);
-		if (p->add == NULL)
-			continue;
+		end = to < end ? to : end;
+		if (first < end)
+			gibbs_ops.columns(x, (int32_t) (first - x->first),
+							  (int32_t) (end - x->first), p->y, (int) w,
+							  p->squared, p->out + (size_t) first * w);
+	}
+	for (int64_t k = from; k < to && p->add != NULL; k++)
+	{
+		float *out = p->out + (size_t) k * w;
+		const float *add = p->add + (size_t) k * w;
+
 		set = gibbs_set_of(s, (int32_t) k, set);
 		for (int f = 0; f < p->g->full; f++)
-			out[f] += s->set_lambda[set][f] *
-					  p->add[(size_t) k * (size_t) w + (size_t) f];
+			out[f] += s->set_lambda[set][f] * add[f];
 	}
 }
 
@@ -250,7 +157,8 @@ make_diagonal(Gibbs *g, GibbsSide *s)
 				s->fit[((size_t) k * LANES + (size_t) l) * (size_t) w +
 					   (size_t) f] =
 					f < d ? s->hessian[(size_t) k * lanes_triangle(d) +
-									   lanes_at(f, f)][l]
+									   lanes_at(f, f)]
+								.of[l]
 						  : 0;
 	if ((st = team_barrier(team)) != RS_OK)
 		return st;
@@ -296,8 +204,8 @@ right_side(Gibbs *g, GibbsSide *s)
 			float *out = s->residual + (size_t) k * (size_t) g->width;
 
 			set = gibbs_set_of(s, (int32_t) k, set);
-			lanes_normals(g->seed, gibbs_stream(g, s->number, STREAM_BETA, k),
-						  normal, g->full);
+			normals_fill(g->seed, gibbs_stream(g, s->number, STREAM_BETA, k),
+						 normal, g->full);
 			for (int f = 0; f < g->full; f++)
 				out[f] += sqrtf(s->set_lambda[set][f]) * normal[f];
 		}

@@ -444,8 +444,8 @@ draw_column(Gibbs *g, int side, int32_t c, const float *lambda)
 		square[k] *= alpha;
 	for (int f = 0; f < g->full; f++)
 		vector[f] *= alpha;
-	lanes_normals(g->seed, gibbs_stream(g, side, STREAM_BETA, STREAM_OF(c)),
-				  normal, g->full);
+	normals_fill(g->seed, gibbs_stream(g, side, STREAM_BETA, STREAM_OF(c)),
+				 normal, g->full);
 	draw_normal(g->full, w, square, lambda, vector, normal, delta);
 	for (int f = 0; f < g->full; f++)
 	{

@@ -245,8 +245,8 @@ start_basis(GibbsMean *m, Gibbs *g)
 
 		basis_rows(m, s, c, &from, &to);
 		for (int64_t k = from; k < to; k++)
-			lanes_normals(g->seed, gibbs_stream(g, 1, 6, k),
-						  m->basis[1] + k * m->rank, m->rank);
+			normals_fill(g->seed, gibbs_stream(g, 1, 6, k),
+						 m->basis[1] + k * m->rank, m->rank);
 	}
 }
 

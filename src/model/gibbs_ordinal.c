@@ -359,8 +359,7 @@ latent_rows(Gibbs *g, int64_t u, int64_t from, int n)
 		low[k] = y > 0 ? (float) g->cut[y] : -1e4f;
 		high[k] = y + 1 < g->n_levels ? (float) g->cut[y + 1] : 1e4f;
 	}
-	lanes_uniforms(g->seed, gibbs_stream(g, 0, STREAM_LATENT, from), uniform,
-				   n);
+	uniforms_fill(g->seed, gibbs_stream(g, 0, STREAM_LATENT, from), uniform, n);
 	draw_block(n, root, low, high, uniform, z, noise, share);
 	for (int k = 0; k < n; k++)
 	{
@@ -400,7 +399,7 @@ draw_class(Gibbs *g, GibbsSide *s, int64_t r, double ss)
 	}
 	for (int k = 0; k < n; k++)
 		total += log_p[k] = exp(log_p[k] - most);
-	lanes_uniforms(g->seed, gibbs_stream(g, s->number, STREAM_NOISE, r), &u, 1);
+	uniforms_fill(g->seed, gibbs_stream(g, s->number, STREAM_NOISE, r), &u, 1);
 	total *= u;
 	while (class < n - 1 && total > log_p[class])
 		total -= log_p[class ++];

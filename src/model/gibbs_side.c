@@ -183,9 +183,9 @@ see_group(const Gibbs *g, GibbsSide *s, int32_t group, const Scratch *w)
 		for (int i = 0; i < g->full; i++)
 		{
 			for (int j = 0; j <= i; j++)
-				lower[lanes_at(i, j)][l] =
+				lower[lanes_at(i, j)].of[l] =
 					a * w->square[(size_t) i * (size_t) g->width + (size_t) j];
-			linear[i][l] = a * w->vector[i];
+			linear[i].of[l] = a * w->vector[i];
 		}
 	}
 }
@@ -196,13 +196,14 @@ group_normals(const Gibbs *g, const GibbsSide *s, int32_t group, int what,
 			  const Scratch *w, Lanes *out)
 {
 	for (int l = 0; l < LANES; l++)
-		lanes_normals(
+		normals_fill(
 			g->seed,
 			gibbs_stream(g, s->number, what, (int64_t) group * LANES + l),
 			w->normal + (size_t) l * (size_t) g->width, g->full);
 	for (int f = 0; f < g->full; f++)
 		for (int l = 0; l < LANES; l++)
-			out[f][l] = w->normal[(size_t) l * (size_t) g->width + (size_t) f];
+			out[f].of[l] =
+				w->normal[(size_t) l * (size_t) g->width + (size_t) f];
 }
 
 /* H and the linear term h - H mu + noise, v integrated out */
@@ -216,36 +217,37 @@ integrate_group(const Gibbs *g, GibbsSide *s, int32_t group, const Scratch *w)
 	Lanes *row = w->x;
 
 	/* H = L - L C L, C = (L + A)^-1 */
-	lanes_inverse(d, lower, h, w->triangle);
+	gibbs_ops.inverse(d, lower, h, w->triangle);
 	for (int i = 0; i < d; i++)
 		for (int j = 0; j <= i; j++)
-			h[lanes_at(i, j)] *= -s->lambda[i] * s->lambda[j];
+			for (int l = 0; l < LANES; l++)
+				h[lanes_at(i, j)].of[l] *= -s->lambda[i] * s->lambda[j];
 	/* h = L C g, from -L C L before L is added */
 	for (int i = 0; i < d; i++)
-		w->y[i] = linear[i] * (-1 / s->lambda[i]);
-	lanes_symmetric_times(d, h, w->y, row);
+		for (int l = 0; l < LANES; l++)
+			w->y[i].of[l] = linear[i].of[l] * (-1 / s->lambda[i]);
+	gibbs_ops.symmetric_times(d, h, w->y, row);
 	for (int i = 0; i < d; i++)
-		h[lanes_at(i, i)] += s->lambda[i];
+		for (int l = 0; l < LANES; l++)
+		{
+			h[lanes_at(i, i)].of[l] += s->lambda[i];
+			w->y[i].of[l] = -s->mu[i];
+		}
+	gibbs_ops.symmetric_times(d, h, w->y, w->triangle2);
 	for (int i = 0; i < d; i++)
-	{
-		Lanes m = {0};
-
-		w->y[i] = m - s->mu[i];
-	}
-	lanes_symmetric_times(d, h, w->y, w->triangle2);
-	for (int i = 0; i < d; i++)
-		row[i] += w->triangle2[i];
+		for (int l = 0; l < LANES; l++)
+			row[i].of[l] += w->triangle2[i].of[l];
 	memcpy(w->triangle, h, lanes_triangle(d) * sizeof(Lanes));
-	lanes_cholesky(d, w->triangle);
+	gibbs_ops.cholesky(d, w->triangle);
 	group_normals(g, s, group, STREAM_PERTURB, w, w->y);
-	lanes_add_lower_times(d, w->triangle, w->y, row);
+	gibbs_ops.add_lower_times(d, w->triangle, w->y, row);
 	for (int l = 0; l < LANES && group * LANES + l < s->n; l++)
 	{
 		float *to = s->row_work +
 					((size_t) group * LANES + (size_t) l) * (size_t) g->width;
 
 		for (int f = 0; f < d; f++)
-			to[f] = row[f][l];
+			to[f] = row[f].of[l];
 		for (int f = d; f < g->width; f++)
 			to[f] = 0;
 	}
@@ -266,8 +268,9 @@ see_rows(Gibbs *g, GibbsSide *s)
 
 		see_group(g, s, k, &w);
 		for (int i = 0; i < d; i++)
-			lower[lanes_at(i, i)] += s->lambda[i];
-		lanes_cholesky(d, lower);
+			for (int l = 0; l < LANES; l++)
+				lower[lanes_at(i, i)].of[l] += s->lambda[i];
+		gibbs_ops.cholesky(d, lower);
 		if (s->n_cols > 0)
 			integrate_group(g, s, k, &w);
 		if (++done % 8 == 0 && team_stopped(g->run->team) != RS_OK)
@@ -291,22 +294,24 @@ draw_group(Gibbs *g, GibbsSide *s, int32_t k, const Scratch *w)
 							   : NULL;
 
 		for (int f = 0; f < d; f++)
-			b[f][l] += s->lambda[f] * (s->mu[f] + (fit != NULL ? fit[f] : 0));
+			b[f].of[l] +=
+				s->lambda[f] * (s->mu[f] + (fit != NULL ? fit[f] : 0));
 	}
-	lanes_solve_lower(d, lower, b);
+	gibbs_ops.solve_lower(d, lower, b);
 	group_normals(g, s, k, STREAM_VECTOR, w, w->y);
 	for (int f = 0; f < d; f++)
-		b[f] += w->y[f];
-	lanes_solve_upper(d, lower, b);
+		for (int l = 0; l < LANES; l++)
+			b[f].of[l] += w->y[f].of[l];
+	gibbs_ops.solve_upper(d, lower, b);
 	for (int l = 0; l < LANES && k * LANES + l < s->n; l++)
 	{
 		size_t at = ((size_t) k * LANES + (size_t) l) * (size_t) g->width;
 
 		for (int f = 0; f < d; f++)
-			s->vec[at + (size_t) f] = b[f][l];
+			s->vec[at + (size_t) f] = b[f].of[l];
 		memcpy(s->design + at, s->vec + at, sizeof(float) * (size_t) g->width);
 		s->design[at + (size_t) g->dim] = 1;
-		s->bias[k * LANES + l] = b[g->dim][l];
+		s->bias[k * LANES + l] = b[g->dim].of[l];
 	}
 }
 
@@ -465,8 +470,8 @@ gibbs_init_side(Gibbs *g, GibbsSide *s)
 		float *x = s->vec + (size_t) r * (size_t) g->width;
 
 		memset(x, 0, sizeof(float) * (size_t) g->width);
-		lanes_normals(g->seed, gibbs_stream(g, s->number, STREAM_VECTOR, r), x,
-					  g->dim);
+		normals_fill(g->seed, gibbs_stream(g, s->number, STREAM_VECTOR, r), x,
+					 g->dim);
 		for (int f = 0; f < g->dim; f++)
 			x[f] *= 0.1f;
 		memcpy(s->design + (size_t) r * (size_t) g->width, x,

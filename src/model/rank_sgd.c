@@ -21,7 +21,7 @@
 
 #include "math/hooks.h"
 #include "math/rng.h"
-#include "model/gibbs_lanes.h"
+#include "model/normals.h"
 #include "model/rank_context.h"
 
 #define SIDES 16
@@ -240,7 +240,7 @@ init_vectors(SgdTrain *t)
 			float *x = t->vec[side] + (size_t) r * (size_t) t->plan.width;
 
 			memset(x, 0, sizeof(float) * (size_t) t->plan.width);
-			lanes_normals(t->run->job->config.seed,
+			normals_fill(t->run->job->config.seed,
 						  (uint64_t) side << 40 | (uint64_t) r, x, t->plan.dim);
 			for (int f = 0; f < t->plan.dim; f++)
 				x[f] *= 0.1f;

@@ -6,7 +6,7 @@
 #include "check.h"
 #include "rank_testing.h"
 
-#include "model/gibbs_lanes.h"
+#include "model/gibbs.h"
 #include "model/rank_gibbs.h"
 
 #define D 9
@@ -50,15 +50,15 @@ test_lanes(void)
 		random_matrix(a, lane);
 		for (int i = 0; i < D; i++)
 			for (int j = 0; j <= i; j++)
-				l[lanes_at(i, j)][lane] = (float) a[i][j];
+				l[lanes_at(i, j)].of[lane] = (float) a[i][j];
 		for (int i = 0; i < D; i++)
-			x[i][lane] = (float) (i + lane);
+			x[i].of[lane] = (float) (i + lane);
 	}
-	lanes_cholesky(D, l);
-	lanes_inverse(D, l, inverse, scratch);
-	lanes_symmetric_times(D, inverse, x, y);
-	lanes_solve_lower(D, l, x);
-	lanes_solve_upper(D, l, x);
+	gibbs_ops.cholesky(D, l);
+	gibbs_ops.inverse(D, l, inverse, scratch);
+	gibbs_ops.symmetric_times(D, inverse, x, y);
+	gibbs_ops.solve_lower(D, l, x);
+	gibbs_ops.solve_upper(D, l, x);
 	for (int lane = 0; lane < LANES; lane++)
 	{
 		double a[D][D];
@@ -71,8 +71,8 @@ test_lanes(void)
 
 			for (int j = 0; j < D; j++)
 			{
-				s += a[i][j] * x[j][lane];
-				t += a[i][j] * y[j][lane];
+				s += a[i][j] * x[j].of[lane];
+				t += a[i][j] * y[j].of[lane];
 			}
 			worst_solve = fmax(worst_solve, fabs(s));
 			worst_inverse = fmax(worst_inverse, fabs(t));
@@ -90,20 +90,143 @@ test_semidefinite(void)
 	static Lanes x[3];
 	static Lanes y[3];
 
+	memset(y, 0, sizeof(y));
 	for (int i = 0; i < 3; i++)
 	{
 		for (int j = 0; j <= i; j++)
 			for (int lane = 0; lane < LANES; lane++)
-				l[lanes_at(i, j)][lane] = (float) ((i + 1) * (j + 1) * lane);
+				l[lanes_at(i, j)].of[lane] = (float) ((i + 1) * (j + 1) * lane);
 		for (int lane = 0; lane < LANES; lane++)
-			x[i][lane] = 1;
+			x[i].of[lane] = 1;
 	}
-	lanes_cholesky(3, l);
-	lanes_add_lower_times(3, l, x, y);
+	gibbs_ops.cholesky(3, l);
+	gibbs_ops.add_lower_times(3, l, x, y);
 	for (int lane = 0; lane < LANES; lane++)
 		for (int i = 0; i < 3; i++)
-			CHECK(fabsf(y[i][lane] - (float) (i + 1) * sqrtf((float) lane)) <
+			CHECK(fabsf(y[i].of[lane] - (float) (i + 1) * sqrtf((float) lane)) <
 				  0.01f);
+}
+
+/* ---- products with sparse features ---- */
+
+enum
+{
+	ROWS = 37,
+	COLS = 11,
+	MOST = ROWS * COLS
+};
+
+typedef struct Sparse
+{
+	int64_t ptr[ROWS + 1];
+	int64_t col_ptr[COLS + 1];
+	int32_t col[MOST];
+	int32_t row[MOST];
+	float val[MOST];
+	float col_val[MOST];
+	float row_scale[ROWS];
+	double dense[ROWS][COLS];
+} Sparse;
+
+/* with values and factors of rows, or without; row 3 and column 2 are empty */
+static GibbsBlock
+sparse_block(Sparse *x, int first, bool values, Rng *rng)
+{
+	int64_t n = 0;
+
+	memset(x, 0, sizeof(*x));
+	for (int r = 0; r < ROWS; r++)
+	{
+		x->row_scale[r] = (float) (0.5 + rng_uniform(rng));
+		x->ptr[r] = n;
+		for (int c = 0; c < COLS; c++)
+			if (r != 3 && c != 2 && rng_uniform(rng) < 0.4)
+			{
+				x->col[n] = c;
+				x->val[n] = values ? (float) rng_normal(rng) : 1;
+				x->dense[r][c] = x->val[n++];
+			}
+	}
+	x->ptr[ROWS] = n;
+	n = 0;
+	for (int c = 0; c < COLS; c++)
+	{
+		x->col_ptr[c] = n;
+		for (int r = 0; r < ROWS; r++)
+			if (x->dense[r][c] != 0)
+			{
+				x->row[n] = r;
+				x->col_val[n++] = (float) x->dense[r][c];
+			}
+	}
+	x->col_ptr[COLS] = n;
+	for (int r = 0; values && r < ROWS; r++)
+		for (int c = 0; c < COLS; c++)
+			x->dense[r][c] *= x->row_scale[r];
+	return (GibbsBlock){.n_cols = COLS,
+						.first = first,
+						.ptr = x->ptr,
+						.end = x->ptr + 1,
+						.col = x->col,
+						.val = values ? x->val : NULL,
+						.row_scale = values ? x->row_scale : NULL,
+						.col_ptr = x->col_ptr,
+						.col_end = x->col_ptr + 1,
+						.row = x->row,
+						.col_val = values ? x->col_val : NULL};
+}
+
+static void
+test_products(int w)
+{
+	static Sparse sparse[2];
+	static GibbsSide side;
+	float *b = malloc(sizeof(float) * 2 * COLS * (size_t) w);
+	float *y = malloc(sizeof(float) * ROWS * (size_t) w);
+	float *got = malloc(sizeof(float) * ROWS * (size_t) w);
+	double worst = 0;
+	Rng rng;
+
+	rng_init(&rng, 5, (uint64_t) w);
+	side.n = ROWS;
+	side.n_blocks = 2;
+	for (int k = 0; k < 2; k++)
+		side.blocks[k] = sparse_block(&sparse[k], k * COLS, k == 1, &rng);
+	for (int i = 0; i < 2 * COLS * w; i++)
+		b[i] = (float) rng_normal(&rng);
+	for (int i = 0; i < ROWS * w; i++)
+		y[i] = (float) rng_normal(&rng);
+	gibbs_ops.rows(&side, 1, ROWS, b, w, got);
+	for (int r = 1; r < ROWS; r++)
+		for (int f = 0; f < w; f++)
+		{
+			double want = 0;
+
+			for (int c = 0; c < 2 * COLS; c++)
+				want += sparse[c / COLS].dense[r][c % COLS] * b[c * w + f];
+			worst = fmax(worst, fabs(want - got[(r - 1) * w + f]));
+		}
+	for (int k = 0; k < 4; k++)
+	{
+		gibbs_ops.columns(&side.blocks[k / 2], 1, COLS, y, w, k % 2, got);
+		for (int c = 1; c < COLS; c++)
+			for (int f = 0; f < w; f++)
+			{
+				double want = 0;
+
+				for (int r = 0; r < ROWS; r++)
+				{
+					double v = sparse[k / 2].dense[r][c];
+
+					want += (k % 2 ? v * v : v) * y[r * w + f];
+				}
+				worst = fmax(worst, fabs(want - got[(c - 1) * w + f]));
+			}
+	}
+	CHECK(worst < 1e-4);
+	free(b);
+	free(y);
+	free(got);
 }
 
 static void
@@ -118,7 +241,7 @@ test_normals(void)
 	double lag = 0;
 	int beyond[4] = {0};
 
-	lanes_normals(3, 5, x, N);
+	normals_fill(3, 5, x, N);
 	for (int k = 0; k < N; k++)
 	{
 		for (int m = 1; m < 5; m++)
@@ -184,8 +307,18 @@ test_served(JobLoss loss)
 int
 main(void)
 {
-	test_lanes();
-	test_semidefinite();
+	for (int level = 0; level <= 2; level++)
+	{
+		if (gibbs_kernels_init(level) != level)
+			continue;
+		test_lanes();
+		test_semidefinite();
+		test_products(8);
+		test_products(16);
+		test_products(32);
+		test_products(48);
+	}
+	gibbs_kernels_init(-1);
 	test_normals();
 	test_served(LOSS_GIBBS);
 	test_served(LOSS_ORDINAL);

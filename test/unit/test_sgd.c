@@ -6,7 +6,7 @@
 #include "check.h"
 #include "rank_testing.h"
 
-#include "model/gibbs_lanes.h"
+#include "model/normals.h"
 
 #define USERS 60
 #define ITEMS 47
@@ -113,13 +113,13 @@ start(Plain *m, const TestRatings *x, uint64_t seed)
 	m->scale = sqrt(m->scale / (double) x->n);
 	for (int u = 0; u < USERS; u++)
 	{
-		lanes_normals(seed, (uint64_t) u, normal, DIM);
+		normals_fill(seed, (uint64_t) u, normal, DIM);
 		for (int f = 0; f < DIM; f++)
 			m->p[u][f] = 0.1 * normal[f];
 	}
 	for (int i = 0; i < ITEMS; i++)
 	{
-		lanes_normals(seed, 1ULL << 40 | (uint64_t) i, normal, DIM);
+		normals_fill(seed, 1ULL << 40 | (uint64_t) i, normal, DIM);
 		for (int f = 0; f < DIM; f++)
 			m->q[i][f] = 0.1 * normal[f];
 	}
