@@ -37,8 +37,11 @@
 #define PROVEN_GOAL 10000 /* from so many rows on bounds are proven ones */
 #define NO_TAU (-3e38f)   /* above DONE, below every bound */
 #define DONE (-FLT_MAX)
-#define EXPECT_OFF 2.0F  /* how often by what it is off */
-#define EXPECT_RATE 0.1F /* of running means */
+#define FAR_BLOCKS 1024   /* of an index that a core's cache does not hold */
+#define PREFETCH_BLOCKS 1 /* of rows, of the next cell */
+#define AHEAD 8           /* rows whose codes are on their way */
+#define EXPECT_OFF 2.0F   /* how often by what it is off */
+#define EXPECT_RATE 0.1F  /* of running means */
 
 /* where x lies between two goals, by their logarithms; 0 to 1 */
 static double
@@ -105,6 +108,7 @@ ann_search_begin(AnnSearch *s, const float *q, bool rotated)
 	s->bounds = s->active = s->candidates = s->lows = s->goal = 0;
 	s->frontier = INFINITY;
 	s->floor = -INFINITY;
+	s->far = s->meta.own_blocks >= FAR_BLOCKS;
 	s->exhausted = false;
 	s->rest = NULL;
 	s->q = palloc0(sizeof(float) * wide);
@@ -223,53 +227,77 @@ refine_row(AnnSearch *s, const AnnTailRow *row, int cell, AnnLevel1 level1,
 	push_low(s, c->low);
 }
 
+/* the full code of row i of a leaf on its way into the cache */
+static inline void
+prefetch_row(const AnnSearch *s, const AnnLayout *layout, const AnnHead *head,
+			 int i, int *page)
+{
+	int t = i / layout->tail_rows;
+	int at = ANN_TAIL_START + (i - t * layout->tail_rows) * layout->slot_size;
+
+	if (t != *page)
+		ann_prefetch(s->recent, head->tail[t], 0, 0);
+	*page = t;
+	ann_prefetch(s->recent, head->tail[t], at, at + layout->slot_size);
+}
+
 /* read the full codes of a leaf's rows whose bounds reach tau */
 static void
 refine_leaf(AnnSearch *s, const AnnCache *cache, Buffer buffer, AnnHead *head,
 			AnnLeaf *leaf, const AnnCellTerms *terms)
 {
 	const AnnLayout *layout = &cache->layout;
-	/* of the first block of rows: scales, then norms of tails */
+	/* of a block of rows: scales, then norms of tails */
 	const char *floats = (char *) BufferGetPage(buffer) + layout->head_offset +
 						 s->query.head * CODE_LANES;
 	float *bound = s->bound + leaf->at;
 	Buffer tail = InvalidBuffer;
+	uint16 wanted[BLCKSZ / 8];
+	int n = 0, page = -1;
 	int first = 0, end = 0; /* rows of the tail page that is open */
 
-	for (int from = 0; from < leaf->rows;
-		 from += CODE_LANES, floats += layout->block_size)
+	Assert(leaf->rows <= (int) lengthof(wanted));
+	for (int from = 0; from < leaf->rows; from += CODE_LANES)
 	{
 		uint32 bits = code_at_least(bound + from, least(s));
 
 		for (; bits != 0; bits &= bits - 1)
+			wanted[n++] = from + pg_rightmost_one_pos32(bits);
+	}
+	for (int k = 0; s->far && k < Min(n, AHEAD); k++)
+		prefetch_row(s, layout, head, wanted[k], &page);
+	for (int k = 0; k < n; k++)
+	{
+		int i = wanted[k];
+		const float *of_row =
+			(const float *) (floats + i / CODE_LANES * layout->block_size) +
+			i % CODE_LANES;
+		AnnLevel1 level1;
+
+		if (s->far && k + AHEAD < n)
+			prefetch_row(s, layout, head, wanted[k + AHEAD], &page);
+		if (bound[i] < least(s))
+			continue; /* it has risen meanwhile */
+		if (i >= end)
 		{
-			int lane = pg_rightmost_one_pos32(bits), i = from + lane;
-			const float *of_row = (const float *) floats + lane;
-			AnnLevel1 level1;
+			int t = i / layout->tail_rows;
 
-			if (bound[i] < least(s))
-				continue; /* it has risen meanwhile */
-			if (i >= end)
-			{
-				int t = i / layout->tail_rows;
-
-				if (BufferIsValid(tail))
-					UnlockReleaseBuffer(tail);
-				tail = ann_read(s->index, s->recent, head->tail[t]);
-				LockBuffer(tail, BUFFER_LOCK_SHARE);
-				ann_tail_of(s->index, tail, cache->generation, leaf->block);
-				first = t * layout->tail_rows;
-				end = first + layout->tail_rows;
-			}
-			level1.bound = bound[i];
-			level1.tail = of_row[CODE_LANES] * s->query.tail_norm;
-			refine_row(s, ann_tail_row(BufferGetPage(tail), layout, i - first),
-					   leaf->cell, level1,
-					   bound[i] - terms->slack -
-						   of_row[0] * s->query.head_error - level1.tail,
-					   terms->slack);
-			bound[i] = DONE;
+			if (BufferIsValid(tail))
+				UnlockReleaseBuffer(tail);
+			tail = ann_read(s->index, s->recent, head->tail[t]);
+			LockBuffer(tail, BUFFER_LOCK_SHARE);
+			ann_tail_of(s->index, tail, cache->generation, leaf->block);
+			first = t * layout->tail_rows;
+			end = first + layout->tail_rows;
 		}
+		level1.bound = bound[i];
+		level1.tail = of_row[CODE_LANES] * s->query.tail_norm;
+		refine_row(s, ann_tail_row(BufferGetPage(tail), layout, i - first),
+				   leaf->cell, level1,
+				   bound[i] - terms->slack - of_row[0] * s->query.head_error -
+					   level1.tail,
+				   terms->slack);
+		bound[i] = DONE;
 	}
 	if (BufferIsValid(tail))
 		UnlockReleaseBuffer(tail);
@@ -331,6 +359,19 @@ open_leaf(AnnSearch *s, const AnnCache *cache, BlockNumber block, int cell,
 	return next;
 }
 
+/* the first leaf of a cell, which may be opened next */
+static void
+prefetch_cell(const AnnSearch *s, const AnnCache *cache, int cell)
+{
+	const AnnLayout *layout = &cache->layout;
+	BlockNumber block =
+		cell == cache->cells ? s->meta.log_head : cache->cell[cell].first;
+
+	ann_prefetch(s->recent, block, 0, 0);
+	ann_prefetch(s->recent, block, layout->head_offset,
+				 layout->head_offset + layout->block_size * PREFETCH_BLOCKS);
+}
+
 static void
 open_cell(AnnSearch *s, int cell)
 {
@@ -341,6 +382,8 @@ open_cell(AnnSearch *s, int cell)
 	if (!s->unbounded)
 		terms = ann_cell_terms(s, cache, cell);
 	block = cell == cache->cells ? s->meta.log_head : cache->cell[cell].first;
+	if (s->far && s->cells > 0)
+		prefetch_cell(s, cache, s->cell[0].cell);
 	while (block != InvalidBlockNumber)
 	{
 		if (++n % 1024 == 0 && n > RelationGetNumberOfBlocks(s->index))

@@ -67,6 +67,7 @@ typedef struct AnnSearch
 	bool of_session;       /* knows what scans before found, leaves it to the
 							* next, and its arrays too */
 	AnnMeta meta;
+	bool far;       /* pages mostly are not in the processor's cache */
 	double z;       /* factor of the cells' width, 1: proven */
 	double share;   /* factor of the tail's term in level 1, 1: proven */
 	bool unbounded; /* the query says nothing: every row must be looked at */

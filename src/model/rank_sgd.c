@@ -241,7 +241,7 @@ init_vectors(SgdTrain *t)
 
 			memset(x, 0, sizeof(float) * (size_t) t->plan.width);
 			normals_fill(t->run->job->config.seed,
-						  (uint64_t) side << 40 | (uint64_t) r, x, t->plan.dim);
+						 (uint64_t) side << 40 | (uint64_t) r, x, t->plan.dim);
 			for (int f = 0; f < t->plan.dim; f++)
 				x[f] *= 0.1f;
 		}

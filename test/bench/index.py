@@ -23,7 +23,7 @@ OPERATORS = {"ip": ("<#>", "vector_ip_ops"), "l2": ("<->", "vector_l2_ops"),
 CONTENDERS = (
     ("hnsw", "vector", "hnsw.ef_search", (40, 100, 200, 400, 1000)),
     ("ivfflat", "vector", "ivfflat.probes", (5, 20, 50)),
-    ("ann", "recsys", "recsys.target_recall", (.9, .95, .99, 1)))
+    ("ann", "recsys", "recsys.target_recall", (.7, .8, .9, .95, .99, 1)))
 
 
 def text(v):
