@@ -3,7 +3,7 @@ SET client_min_messages = warning;
 -- even items by day, odd ones in the evening; a user likes tens of items
 CREATE TABLE qry_r AS SELECT u AS user_id, i AS item_id, CASE WHEN i % 2 = 0 THEN 'day' ELSE 'evening' END AS place, timestamptz '2024-01-01 00:00+00' + (i + u) * interval '1 hour' AS rated_at
   FROM generate_series(1, 300) u, generate_series(0, 99) i WHERE abs(hashint4(u * 1000 + i)) % 100 < CASE WHEN u % 4 = i / 2 % 4 THEN 60 ELSE 10 END;
-SELECT status FROM recsys_train('qry_r', 'qry', hidden => '{16}', dim => 16, epochs => 8, workers => 1, context_features => '{place}', test_fraction => 0);
+SELECT status FROM recsys_train('qry_r', 'qry', hidden => '{16}', dim => 16, epochs => 12, workers => 1, context_features => '{place}', test_fraction => 0);
 SELECT place, sum(1 - r.item_id % 2) >= 18 AS even, sum(r.item_id % 2) >= 18 AS odd, count(*), min(source)
   FROM unnest(ARRAY['day', 'evening']) place, generate_series(1, 4) u, recommend(u, 5, 'qry', context => jsonb_build_object('place', place)) r GROUP BY 1 ORDER BY 1;
 -- the same by plain SQL is the vector and what the context adds; without it both kinds come

@@ -31,8 +31,9 @@ FROM (SELECT n, array_agg((i - 1)::float4 ORDER BY i)::vector AS a,
 -- overflow of a distance is infinite, never NaN
 SELECT '[3e38]'::vector <-> '[-3e38]' AS l2, '[3e38]'::vector <#> '[3e38]' AS ip,
 	'[3e38]'::vector <+> '[-3e38]' AS l1;
-SELECT inner_product('[3e38,3e38]', '[3e38,-3e38]'),
-	inner_product('[1e30,1e30,1]', '[1e30,-1e30,1]');
+-- (infinite where sums are float4, by the processor)
+SELECT inner_product('[3e38,3e38]', '[3e38,-3e38]') <> 'NaN' AS two,
+	inner_product('[1e30,1e30,1]', '[1e30,-1e30,1]') <> 'NaN' AS three;
 -- cosine of very long and very short vectors is still right
 SELECT cosine_distance('[3e38,3e38]', '[3e38,3e38]') AS long,
 	cosine_distance('[1e-40,0]', '[1e-40,0]') AS short,
