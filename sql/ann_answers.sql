@@ -197,3 +197,27 @@ SELECT count(*), count(DISTINCT id) FROM (SELECT id FROM ann_ties
 SELECT count(*) FROM ann_ties WHERE e = ann_vector(1);
 DROP TABLE ann_ties;
 DROP FUNCTION ann_ids, ann_vector;
+
+-- an index of more than 8 MB, whose pages are asked for ahead: as by a sort
+CREATE TABLE ann_pool AS SELECT i AS id, (SELECT array_agg((hashint4(i * 2053 + g) & 1023) / 512.0 - 1)
+	FROM generate_series(1, 256) g)::vector AS e FROM generate_series(0, 96) i;
+CREATE TABLE ann_far AS SELECT i AS id, (a.e || b.e || c.e || d.e)::vector(1024) AS e FROM generate_series(1, 10000) i
+	JOIN ann_pool a ON a.id = i % 97 JOIN ann_pool b ON b.id = i / 97 % 97
+	JOIN ann_pool c ON c.id = i * 31 % 89 JOIN ann_pool d ON d.id = i * 57 % 83;
+CREATE INDEX ann_far_i ON ann_far USING ann (e vector_l2_ops);
+SELECT pages > 1024 AS far FROM recsys_index_stats('ann_far_i');
+CREATE FUNCTION ann_far_top(k int, query int) RETURNS float8[] LANGUAGE sql AS $$
+	SELECT array_agg(d) FROM (SELECT e <-> (SELECT e * e FROM ann_far WHERE id = query) AS d FROM ann_far
+		ORDER BY e <-> (SELECT e * e FROM ann_far WHERE id = query) LIMIT k) r
+$$;
+SET recsys.target_recall = 1;
+SET enable_seqscan = off;
+SET enable_sort = off;
+CREATE TABLE ann_far_got AS SELECT k, query, ann_far_top(k, query) AS d
+FROM unnest(ARRAY[1, 10, 1000]) k, unnest(ARRAY[1, 77, 5000]) query;
+SET enable_indexscan = off;
+SET enable_seqscan = on;
+SET enable_sort = on;
+SELECT k, bool_and(d = ann_far_top(k, query)) AS same FROM ann_far_got GROUP BY k ORDER BY k;
+DROP TABLE ann_pool, ann_far, ann_far_got;
+DROP FUNCTION ann_far_top;

@@ -42,7 +42,6 @@
 #define ANN_MAX_DIM CODE_MAX_DIM
 #define ANN_MAX_TAILS 64
 #define ANN_PAGE_ID 0xA77E
-#define ANN_CACHE_LINE 64
 
 /* support functions of an operator class */
 #define ANN_DISTANCE_PROC 1 /* what the operator calls */
@@ -274,28 +273,6 @@ extern AnnCache *ann_cache_make(Relation index, const AnnMeta *meta,
 								MemoryContext context);
 /* ReadBuffer by way of where the block was last */
 extern Buffer ann_read(Relation index, AnnRecent *recent, BlockNumber block);
-/*
- * Bytes [from, to) of a block on their way into the processor's cache, if it is
- * known where they are; no error if they are not there any more. 0, 0: the lines
- * that a check of the page reads.
- */
-static inline void
-ann_prefetch(const AnnRecent *recent, BlockNumber block, int from, int to)
-{
-	const char *page;
-
-	if (block >= recent->blocks || recent->buffer[block] == InvalidBuffer)
-		return;
-	page = (const char *) BufferGetPage(recent->buffer[block]);
-	if (to == 0)
-	{
-		__builtin_prefetch(page);
-		__builtin_prefetch(page + BLCKSZ - sizeof(AnnOpaque));
-	}
-	for (; from < to; from += ANN_CACHE_LINE)
-		__builtin_prefetch(page + from);
-}
-
 extern Size ann_static_size(const CodeShape *shape, int cells, bool rotated);
 extern void ann_cell_centroid(const AnnCache *cache, int cell, float *out);
 extern void ann_rotate(const AnnCache *cache, const float *x, float *out);

@@ -24,6 +24,7 @@
 #include <float.h>
 #include <math.h>
 
+#include "index/ann_prefetch.h"
 #include "index/ann_search.h"
 #include "math/vec.h"
 #include "miscadmin.h"
@@ -37,11 +38,10 @@
 #define PROVEN_GOAL 10000 /* from so many rows on bounds are proven ones */
 #define NO_TAU (-3e38f)   /* above DONE, below every bound */
 #define DONE (-FLT_MAX)
-#define FAR_BLOCKS 1024   /* of an index that a core's cache does not hold */
-#define PREFETCH_BLOCKS 1 /* of rows, of the next cell */
-#define AHEAD 8           /* rows whose codes are on their way */
-#define EXPECT_OFF 2.0F   /* how often by what it is off */
-#define EXPECT_RATE 0.1F  /* of running means */
+#define FAR_BLOCKS 1024  /* of an index that a core's cache does not hold */
+#define AHEAD 8          /* rows whose codes are on their way */
+#define EXPECT_OFF 2.0F  /* how often by what it is off */
+#define EXPECT_RATE 0.1F /* of running means */
 
 /* where x lies between two goals, by their logarithms; 0 to 1 */
 static double
@@ -227,18 +227,22 @@ refine_row(AnnSearch *s, const AnnTailRow *row, int cell, AnnLevel1 level1,
 	push_low(s, c->low);
 }
 
-/* the full code of row i of a leaf on its way into the cache */
+/* the full code of row i of a leaf; tail: the tail page of the row before */
 static inline void
 prefetch_row(const AnnSearch *s, const AnnLayout *layout, const AnnHead *head,
-			 int i, int *page)
+			 int i, int *tail)
 {
 	int t = i / layout->tail_rows;
-	int at = ANN_TAIL_START + (i - t * layout->tail_rows) * layout->slot_size;
+	const char *page = ann_recent_page(s->recent, head->tail[t]);
 
-	if (t != *page)
-		ann_prefetch(s->recent, head->tail[t], 0, 0);
-	*page = t;
-	ann_prefetch(s->recent, head->tail[t], at, at + layout->slot_size);
+	if (page == NULL)
+		return;
+	if (t != *tail)
+		ann_prefetch_check(page);
+	*tail = t;
+	ann_prefetch(page + ANN_TAIL_START +
+					 (i - t * layout->tail_rows) * layout->slot_size,
+				 layout->slot_size);
 }
 
 /* read the full codes of a leaf's rows whose bounds reach tau */
@@ -252,8 +256,8 @@ refine_leaf(AnnSearch *s, const AnnCache *cache, Buffer buffer, AnnHead *head,
 						 s->query.head * CODE_LANES;
 	float *bound = s->bound + leaf->at;
 	Buffer tail = InvalidBuffer;
-	uint16 wanted[BLCKSZ / 8];
-	int n = 0, page = -1;
+	uint16 wanted[BLCKSZ / 8]; /* a row has 12 bytes of the head or more */
+	int n = 0, ahead = -1;
 	int first = 0, end = 0; /* rows of the tail page that is open */
 
 	Assert(leaf->rows <= (int) lengthof(wanted));
@@ -265,7 +269,7 @@ refine_leaf(AnnSearch *s, const AnnCache *cache, Buffer buffer, AnnHead *head,
 			wanted[n++] = from + pg_rightmost_one_pos32(bits);
 	}
 	for (int k = 0; s->far && k < Min(n, AHEAD); k++)
-		prefetch_row(s, layout, head, wanted[k], &page);
+		prefetch_row(s, layout, head, wanted[k], &ahead);
 	for (int k = 0; k < n; k++)
 	{
 		int i = wanted[k];
@@ -275,7 +279,7 @@ refine_leaf(AnnSearch *s, const AnnCache *cache, Buffer buffer, AnnHead *head,
 		AnnLevel1 level1;
 
 		if (s->far && k + AHEAD < n)
-			prefetch_row(s, layout, head, wanted[k + AHEAD], &page);
+			prefetch_row(s, layout, head, wanted[k + AHEAD], &ahead);
 		if (bound[i] < least(s))
 			continue; /* it has risen meanwhile */
 		if (i >= end)
@@ -359,17 +363,22 @@ open_leaf(AnnSearch *s, const AnnCache *cache, BlockNumber block, int cell,
 	return next;
 }
 
-/* the first leaf of a cell, which may be opened next */
+static BlockNumber
+first_leaf(const AnnSearch *s, const AnnCache *cache, int cell)
+{
+	return cell == cache->cells ? s->meta.log_head : cache->cell[cell].first;
+}
+
+/* the first rows of a cell, which may be opened next */
 static void
 prefetch_cell(const AnnSearch *s, const AnnCache *cache, int cell)
 {
-	const AnnLayout *layout = &cache->layout;
-	BlockNumber block =
-		cell == cache->cells ? s->meta.log_head : cache->cell[cell].first;
+	const char *page = ann_recent_page(s->recent, first_leaf(s, cache, cell));
 
-	ann_prefetch(s->recent, block, 0, 0);
-	ann_prefetch(s->recent, block, layout->head_offset,
-				 layout->head_offset + layout->block_size * PREFETCH_BLOCKS);
+	if (page == NULL)
+		return;
+	ann_prefetch_check(page);
+	ann_prefetch(page + cache->layout.head_offset, cache->layout.block_size);
 }
 
 static void
@@ -381,7 +390,7 @@ open_cell(AnnSearch *s, int cell)
 
 	if (!s->unbounded)
 		terms = ann_cell_terms(s, cache, cell);
-	block = cell == cache->cells ? s->meta.log_head : cache->cell[cell].first;
+	block = first_leaf(s, cache, cell);
 	if (s->far && s->cells > 0)
 		prefetch_cell(s, cache, s->cell[0].cell);
 	while (block != InvalidBlockNumber)

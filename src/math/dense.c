@@ -62,7 +62,7 @@ DenseOps dense = {"plain",     softmax_plain,      rank_plain,
 				  adam_plain};
 
 int
-dense_init(int level)
+dense_level(int level)
 {
 	int best = 0;
 
@@ -76,8 +76,13 @@ dense_init(int level)
 		__builtin_cpu_supports("avx512bw"))
 		best = 2;
 #endif
-	if (level < 0 || level > best)
-		level = best;
+	return level < 0 || level > best ? best : level;
+}
+
+int
+dense_init(int level)
+{
+	level = dense_level(level);
 	dense = ops_plain;
 #if defined(__x86_64__)
 	if (level == 1)

@@ -59,6 +59,9 @@ typedef struct DenseOps
 
 extern DenseOps dense;
 
+/* what this processor has of levels 0 to 2, not above `level` unless it is -1 or
+ * more than there is: then the best */
+extern int dense_level(int level);
 /* level 0: plain, 1: AVX2, 2: AVX-512, -1: the best; returns the level used */
 extern int dense_init(int level);
 

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "math/dense.h"
 #include "model/gibbs.h"
 
 #define VL 4
@@ -36,28 +37,12 @@
 #pragma GCC pop_options
 #endif
 
-GibbsOps gibbs_ops = {
-	cholesky_plain, solve_lower_plain,     solve_upper_plain,
-	inverse_plain,  symmetric_times_plain, add_lower_times_plain,
-	rows_plain,     columns_plain};
+GibbsOps gibbs_ops;
 
 int
 gibbs_kernels_init(int level)
 {
-	int best = 0;
-
-#if defined(__x86_64__)
-	__builtin_cpu_init();
-	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-		best = 1;
-	if (best == 1 && __builtin_cpu_supports("avx512f") &&
-		__builtin_cpu_supports("avx512dq") &&
-		__builtin_cpu_supports("avx512vl") &&
-		__builtin_cpu_supports("avx512bw"))
-		best = 2;
-#endif
-	if (level < 0 || level > best)
-		level = best;
+	level = dense_level(level);
 	gibbs_ops = ops_plain;
 #if defined(__x86_64__)
 	if (level == 1)
@@ -66,4 +51,10 @@ gibbs_kernels_init(int level)
 		gibbs_ops = ops_avx512;
 #endif
 	return level;
+}
+
+__attribute__((constructor)) static void
+choose_kernels(void)
+{
+	gibbs_kernels_init(-1);
 }

@@ -69,11 +69,7 @@ typedef struct GibbsOps
 
 extern GibbsOps gibbs_ops;
 
-/*
- * Choose the kernels: -1 the best for this processor, else 0 plain, 1 AVX2,
- * 2 AVX-512. Returns the level taken, which is the best one where the
- * processor does not have that asked for. Until then they are plain.
- */
+/* levels as of dense_init; the best is chosen at load */
 extern int gibbs_kernels_init(int level);
 
 #endif

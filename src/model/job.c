@@ -16,7 +16,6 @@
 #include "math/dense.h"
 #include "model/clock.h"
 #include "model/dataset.h"
-#include "model/gibbs_kernels.h"
 #include "model/ranking.h"
 #include "model/retrieval.h"
 #include "model/split.h"
@@ -322,7 +321,6 @@ job_run(Team *team, JobShared *job)
 	RsStatus st;
 
 	dense_init(-1);
-	gibbs_kernels_init(-1);
 	if (team->rank == 0)
 		job->output.takes = takes_nothing(&job->config);
 	if (in->n <= 0 || in->n_users <= 0 || in->n_items <= 0)
