@@ -30,7 +30,7 @@
 #include "pg/pg_compat.h"
 
 #define ANN_MAGIC 0x414e4e31 /* "ANN1" */
-#define ANN_VERSION 3
+#define ANN_VERSION 4
 #define ANN_META_BLOCK 0
 /*
  * Heavyweight locks, taken with LockPage: writers hold the structure for
@@ -40,6 +40,7 @@
 #define ANN_STRUCTURE_LOCK 0
 #define ANN_RETRAIN_LOCK 1
 #define ANN_MAX_DIM CODE_MAX_DIM
+#define ANN_SIGNS_DIM 192 /* from which level 1 may have signs */
 #define ANN_MAX_TAILS 64
 #define ANN_PAGE_ID 0xA77E
 
@@ -102,6 +103,7 @@ typedef struct AnnMeta
 	uint32 generation;
 	uint32 cells;
 	uint32 rotated;           /* a rotation is stored */
+	uint32 signs;             /* level 1 has signs */
 	BlockNumber static_block; /* first page of the static part */
 	uint32 static_pages;
 	uint32 static_crc;
@@ -157,7 +159,7 @@ typedef struct pg_attribute_packed() pg_attribute_aligned(2) AnnTailRow
 }
 AnnTailRow;
 
-/* where things lie in the pages of one index: follows from dim and head */
+/* where things lie in the pages of one structure: follows from its shape */
 typedef struct AnnLayout
 {
 	CodeShape shape;
@@ -224,8 +226,9 @@ typedef struct AnnRow
 } AnnRow;
 
 /* ann_page.c */
-extern void ann_layout(AnnLayout *layout, int dim, int head, bool l2);
-extern int ann_choose_head(int dim, bool l2);
+extern void ann_layout(AnnLayout *layout, CodeShape shape);
+extern CodeShape ann_choose_shape(int dim, bool l2, bool signs);
+extern CodeShape ann_meta_shape(const AnnMeta *meta);
 extern void ann_page_init(Page page, AnnPageKind kind, uint32 generation);
 pg_noreturn extern void ann_corrupted(Relation index, BlockNumber block,
 									  const char *what);
@@ -275,6 +278,9 @@ extern AnnCache *ann_cache_make(Relation index, const AnnMeta *meta,
 extern Buffer ann_read(Relation index, AnnRecent *recent, BlockNumber block);
 extern Size ann_static_size(const CodeShape *shape, int cells, bool rotated);
 extern void ann_cell_centroid(const AnnCache *cache, int cell, float *out);
+/* out (dim) = q less the cell's centroid */
+extern void ann_cell_difference(const AnnCache *cache, int cell, const float *q,
+								float *restrict out);
 extern void ann_rotate(const AnnCache *cache, const float *x, float *out);
 
 /* ann_vector.c: from a datum to what is indexed */

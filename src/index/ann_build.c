@@ -51,17 +51,14 @@ ann_build_init(AnnBuild *build, Relation index, int dim)
 								: maintenance_work_mem) *
 					1024;
 	build->context = CurrentMemoryContext;
-	ann_layout(&build->layout, build->dim,
-			   ann_choose_head(build->dim, build->metric == ANN_L2),
-			   build->metric == ANN_L2);
+	ann_build_layout(build, false);
 	rng_init(&build->rng, 1, 2);
 	wide = (build->dim + CODE_LANES) * 4;
 	build->scratch = palloc0(sizeof(float) * wide);
-	build->code.codes = palloc0(code_row_size(&build->layout.shape));
+	build->code.codes = palloc0(build->dim + 4); /* whatever the layout */
 	build->meta.magic = ANN_MAGIC;
 	build->meta.version = ANN_VERSION;
 	build->meta.dim = build->dim;
-	build->meta.head = build->layout.shape.head;
 	build->meta.metric = build->metric;
 	build->meta.generation = 1;
 	build->meta.next_generation = 2;
@@ -71,6 +68,15 @@ ann_build_init(AnnBuild *build, Relation index, int dim)
 	for (int g = 0; g < ANN_GOALS; g++)
 		for (int i = 0; i < ANN_RECALLS; i++)
 			build->meta.z[g][i] = build->meta.share[g][i] = 1;
+}
+
+void
+ann_build_layout(AnnBuild *build, bool signs)
+{
+	ann_layout(&build->layout,
+			   ann_choose_shape(build->dim, build->metric == ANN_L2, signs));
+	build->meta.head = build->layout.shape.head;
+	build->meta.signs = signs;
 }
 
 /*

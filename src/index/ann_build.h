@@ -78,6 +78,8 @@ extern Size ann_centroids_size(const AnnBuild *build);
 
 /* ann_build.c */
 extern void ann_build_init(AnnBuild *build, Relation index, int dim);
+/* of the pages to be written, before any of them or of their rows is there */
+extern void ann_build_layout(AnnBuild *build, bool signs);
 /* memory in bytes; coordinate: NULL when no team sorts */
 extern void ann_build_begin_sort(AnnBuild *build, Size memory,
 								 SortCoordinate coordinate);

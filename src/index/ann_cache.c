@@ -90,7 +90,7 @@ AnnCache *
 ann_cache_make(Relation index, const AnnMeta *meta, MemoryContext context)
 {
 	bool rotated = meta->rotated != 0;
-	CodeShape shape = {.dim = (int) meta->dim, .head = (int) meta->head};
+	CodeShape shape = ann_meta_shape(meta);
 	Size head = TYPEALIGN(64, sizeof(AnnCache)), size, half;
 	AnnCache *cache;
 	BlockNumber blocks;
@@ -115,7 +115,7 @@ ann_cache_make(Relation index, const AnnMeta *meta, MemoryContext context)
 	cache->metric = meta->metric;
 	cache->blocks = (meta->cells + CODE_LANES - 1) / CODE_LANES;
 	cache->rotated = rotated;
-	ann_layout(&cache->layout, meta->dim, meta->head, meta->metric == ANN_L2);
+	ann_layout(&cache->layout, ann_meta_shape(meta));
 	cache->recent.blocks = blocks;
 	cache->half = (float *) (at + size);
 	cache->recent.buffer = (Buffer *) (at + size + half);
@@ -178,15 +178,32 @@ ann_read(Relation index, AnnRecent *recent, BlockNumber block)
 	return buffer;
 }
 
+/* its first coordinate; each next one lies CODE_LANES floats on */
+static const float *
+packed_centroid(const AnnCache *cache, int cell)
+{
+	return cache->centroid +
+		   (Size) (cell / CODE_LANES) * cache->dim * CODE_LANES +
+		   cell % CODE_LANES;
+}
+
 void
 ann_cell_centroid(const AnnCache *cache, int cell, float *out)
 {
-	const float *from = cache->centroid +
-						(Size) (cell / CODE_LANES) * cache->dim * CODE_LANES +
-						cell % CODE_LANES;
+	const float *from = packed_centroid(cache, cell);
 
 	for (int i = 0; i < cache->dim; i++)
 		out[i] = from[(Size) i * CODE_LANES];
+}
+
+void
+ann_cell_difference(const AnnCache *cache, int cell, const float *q,
+					float *restrict out)
+{
+	const float *from = packed_centroid(cache, cell);
+
+	for (int i = 0; i < cache->dim; i++)
+		out[i] = q[i] - from[(Size) i * CODE_LANES];
 }
 
 /* out has room for dim rounded up to CODE_LANES */

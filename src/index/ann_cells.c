@@ -8,25 +8,28 @@
 #include <math.h>
 
 #include "index/ann_search.h"
+#include "math/vec.h"
 
+/* to the bottom first, then up: what is put on top of a heap was at its bottom */
 static void
-sift_down(AnnOpened *heap, int n, int at)
+sift_down(AnnOpened *heap, int n, int top)
 {
-	AnnOpened c = heap[at];
+	AnnOpened c = heap[top];
+	int at = top, child;
 
-	for (;;)
+	for (child = 2 * at + 1; child + 1 < n; child = 2 * at + 1)
 	{
-		int child = 2 * at + 1;
-
-		if (child >= n)
-			break;
-		if (child + 1 < n && heap[child + 1].bound > heap[child].bound)
-			child++;
-		if (heap[child].bound <= c.bound)
-			break;
+		child += heap[child + 1].bound > heap[child].bound;
 		heap[at] = heap[child];
 		at = child;
 	}
+	if (child < n)
+	{
+		heap[at] = heap[child];
+		at = child;
+	}
+	for (; at > top && heap[(at - 1) / 2].bound < c.bound; at = (at - 1) / 2)
+		heap[at] = heap[(at - 1) / 2];
 	heap[at] = c;
 }
 
@@ -137,13 +140,11 @@ ann_cell_terms(AnnSearch *s, const AnnCache *cache, int cell)
 	{
 		float *p = palloc0(sizeof(float) * (cache->dim + CODE_LANES));
 
-		if (!log)
-			ann_cell_centroid(cache, cell, p);
-		for (int i = 0; i < cache->dim; i++)
-		{
-			p[i] = s->q[i] - p[i];
-			base -= (double) p[i] * p[i];
-		}
+		if (log)
+			memcpy(p, s->q, sizeof(float) * cache->dim);
+		else
+			ann_cell_difference(cache, cell, s->q, p);
+		base = -vec_squares_double(p, cache->dim);
 		d = sqrt(-base);
 		code_query_set(&s->query, &cache->layout.shape, p, 2, s->share);
 		pfree(p);

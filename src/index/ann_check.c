@@ -186,9 +186,9 @@ code_is_sound(const CodeRow *code, const CodeShape *shape)
 	int n = code_row_size(shape);
 
 	if (!(code->head_scale >= 0 && code->tail_scale >= 0 &&
-		  code->tail_norm >= 0 && code->error >= 0) ||
+		  code->sign_scale >= 0 && code->rest >= 0 && code->error >= 0) ||
 		isinf(code->head_scale) || isinf(code->tail_scale) ||
-		!(code->sq >= 0) || isinf(code->sq))
+		isinf(code->sign_scale) || !(code->sq >= 0) || isinf(code->sq))
 		return false;
 	for (int i = 0; i < n; i++)
 		if (code->codes[i] == 0)
@@ -203,18 +203,22 @@ row_is_sound(Check *c, uint32 cell)
 	const CodeRow *code = &c->row.code;
 	const AnnCache *cache = c->walk.cache;
 	const CodeShape *shape = &cache->layout.shape;
-	double sum = 0, tail = 0, most, radius;
+	double sum = 0, rest = 0, most, radius;
 
 	if (!code_is_sound(code, shape))
 		return false;
 	if (isinf(code->error))
-		return cell == (uint32) cache->cells && isinf(code->tail_norm);
+		return cell == (uint32) cache->cells && isinf(code->rest);
 	code_decode(shape, code, c->r);
 	for (int i = 0; i < shape->dim; i++)
 	{
 		sum += (double) c->r[i] * c->r[i];
 		if (i >= shape->head)
-			tail += (double) c->r[i] * c->r[i];
+		{
+			double s = c->r[i] < 0 ? -code->sign_scale : code->sign_scale;
+
+			rest += (c->r[i] - s) * (c->r[i] - s);
+		}
 	}
 	radius = sqrt(sum);
 	/* the log's length may have risen since the walk began: check_log */
@@ -222,8 +226,8 @@ row_is_sound(Check *c, uint32 cell)
 	if (cell == (uint32) cache->cells)
 		c->longest =
 			Max(c->longest, (radius - 1e-30) / (1 + 1e-5) - code->error);
-	return fabs(sqrt(tail) - code->tail_norm) <=
-			   code->error + 1e-5 * code->tail_norm + 1e-30 &&
+	return fabs(sqrt(rest) - code->rest) <=
+			   code->error + 1e-5 * code->rest + 1e-30 &&
 		   radius <= (most + code->error) * (1 + 1e-5) + 1e-30;
 }
 
@@ -251,6 +255,8 @@ check_row(AnnWalk *w, Page head, Page tail, BlockNumber block, uint32 cell,
 	memcpy(code->codes + code_head_padded(&layout->shape), row->code,
 		   layout->tail_size);
 	if (ItemPointerGetOffsetNumberNoCheck(tid) > MaxHeapTuplesPerPage * 8 ||
+		!code_block_signs_hold(&layout->shape, codes, slot % CODE_LANES,
+							   code) ||
 		!row_is_sound(c, cell))
 		ann_corrupted(w->index, block, "A row's code is impossible.");
 	if (c->rows != NULL)

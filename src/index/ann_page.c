@@ -20,28 +20,7 @@ const int ann_goals[ANN_GOALS] = {10, 100};
 
 #define PAGE_START MAXALIGN(SizeOfPageHeaderData)
 #define PAGE_END (BLCKSZ - MAXALIGN(sizeof(AnnOpaque)))
-
-/*
- * Coordinates of level 1: so many that its bounds discard most rows, so few that
- * reading them does not take longer than the level-2 codes that they save. By
- * measurement on towers of 64 to 128 dimensions, of unit length and not. Rows of
- * L2 have one more float in level 1, which takes the place of four codes.
- */
-int
-ann_choose_head(int dim, bool l2)
-{
-	int less = l2 ? sizeof(float) : 0;
-
-	if (dim <= 24)
-		return dim;
-	if (dim < 48)
-		return 16;
-	if (dim < 80)
-		return 40 - less;
-	if (dim < 192)
-		return 48 - less;
-	return 64 - less;
-}
+#define MOST_HEAD 64 /* coordinates of level 1, beyond 24 dimensions */
 
 static int
 head_offset(int tails)
@@ -51,15 +30,13 @@ head_offset(int tails)
 }
 
 void
-ann_layout(AnnLayout *layout, int dim, int head, bool l2)
+ann_layout(AnnLayout *layout, CodeShape shape)
 {
 	int best_rows = 0, best_tails = 1;
 
-	layout->shape.dim = dim;
-	layout->shape.head = head;
-	layout->shape.l2 = l2;
-	layout->block_size = code_block_size(&layout->shape);
-	layout->tail_size = dim - head;
+	layout->shape = shape;
+	layout->block_size = code_block_size(&shape);
+	layout->tail_size = shape.dim - shape.head;
 	layout->slot_size =
 		TYPEALIGN(2, offsetof(AnnTailRow, code) + layout->tail_size);
 	layout->tail_rows = (PAGE_END - ANN_TAIL_START) / layout->slot_size;
@@ -82,6 +59,72 @@ ann_layout(AnnLayout *layout, int dim, int head, bool l2)
 	layout->tails = best_tails;
 	layout->tail_rows = Min(layout->tail_rows, best_rows);
 	layout->head_offset = head_offset(best_tails);
+}
+
+/*
+ * Coordinates of level 1: so many that its bounds discard most rows, so few that
+ * reading them does not take longer than the level-2 codes that they save. By
+ * measurement on towers of 64 to 128 dimensions, of unit length and not.
+ */
+static int
+choose_head(int dim)
+{
+	if (dim <= 24)
+		return dim;
+	if (dim < 48)
+		return 16;
+	if (dim < 80)
+		return 40;
+	if (dim < 192)
+		return 48;
+	return MOST_HEAD;
+}
+
+CodeShape
+ann_choose_shape(int dim, bool l2, bool signs)
+{
+	/* rows of L2 have one more float in level 1, in place of four codes */
+	int less = l2 && dim >= 48 ? sizeof(float) : 0;
+	CodeShape shape = {dim, choose_head(dim) - less, l2, signs};
+	AnnLayout least;
+
+	if (!signs)
+		return shape;
+	/* beside signs half as many will do; more where a page has room for them */
+	shape.head = MOST_HEAD / 2;
+	ann_layout(&least, shape);
+	while (shape.head < MOST_HEAD)
+	{
+		CodeShape wider = shape;
+		AnnLayout layout;
+
+		wider.head += 4;
+		ann_layout(&layout, wider);
+		if (layout.rows < least.rows)
+			break;
+		shape = wider;
+	}
+	return shape;
+}
+
+CodeShape
+ann_meta_shape(const AnnMeta *meta)
+{
+	return (CodeShape){(int) meta->dim, (int) meta->head,
+					   meta->metric == ANN_L2, meta->signs != 0};
+}
+
+/* is it one that ann_choose_shape chooses? */
+static bool
+shape_is_sound(const AnnMeta *meta)
+{
+	CodeShape shape = ann_meta_shape(meta);
+
+	if (shape.signs)
+		return meta->signs == 1 && shape.dim >= ANN_SIGNS_DIM &&
+			   shape.head >= MOST_HEAD / 2 && shape.head <= MOST_HEAD &&
+			   shape.head % 4 == 0;
+	return shape.head == ann_choose_shape(shape.dim, shape.l2, false).head;
 }
 
 void
@@ -204,8 +247,7 @@ check_meta(Relation index, const AnnMeta *meta)
 					RelationGetRelationName(index), meta->version, ANN_VERSION),
 			 errhint("REINDEX the index.")));
 	if (meta->dim < 1 || meta->dim > ANN_MAX_DIM || meta->metric > ANN_COSINE ||
-		meta->head !=
-			(uint32) ann_choose_head(meta->dim, meta->metric == ANN_L2))
+		!shape_is_sound(meta))
 		ann_corrupted(index, ANN_META_BLOCK, "Its shape is impossible.");
 }
 

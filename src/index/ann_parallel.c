@@ -47,6 +47,7 @@ typedef struct Shared
 	int participants; /* that were asked for */
 	int cells;
 	bool rotated;
+	bool signs;
 	Size centroids; /* where they begin in the model, bytes */
 	Size rotation;
 	ConditionVariable sorted; /* a worker has sorted its rows */
@@ -171,7 +172,8 @@ ann_team_begin(AnnBuild *build, Relation heap, IndexInfo *info, int workers)
 				   .concurrent = info->ii_Concurrent,
 				   .participants = workers + 1,
 				   .cells = build->cells,
-				   .rotated = build->rotation != NULL};
+				   .rotated = build->rotation != NULL,
+				   .signs = build->layout.shape.signs};
 	ParallelContext *context;
 	Size scan_size, model = model_size(build, &plan);
 
@@ -281,6 +283,7 @@ load_model(AnnBuild *build, const Shared *shared, char *model)
 
 	if (status != RS_OK)
 		pg_throw_status(status, "could not read the division into cells", NULL);
+	ann_build_layout(build, shared->signs);
 	build->cells = shared->cells;
 	if (shared->rotated)
 		build->rotation = (float *) (model + shared->rotation);

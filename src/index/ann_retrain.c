@@ -29,9 +29,8 @@
  * that is deleted, because it may be gone, and neither VACUUM's nor an insert's
  * own snapshot keeps it: such an entry is kept without bounds.
  *
- * Memory: maintenance_work_mem, half of it for the sample, a quarter each for
- * the sorts of TIDs and of codes; and about 80 bytes a leaf to know which of
- * its slots were listed.
+ * Memory: maintenance_work_mem, half of it for the sample, a quarter each for the
+ * sorts of TIDs and of codes; and some 80 bytes a leaf for which slots were listed.
  */
 #include "postgres.h"
 
@@ -76,6 +75,7 @@ typedef struct Retrain
 	AnnBuild build;
 	Relation heap;
 	AnnMeta old;
+	AnnLayout layout;       /* of its pages */
 	BlockNumber *first;     /* (old.cells) first leaves */
 	HTAB *leaf;             /* of Listed */
 	Tuplesortstate *sort;   /* of TIDs, as int64 */
@@ -163,7 +163,7 @@ fresh_of_tail(Retrain *r, Listed *listed, BlockNumber block, BlockNumber head,
 	{
 		uint8 *bits = listed->slot + (first + i) / 8;
 		uint8 bit = 1 << (first + i) % 8;
-		ItemPointer tid = &ann_tail_row(page, &r->build.layout, i)->tid;
+		ItemPointer tid = &ann_tail_row(page, &r->layout, i)->tid;
 
 		if (!ItemPointerIsValid(tid) || (*bits & bit))
 			continue;
@@ -180,7 +180,7 @@ static int
 fresh_of_leaf(Retrain *r, BlockNumber block, uint32 cell, BlockNumber *next)
 {
 	Relation index = r->build.index;
-	const AnnLayout *layout = &r->build.layout;
+	const AnnLayout *layout = &r->layout;
 	Buffer buffer;
 	AnnHead *head;
 	bool known;
@@ -390,16 +390,17 @@ begin_list(Retrain *r)
 	AnnCache *cache = ann_cache(build->index, &r->old);
 	HASHCTL control = {.keysize = sizeof(BlockNumber),
 					   .entrysize = offsetof(Listed, slot) +
-									(build->layout.rows + 7) / 8,
+									(cache->layout.rows + 7) / 8,
 					   .hcxt = build->context};
 
+	r->layout = cache->layout;
 	r->first = MemoryContextAllocHuge(
 		build->context, sizeof(BlockNumber) * (Size) (cache->cells + 1));
 	for (int c = 0; c < cache->cells; c++)
 		r->first[c] = cache->cell[c].first;
 	r->leaf = hash_create("ann leaves", 1024, &control,
 						  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	r->fresh = palloc(sizeof(ItemPointerData) * build->layout.rows);
+	r->fresh = palloc(sizeof(ItemPointerData) * r->layout.rows);
 	r->sort = tuplesort_begin_datum(
 		INT8OID, Int8LessOperator, InvalidOid, false,
 		(int) Max(build->memory / 4 / 1024, 64), NULL, TUPLESORT_RANDOMACCESS);

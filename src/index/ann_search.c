@@ -112,6 +112,7 @@ ann_search_begin(AnnSearch *s, const float *q, bool rotated)
 	s->exhausted = false;
 	s->rest = NULL;
 	s->q = palloc0(sizeof(float) * wide);
+	s->head = palloc0(sizeof(float) * cache->layout.rows);
 	if (rotated)
 		memcpy(s->q, q, sizeof(float) * cache->dim);
 	else if (!s->unbounded)
@@ -251,9 +252,7 @@ refine_leaf(AnnSearch *s, const AnnCache *cache, Buffer buffer, AnnHead *head,
 			AnnLeaf *leaf, const AnnCellTerms *terms)
 {
 	const AnnLayout *layout = &cache->layout;
-	/* of a block of rows: scales, then norms of tails */
-	const char *floats = (char *) BufferGetPage(buffer) + layout->head_offset +
-						 s->query.head * CODE_LANES;
+	const uint8 *blocks = (uint8 *) BufferGetPage(buffer) + layout->head_offset;
 	float *bound = s->bound + leaf->at;
 	Buffer tail = InvalidBuffer;
 	uint16 wanted[BLCKSZ / 8]; /* a row has 12 bytes of the head or more */
@@ -273,10 +272,8 @@ refine_leaf(AnnSearch *s, const AnnCache *cache, Buffer buffer, AnnHead *head,
 	for (int k = 0; k < n; k++)
 	{
 		int i = wanted[k];
-		const float *of_row =
-			(const float *) (floats + i / CODE_LANES * layout->block_size) +
-			i % CODE_LANES;
 		AnnLevel1 level1;
+		const float *floats;
 
 		if (s->far && k + AHEAD < n)
 			prefetch_row(s, layout, head, wanted[k + AHEAD], &ahead);
@@ -295,19 +292,19 @@ refine_leaf(AnnSearch *s, const AnnCache *cache, Buffer buffer, AnnHead *head,
 			end = first + layout->tail_rows;
 		}
 		level1.bound = bound[i];
-		level1.tail = of_row[CODE_LANES] * s->query.tail_norm;
+		floats = code_block_floats(
+			&layout->shape, blocks + i / CODE_LANES * layout->block_size);
+		level1.tail = floats[CODE_LANES + i % CODE_LANES] * s->query.tail_norm;
 		refine_row(s, ann_tail_row(BufferGetPage(tail), layout, i - first),
-				   leaf->cell, level1,
-				   bound[i] - terms->slack - of_row[0] * s->query.head_error -
-					   level1.tail,
-				   terms->slack);
+				   leaf->cell, level1, s->head[i] - terms->slack, terms->slack);
 		bound[i] = DONE;
 	}
 	if (BufferIsValid(tail))
 		UnlockReleaseBuffer(tail);
 }
 
-/* bounds of level 1 of the CODE_LANES rows of a leaf from `from` on */
+/* bounds of level 1 of the CODE_LANES rows of a leaf from `from` on, and what is
+ * known of their heads into s->head */
 static inline void
 bound_rows(const AnnSearch *s, const AnnLayout *layout, Page head, int from,
 		   const AnnCellTerms *terms, float *bound)
@@ -315,7 +312,7 @@ bound_rows(const AnnSearch *s, const AnnLayout *layout, Page head, int from,
 	code_block_bounds(&layout->shape, &s->query,
 					  (uint8 *) head + layout->head_offset +
 						  from / CODE_LANES * layout->block_size,
-					  terms->base, bound);
+					  terms->base, bound, s->head + from);
 }
 
 /* bounds of level 1 of all rows of a leaf, then refine; returns the next */
@@ -351,7 +348,7 @@ open_leaf(AnnSearch *s, const AnnCache *cache, BlockNumber block, int cell,
 	for (int i = 0; i < leaf->rows; i += CODE_LANES)
 		if (s->unbounded)
 			for (int l = 0; l < CODE_LANES; l++)
-				bound[i + l] = FLT_MAX;
+				bound[i + l] = FLT_MAX; /* and no matter what their heads are */
 		else
 			bound_rows(s, layout, BufferGetPage(buffer), i, terms, bound + i);
 	for (int i = head->used; i < leaf->rows; i++)
@@ -424,12 +421,12 @@ refine_again(AnnSearch *s, const AnnCache *cache, AnnLeaf *leaf, bool raised)
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	pg_test_for_old_snapshot(s->snapshot, s->index, BufferGetPage(buffer));
 	head = ann_head_of(s->index, buffer, layout, cache->generation, leaf->cell);
-	for (int i = 0; raised && i < leaf->rows; i += CODE_LANES)
+	for (int i = 0; !s->unbounded && i < leaf->rows; i += CODE_LANES)
 	{
 		float fresh[CODE_LANES];
 
 		bound_rows(s, layout, BufferGetPage(buffer), i, &terms, fresh);
-		for (int l = 0; l < CODE_LANES; l++)
+		for (int l = 0; raised && l < CODE_LANES; l++)
 			if (bound[i + l] != DONE)
 				bound[i + l] = fresh[l];
 	}

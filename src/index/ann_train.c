@@ -15,7 +15,10 @@
 
 #define SAMPLE_MAX 200000
 #define SAMPLE_MIN 256
-#define MIN_SAMPLE 12 /* sampled rows that make a cell */
+#define MIN_SAMPLE 12     /* sampled rows that make a cell */
+#define TRIAL_SAMPLE 8192 /* rows by which signs are chosen */
+#define REST_ROWS 2048
+#define SIGNS_REST 0.4 /* of residuals outside the head, from which they pay */
 
 void
 ann_train_begin(AnnBuild *build)
@@ -166,13 +169,39 @@ ann_train_begin_cells(AnnBuild *build)
 	}
 }
 
-void
-ann_train(AnnBuild *build)
+/* of the residuals' energy what lies outside the head; 0 to 1 */
+static double
+rest_of_residuals(AnnBuild *build, const int32 *owner)
 {
-	MemoryContext old = MemoryContextSwitchTo(build->context);
+	int dim = build->dim, head = build->layout.shape.head;
+	int step = Max(build->sampled / REST_ROWS, 1);
+	float *r = palloc(sizeof(float) * dim);
+	double all = 0, inside = 0;
+
+	for (int i = 0; i < build->sampled; i += step)
+	{
+		const float *x = build->sample + (Size) i * dim;
+		const float *c = build->centroid + (Size) owner[i] * dim;
+
+		for (int j = 0; j < dim; j++)
+			r[j] = x[j] - c[j];
+		ann_train_rotate(build, r, 1);
+		for (int j = 0; j < dim; j++)
+		{
+			all += (double) r[j] * r[j];
+			inside += j < head ? (double) r[j] * r[j] : 0;
+		}
+	}
+	pfree(r);
+	return all > 0 ? 1 - inside / all : 0;
+}
+
+/* cells, centroids and rotation from the sample; owner (sampled): the rows' cells */
+static void
+divide(AnnBuild *build, int32 *owner)
+{
 	PartitionPlan plan;
 	RsStatus status;
-	int32 *owner;
 
 	plan.by_norm = build->metric == ANN_IP;
 	plan.per_row = build->sampled > 0 ? build->total / build->sampled : 1;
@@ -184,10 +213,68 @@ ann_train(AnnBuild *build)
 	if (status != RS_OK)
 		pg_throw_status(status, "could not divide the rows into cells", NULL);
 	build->cells = build->sampled > 0 ? build->part.cells : 0;
-	owner = MemoryContextAllocHuge(build->context,
-								   sizeof(int32) * (build->sampled + 1));
 	find_centroids(build, owner);
 	find_rotation(build, owner);
+}
+
+/* undo divide */
+static void
+forget(AnnBuild *build)
+{
+	partition_free(&build->part);
+	pfree(build->centroid);
+	if (build->rotation != NULL)
+		pfree(build->rotation);
+	build->rotation = NULL;
+}
+
+/* n of the sample's rows, chosen at random, to its front */
+static void
+shuffle(AnnBuild *build, int n)
+{
+	Size size = sizeof(float) * build->dim;
+
+	for (int i = 0; i < n; i++)
+	{
+		float *a = build->sample + (Size) i * build->dim;
+		float *b = a + rng_below(&build->rng, build->sampled - i) * build->dim;
+
+		memcpy(build->scratch, a, size);
+		memmove(a, b, size);
+		memcpy(b, build->scratch, size);
+	}
+}
+
+/*
+ * Level 1 has signs where the first coordinates alone say too little. A part of
+ * the sample tells, since all else, from the size of the cells on, follows from it.
+ */
+static void
+choose_signs(AnnBuild *build, int32 *owner)
+{
+	int sampled = build->sampled;
+
+	/* by L2 each cell has a query of its own, and tables of signs take too long */
+	if (build->dim < ANN_SIGNS_DIM || build->metric == ANN_L2)
+		return;
+	shuffle(build, Min(sampled, TRIAL_SAMPLE));
+	build->sampled = Min(sampled, TRIAL_SAMPLE);
+	divide(build, owner);
+	ann_build_layout(build, build->rotation != NULL &&
+								rest_of_residuals(build, owner) > SIGNS_REST);
+	forget(build);
+	build->sampled = sampled;
+}
+
+void
+ann_train(AnnBuild *build)
+{
+	MemoryContext old = MemoryContextSwitchTo(build->context);
+	int32 *owner = MemoryContextAllocHuge(build->context,
+										  sizeof(int32) * (build->sampled + 1));
+
+	choose_signs(build, owner);
+	divide(build, owner);
 	ann_train_rotate(build, build->centroid, build->cells);
 	ann_train_begin_cells(build);
 	pfree(owner);

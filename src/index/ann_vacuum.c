@@ -142,7 +142,7 @@ annbulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	/* no retrain may move a row past us */
 	LockPage(info->index, ANN_RETRAIN_LOCK, ShareLock);
 	ann_read_meta(info->index, NULL, &v.meta);
-	ann_layout(&v.layout, v.meta.dim, v.meta.head, v.meta.metric == ANN_L2);
+	ann_layout(&v.layout, ann_meta_shape(&v.meta));
 	gone = palloc(sizeof(uint16) * v.layout.tail_rows);
 	blocks = RelationGetNumberOfBlocks(info->index);
 	for (BlockNumber block = ANN_META_BLOCK + 1; block < blocks; block++)
@@ -334,7 +334,7 @@ annvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	}
 	heap = table_open(info->index->rd_index->indrelid, NoLock);
 	ann_read_meta(info->index, NULL, &meta);
-	ann_layout(&layout, meta.dim, meta.head, meta.metric == ANN_L2);
+	ann_layout(&layout, ann_meta_shape(&meta));
 	if (stats->estimated_count &&
 		is_unfit(&meta, &layout, stats->num_index_tuples))
 	{

@@ -120,6 +120,6 @@ void
 ann_encode_odd(const CodeShape *shape, CodeRow *row)
 {
 	memset(row->codes, 128, code_row_size(shape));
-	row->head_scale = row->tail_scale = row->sq = 0;
-	row->tail_norm = row->error = INFINITY;
+	row->head_scale = row->sign_scale = row->tail_scale = row->sq = 0;
+	row->rest = row->error = INFINITY;
 }

@@ -37,7 +37,8 @@ typedef struct Writer
 typedef struct Payload
 {
 	float head_scale;
-	float tail_norm;
+	float sign_scale;
+	float rest;
 	float sq;
 	float tail_scale;
 	float error;
@@ -58,7 +59,8 @@ ann_write_payload(const AnnBuild *build, char *to, ItemPointer tid)
 	const CodeRow *code = &build->code;
 
 	p.head_scale = code->head_scale;
-	p.tail_norm = code->tail_norm;
+	p.sign_scale = code->sign_scale;
+	p.rest = code->rest;
 	p.sq = code->sq;
 	p.tail_scale = code->tail_scale;
 	p.error = code->error;
@@ -75,7 +77,8 @@ read_payload(const char *from, AnnRow *row)
 
 	memcpy(&p, from, offsetof(Payload, codes));
 	row->code.head_scale = p.head_scale;
-	row->code.tail_norm = p.tail_norm;
+	row->code.sign_scale = p.sign_scale;
+	row->code.rest = p.rest;
 	row->code.sq = p.sq;
 	row->code.tail_scale = p.tail_scale;
 	row->code.error = p.error;
@@ -334,7 +337,6 @@ ann_write_all(AnnBuild *build, bool retrain)
 	write_leaves(w);
 	write_static(w);
 	meta->dim = build->dim;
-	meta->head = build->layout.shape.head;
 	meta->metric = build->metric;
 	meta->cells = build->cells;
 	meta->rotated = build->rotation != NULL;

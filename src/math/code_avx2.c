@@ -7,6 +7,7 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "math/code_avx2.h"
 #include "math/code_body.h"
 #include "math/codes.h"
 
@@ -75,6 +76,45 @@ tail_dot_avx2(const CodeQuery *query, const uint8_t *codes)
 	return sum;
 }
 
+/*
+ * 16 rows and 16 coordinates at a time: four look-ups in tables of 16 bytes, the sums
+ * of two of which fit a byte. Sums have 16 bits: those of odd rows in one register, in
+ * the other those of even rows with what the odd ones carry into them.
+ */
+AVX2 void
+sign_sums_avx2(const CodeQuery *query, const uint8_t *signs, int32_t *out)
+{
+	const __m256i *table = (const __m256i *) query->sign_table;
+	__m256i low = _mm256_set1_epi8(15);
+	__m256i both = _mm256_setzero_si256(), odd = both;
+	__m128i even16, odd16;
+
+	for (int i = 0; i < query->sign_steps; i++, table += 2, signs += 32)
+	{
+		__m256i s = _mm256_loadu_si256((const __m256i *) signs);
+		__m256i a = _mm256_shuffle_epi8(_mm256_loadu_si256(table),
+										_mm256_and_si256(s, low));
+		__m256i b =
+			_mm256_shuffle_epi8(_mm256_loadu_si256(table + 1),
+								_mm256_and_si256(_mm256_srli_epi16(s, 4), low));
+
+		a = _mm256_add_epi8(a, b);
+		both = _mm256_add_epi16(both, a);
+		odd = _mm256_add_epi16(odd, _mm256_srli_epi16(a, 8));
+	}
+	both = _mm256_sub_epi16(both, _mm256_slli_epi16(odd, 8));
+	even16 = _mm_add_epi16(_mm256_castsi256_si128(both),
+						   _mm256_extracti128_si256(both, 1));
+	odd16 = _mm_add_epi16(_mm256_castsi256_si128(odd),
+						  _mm256_extracti128_si256(odd, 1));
+	_mm256_storeu_si256(
+		(__m256i *) out,
+		_mm256_cvtepu16_epi32(_mm_unpacklo_epi16(even16, odd16)));
+	_mm256_storeu_si256(
+		(__m256i *) (out + 8),
+		_mm256_cvtepu16_epi32(_mm_unpackhi_epi16(even16, odd16)));
+}
+
 AVX2 static void
 pack_dots_avx2(const float *x, const float *packed, int blocks, int dim,
 			   float *out)
@@ -103,9 +143,16 @@ pack_dots_avx2(const float *x, const float *packed, int blocks, int dim,
 
 AVX2 static void
 bounds_avx2(const CodeQuery *query, const int32_t *dots, const float *floats,
-			bool l2, float base, float *out)
+			bool l2, float base, float *out, float *head)
 {
-	bounds_body(query, dots, floats, l2, base, out);
+	bounds_body(query, dots, floats, l2, base, out, head);
+}
+
+AVX2 void
+add_signs_avx2(const CodeQuery *query, const int32_t *sums, const float *scales,
+			   float *out)
+{
+	add_signs_body(query, sums, scales, out);
 }
 
 AVX2 static uint32_t
@@ -120,8 +167,8 @@ at_least_avx2(const float *bounds, float least)
 	return (uint32_t) a | (uint32_t) b << 8;
 }
 
-const CodeKernels code_kernels_avx2 = {"avx2",        head_dots_avx2,
-									   tail_dot_avx2, pack_dots_avx2,
-									   bounds_avx2,   at_least_avx2};
+const CodeKernels code_kernels_avx2 = {
+	"avx2",         head_dots_avx2, tail_dot_avx2,  sign_sums_avx2,
+	pack_dots_avx2, bounds_avx2,    add_signs_avx2, at_least_avx2};
 
 #endif

@@ -10,6 +10,7 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "math/code_avx2.h"
 #include "math/codes.h"
 
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx2,fma")))
@@ -147,18 +148,19 @@ pack_dots_avx512(const float *x, const float *packed, int blocks, int dim,
 
 AVX512 static void
 bounds_avx512(const CodeQuery *query, const int32_t *dots, const float *floats,
-			  bool l2, float base, float *out)
+			  bool l2, float base, float *out, float *head)
 {
 	__m512 scale = _mm512_loadu_ps(floats);
 	__m512 dot = _mm512_cvtepi32_ps(_mm512_loadu_si512(dots));
-	__m512 s = _mm512_fmadd_ps(dot, _mm512_set1_ps(query->head_unit),
-							   _mm512_set1_ps(query->head_error));
+	__m512 s = _mm512_mul_ps(dot, _mm512_set1_ps(query->head_unit));
 
 	s = _mm512_fmadd_ps(scale, s, _mm512_set1_ps(base));
-	s = _mm512_fmadd_ps(_mm512_loadu_ps(floats + CODE_LANES),
-						_mm512_set1_ps(query->tail_norm), s);
 	if (l2)
 		s = _mm512_sub_ps(s, _mm512_loadu_ps(floats + 2 * CODE_LANES));
+	_mm512_storeu_ps(head, s);
+	s = _mm512_fmadd_ps(scale, _mm512_set1_ps(query->head_error), s);
+	s = _mm512_fmadd_ps(_mm512_loadu_ps(floats + CODE_LANES),
+						_mm512_set1_ps(query->tail_norm), s);
 	_mm512_storeu_ps(out, s);
 }
 
@@ -169,11 +171,11 @@ at_least_avx512(const float *bounds, float least)
 							  _CMP_NLT_UQ);
 }
 
-const CodeKernels code_kernels_avx512 = {"avx512",        head_dots_avx512,
-										 tail_dot_avx512, pack_dots_avx512,
-										 bounds_avx512,   at_least_avx512};
-const CodeKernels code_kernels_vnni = {"avx512 vnni", head_dots_vnni,
-									   tail_dot_vnni, pack_dots_avx512,
-									   bounds_avx512, at_least_avx512};
+const CodeKernels code_kernels_avx512 = {
+	"avx512",         head_dots_avx512, tail_dot_avx512, sign_sums_avx2,
+	pack_dots_avx512, bounds_avx512,    add_signs_avx2,  at_least_avx512};
+const CodeKernels code_kernels_vnni = {
+	"avx512 vnni",    head_dots_vnni, tail_dot_vnni,  sign_sums_avx2,
+	pack_dots_avx512, bounds_avx512,  add_signs_avx2, at_least_avx512};
 
 #endif

@@ -33,6 +33,24 @@ tail_dot_scalar(const CodeQuery *query, const uint8_t *codes)
 }
 
 static void
+sign_sums_scalar(const CodeQuery *query, const uint8_t *signs, int32_t *out)
+{
+	const uint8_t *table = query->sign_table;
+
+	for (int l = 0; l < CODE_LANES; l++)
+		out[l] = 0;
+	for (int i = 0; i < query->sign_steps; i++)
+	{
+		for (int l = 0; l < CODE_LANES; l++)
+			out[l] += table[signs[l] & 15] + table[16 + (signs[16 + l] & 15)] +
+					  table[32 + (signs[l] >> 4)] +
+					  table[48 + (signs[16 + l] >> 4)];
+		signs += 2 * CODE_LANES;
+		table += 64;
+	}
+}
+
+static void
 pack_dots_scalar(const float *x, const float *packed, int blocks, int dim,
 				 float *out)
 {
@@ -41,9 +59,16 @@ pack_dots_scalar(const float *x, const float *packed, int blocks, int dim,
 
 static void
 bounds_scalar(const CodeQuery *query, const int32_t *dots, const float *floats,
-			  bool l2, float base, float *out)
+			  bool l2, float base, float *out, float *head)
 {
-	bounds_body(query, dots, floats, l2, base, out);
+	bounds_body(query, dots, floats, l2, base, out, head);
+}
+
+static void
+add_signs_scalar(const CodeQuery *query, const int32_t *sums,
+				 const float *scales, float *out)
+{
+	add_signs_body(query, sums, scales, out);
 }
 
 static uint32_t
@@ -52,9 +77,9 @@ at_least_scalar(const float *bounds, float least)
 	return at_least_body(bounds, least);
 }
 
-const CodeKernels code_kernels_scalar = {"scalar",        head_dots_scalar,
-										 tail_dot_scalar, pack_dots_scalar,
-										 bounds_scalar,   at_least_scalar};
+const CodeKernels code_kernels_scalar = {
+	"scalar",         head_dots_scalar, tail_dot_scalar,  sign_sums_scalar,
+	pack_dots_scalar, bounds_scalar,    add_signs_scalar, at_least_scalar};
 
 const CodeKernels *code_kernels = &code_kernels_scalar;
 

@@ -61,6 +61,34 @@ tail_dot_neon(const CodeQuery *query, const uint8_t *codes)
 	return sum;
 }
 
+/* 16 rows and 16 coordinates at a time: four look-ups in tables of 16 bytes */
+static void
+sign_sums_neon(const CodeQuery *query, const uint8_t *signs, int32_t *out)
+{
+	const uint8_t *table = query->sign_table;
+	uint16x8_t s[2] = {vdupq_n_u16(0), vdupq_n_u16(0)};
+
+	for (int i = 0; i < query->sign_steps; i++, table += 64, signs += 32)
+		for (int half = 0; half < 2; half++)
+		{
+			uint8x16_t c = vld1q_u8(signs + 16 * half);
+			uint8x16_t a = vqtbl1q_u8(vld1q_u8(table + 16 * half),
+									  vandq_u8(c, vdupq_n_u8(15)));
+			uint8x16_t b =
+				vqtbl1q_u8(vld1q_u8(table + 32 + 16 * half), vshrq_n_u8(c, 4));
+
+			s[0] = vaddw_u8(vaddw_u8(s[0], vget_low_u8(a)), vget_low_u8(b));
+			s[1] = vaddw_u8(vaddw_u8(s[1], vget_high_u8(a)), vget_high_u8(b));
+		}
+	for (int half = 0; half < 2; half++)
+	{
+		vst1q_s32(out + 8 * half,
+				  vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(s[half]))));
+		vst1q_s32(out + 8 * half + 4,
+				  vreinterpretq_s32_u32(vmovl_u16(vget_high_u16(s[half]))));
+	}
+}
+
 static void
 pack_dots_neon(const float *x, const float *packed, int blocks, int dim,
 			   float *out)
@@ -70,9 +98,16 @@ pack_dots_neon(const float *x, const float *packed, int blocks, int dim,
 
 static void
 bounds_neon(const CodeQuery *query, const int32_t *dots, const float *floats,
-			bool l2, float base, float *out)
+			bool l2, float base, float *out, float *head)
 {
-	bounds_body(query, dots, floats, l2, base, out);
+	bounds_body(query, dots, floats, l2, base, out, head);
+}
+
+static void
+add_signs_neon(const CodeQuery *query, const int32_t *sums, const float *scales,
+			   float *out)
+{
+	add_signs_body(query, sums, scales, out);
 }
 
 static uint32_t
@@ -92,8 +127,8 @@ at_least_neon(const float *bounds, float least)
 	return all;
 }
 
-const CodeKernels code_kernels_neon = {"neon",        head_dots_neon,
-									   tail_dot_neon, pack_dots_neon,
-									   bounds_neon,   at_least_neon};
+const CodeKernels code_kernels_neon = {
+	"neon",         head_dots_neon, tail_dot_neon,  sign_sums_neon,
+	pack_dots_neon, bounds_neon,    add_signs_neon, at_least_neon};
 
 #endif

@@ -4,7 +4,11 @@
  *
  * A row of a cell is stored as its residual r = x - centroid in rotated
  * coordinates. The first `head` of them are level 1, the others level 2.
- * Each level has codes c = 1 .. 255 standing for (c - 128) * scale.
+ * Each level has codes c = 1 .. 255 standing for (c - 128) * scale. Of the
+ * others level 1 may have the signs, each standing for +-s, where s is the mean
+ * of |r| over them: what a query's best rows have in common with it lies in all
+ * coordinates, so without them level 1 takes nearly all of their tails' product
+ * for granted. (One bit a coordinate after a rotation: RaBitQ, Gao and Long 2024.)
  *
  * The score that a scan maximises is, for one cell and one row,
  *
@@ -14,21 +18,25 @@
  * L2 (S = -distance^2):	p = q - centroid, base = -|p|^2, gain 2, w = p,
  *							sq = |r|^2
  *
- * After level 1:	S <= base - sq + gain (head . w + |w_head| e1 + |w_tail| t)
+ * After level 1:	S <= base - sq + gain (head . w + |w_head| e1
+ *								+ s (signs . w_tail) + |w_tail| t)
  * After level 2:	|S - (base - sq + gain (head . w + tail . w))| <= gain |w| e
  *
- * with e1 = scale * sqrt(head) / 2, t = |r_tail|, e = |r - decoded|, each
- * rounded up. What float32 arithmetic adds, in here, in the rotation and in
+ * with e1 = scale * sqrt(head) / 2, t = |r_tail - s signs|, e = |r - decoded|,
+ * each rounded up. What float32 arithmetic adds, in here, in the rotation and in
  * the operator itself, is covered by code_slack.
  *
  * Level 1 lies in blocks of CODE_LANES rows:
  *
- *	+------------------------------+----------+---------+---------+
- *	| codes: 4 dims x 16 rows, ... | scale 16 | t 16    | sq 16   |
- *	+------------------------------+----------+---------+---------+
- *	  head * 16 bytes                float     float     float, L2 only
+ *	+---------------------+---------------------+----------+------+-------+------+
+ *	| codes: 4 dims x 16  | signs: 16 dims x 16 | scale 16 | t 16 | sq 16 | s 16 |
+ *	| rows, ...           | rows, ...           |          |      |       |      |
+ *	+---------------------+---------------------+----------+------+-------+------+
+ *	  head * 16 bytes       (dim - head) * 2      float      float  L2      signs
  *
- * and level 2 row by row: dim - head bytes.
+ * and level 2 row by row: dim - head bytes. Of 16 signs of a row the first four are
+ * the low bits of byte `row`, the next those of byte 16 + row; then come the high
+ * bits of both. A sign is set where the code of level 2 is not below 128.
  */
 #ifndef RECSYS_CODES_H
 #define RECSYS_CODES_H
@@ -43,15 +51,17 @@
 typedef struct CodeShape
 {
 	int dim;
-	int head; /* coordinates of level 1, a multiple of 4, or dim */
-	bool l2;  /* rows carry sq */
+	int head;   /* coordinates of level 1, a multiple of 4, or dim */
+	bool l2;    /* rows carry sq */
+	bool signs; /* level 1 has the signs of the other coordinates */
 } CodeShape;
 
 /* one row's code */
 typedef struct CodeRow
 {
 	float head_scale;
-	float tail_norm;
+	float sign_scale; /* 0 without signs */
+	float rest;       /* t: of the tail, what level 1 does not have */
 	float sq;
 	float tail_scale;
 	float error;    /* level 2 */
@@ -65,15 +75,25 @@ typedef struct CodeQuery
 	int tail;
 	int32_t head_sum; /* 128 * sum of the quantised w_head */
 	int32_t tail_sum;
-	float head_unit; /* gain * value of one step of w_head */
+	int32_t sign_sum; /* sum of the |weights| in sign_table */
+	int sign_steps;   /* of 16 coordinates each; 0 without signs */
+	float head_unit;  /* gain * value of one step of w_head */
 	float tail_unit;
+	float sign_unit;  /* gain * value of one step of w_tail in sign_table */
+	float sign_error; /* gain * |w_tail - quantised| * sqrt(tail), times s */
 	float head_error; /* gain * |w_head| * sqrt(head) / 2, times scale */
 	float tail_norm;  /* gain * |w_tail|, times t */
 	float norm;       /* gain * |w|, times e */
 	float rounding;   /* gain * |w - quantised w|, times |r| */
-	int16_t *w;       /* (head + tail) quantised */
-	int8_t *high;     /* w >> 7, (head + tail) */
-	int8_t *low;      /* w & 127 */
+	/*
+	 * (sign_steps, 4, 16): for each four coordinates and each choice of signs the
+	 * sum of |weight| where sign and weight agree, so that signs . w_tail is twice
+	 * their sum less sign_sum. At most 127, so that all together have 16 bits.
+	 */
+	uint8_t *sign_table;
+	int16_t *w;   /* (head + tail) quantised */
+	int8_t *high; /* w >> 7, (head + tail) */
+	int8_t *low;  /* w & 127 */
 } CodeQuery;
 
 /* head rounded up to a multiple of 4: codes of level 1 a row */
@@ -81,6 +101,9 @@ extern int code_head_padded(const CodeShape *shape);
 extern size_t code_block_size(const CodeShape *shape);
 extern size_t code_row_size(const CodeShape *shape);   /* of CodeRow.codes */
 extern size_t code_query_size(const CodeShape *shape); /* of the arrays */
+/* of a block: (3 or 4, CODE_LANES) scale, t, sq (L2 only), s (signs only) */
+extern const float *code_block_floats(const CodeShape *shape,
+									  const uint8_t *block);
 
 /* r (dim): residual in rotated coordinates */
 extern void code_encode(const CodeShape *shape, const float *r, CodeRow *row);
@@ -113,13 +136,17 @@ extern void code_block_put(const CodeShape *shape, uint8_t *block, int lane,
 						   const CodeRow *row);
 extern void code_block_get(const CodeShape *shape, const uint8_t *block,
 						   int lane, CodeRow *row);
+/* are a block's signs those of the row's codes of level 2? */
+extern bool code_block_signs_hold(const CodeShape *shape, const uint8_t *block,
+								  int lane, const CodeRow *row);
 
 /*
- * Level 1 of a block: out[lane] = upper bound of S, less base and slack,
- * dot[lane] = head . w in steps of head_unit * head_scale.
+ * Level 1 of a block, each of 16 rows: out, an upper bound of S whose base is this
+ * one, and head, what is known of S without the tail.
  */
 extern void code_block_bounds(const CodeShape *shape, const CodeQuery *query,
-							  const uint8_t *block, float base, float *out);
+							  const uint8_t *block, float base, float *out,
+							  float *head);
 extern int32_t code_head_dot(const CodeShape *shape, const CodeQuery *query,
 							 const uint8_t *block, int lane);
 extern int32_t code_tail_dot(const CodeQuery *query, const uint8_t *codes);
@@ -141,11 +168,18 @@ typedef struct CodeKernels
 	void (*head_dots)(const CodeQuery *query, const uint8_t *codes,
 					  int32_t *out);
 	int32_t (*tail_dot)(const CodeQuery *query, const uint8_t *codes);
+	/* signs (sign_steps, 2, 16) by sign_table: out (16) their sums */
+	void (*sign_sums)(const CodeQuery *query, const uint8_t *signs,
+					  int32_t *out);
 	void (*pack_dots)(const float *x, const float *packed, int blocks, int dim,
 					  float *out);
 	/* out = base + units * scale * dot + ... ; see code_block_bounds */
 	void (*bounds)(const CodeQuery *query, const int32_t *dots,
-				   const float *floats, bool l2, float base, float *out);
+				   const float *floats, bool l2, float base, float *out,
+				   float *head);
+	/* out += what the sums of signs add, of scales s (16) */
+	void (*add_signs)(const CodeQuery *query, const int32_t *sums,
+					  const float *scales, float *out);
 	/* bit l: bounds[l] is not below least (or no number); 16 bounds */
 	uint32_t (*at_least)(const float *bounds, float least);
 } CodeKernels;

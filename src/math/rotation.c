@@ -11,6 +11,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "math/clones.h"
 #include "math/codes.h"
 #include "math/eigen_sym.h"
 #include "math/hooks.h"
@@ -21,15 +22,6 @@
 #define POWER_ROWS 2048   /* vectors that a subspace iteration looks at */
 #define POWER_STEPS 6
 #define LEAST_ROWS 2 /* times head, so that a subspace means something */
-
-/* code for the processors at hand; the loader picks */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define CLONES                                                                 \
-	__attribute__((                                                            \
-		target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
-#else
-#define CLONES
-#endif
 
 static int
 packed_blocks(int dim)
@@ -70,6 +62,51 @@ get_row(const RotationRows *rows, int u, int used, float *r)
 		r[j] = x[j] - c[j];
 }
 
+/*
+ * Turn y (n) so that each coordinate has a part of every other one's: random signs,
+ * then Hadamard's transform of the first 2^k and the last 2^k of them. Orthogonal.
+ */
+CLONES static void
+hadamard(double *restrict y, int n)
+{
+	double scale = 1 / sqrt(n);
+
+	for (int half = 1; half < n; half *= 2)
+		for (int i = 0; i < n; i += 2 * half)
+			for (int j = i; j < i + half; j++)
+			{
+				double a = y[j], b = y[j + half];
+
+				y[j] = a + b;
+				y[j + half] = a - b;
+			}
+	for (int i = 0; i < n; i++)
+		y[i] *= scale;
+}
+
+static void
+mix(double *y, int n)
+{
+	uint32_t random = 1;
+	int part = 1;
+
+	if (n < 2)
+		return;
+	while (part * 2 <= n)
+		part *= 2;
+	for (int i = 0; i < n; i++)
+	{
+		/* xorshift (Marsaglia 2003) */
+		random ^= random << 13;
+		random ^= random >> 17;
+		random ^= random << 5;
+		y[i] = random & 1 ? -y[i] : y[i];
+	}
+	hadamard(y, part);
+	if (part < n)
+		hadamard(y + n - part, part);
+}
+
 /* ---- a matrix ---- */
 
 CLONES static RsStatus
@@ -98,7 +135,7 @@ second_moment(const RotationRows *rows, double *moment)
 }
 
 static RsStatus
-find_matrix(const RotationRows *rows, float *rotation, bool *found)
+find_matrix(const RotationRows *rows, int head, float *rotation, bool *found)
 {
 	size_t d = (size_t) rows->dim;
 	double *moment = math_alloc_array(d * d + 3 * d, sizeof(double));
@@ -110,9 +147,12 @@ find_matrix(const RotationRows *rows, float *rotation, bool *found)
 	if (st == RS_OK &&
 		eigen_sym(moment, rows->dim, moment + d * d, moment + d * d + d))
 	{
-		for (size_t i = 0; i < d; i++)
-			for (size_t j = 0; j < d; j++)
+		for (size_t j = 0; j < d; j++)
+		{
+			mix(moment + j * d + head, rows->dim - head);
+			for (size_t i = 0; i < d; i++)
 				turn[i * d + j] = (float) moment[j * d + i];
+		}
 		memset(rotation, 0, rotation_size(rows->dim, 0));
 		code_pack(turn, rows->dim, rows->dim, rotation);
 		*found = true;
@@ -281,7 +321,7 @@ rotation_find(const RotationRows *rows, int head, float *rotation, bool *found)
 {
 	*found = false;
 	if (rows->dim <= ROTATION_DENSE)
-		return rows->n < 2 ? RS_OK : find_matrix(rows, rotation, found);
+		return rows->n < 2 ? RS_OK : find_matrix(rows, head, rotation, found);
 	if (rows->n < LEAST_ROWS * head || rows->dim > CODE_MAX_DIM)
 		return RS_OK;
 	return find_reflections(rows, head, rotation, found);
@@ -296,6 +336,7 @@ apply_reflections(const float *rotation, int dim, int head, const float *x,
 	for (int k = 0; k < head; k++)
 		reflect(rotation + (size_t) k * (size_t) dim,
 				factor_of(rotation, dim, head, k), k, dim, y);
+	mix(y + head, dim - head);
 }
 
 void

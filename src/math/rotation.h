@@ -10,6 +10,9 @@
  * (Householder 1958), which cost 2 head dim in place of dim^2. Reflections are
  * applied in double precision, so that the map is orthogonal to the float32
  * rounding of its result.
+ *
+ * The coordinates after the first `head` are mixed by Hadamard's transform with random
+ * signs, so that they are alike in size, as their signs as codes ask for.
  */
 #ifndef RECSYS_ROTATION_H
 #define RECSYS_ROTATION_H

@@ -213,7 +213,7 @@ right_side(Gibbs *g, GibbsSide *s)
 }
 
 /* x and residual after a step of length a; returns r M^-1 r */
-MODEL_CLONES static double
+CLONES static double
 step_chunk(GibbsSide *s, size_t from, size_t n, float a)
 {
 	float part[8] = {0};
@@ -234,7 +234,7 @@ step_chunk(GibbsSide *s, size_t from, size_t n, float a)
 }
 
 /* the next direction p; returns p^T lambda p */
-MODEL_CLONES static double
+CLONES static double
 turn_chunk(const Gibbs *g, GibbsSide *s, int c, float b)
 {
 	double sum = 0;

@@ -333,7 +333,7 @@ accumulate_width(const Seen *s, int64_t from, int64_t to, int w,
 	}
 }
 
-MODEL_CLONES static void
+CLONES static void
 accumulate(const Seen *s, int64_t from, int64_t to, float *square,
 		   float *vector)
 {
@@ -399,7 +399,7 @@ draw_normal(int d, int w, float *a, const float *lambda, const float *b,
 }
 
 /* what ratings lack after column c changed by delta (w) */
-MODEL_CLONES static void
+CLONES static void
 correct_errors(const Seen *s, int32_t c, const float *delta)
 {
 	const int32_t *user = s->x->user;

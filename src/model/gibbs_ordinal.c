@@ -173,7 +173,7 @@ gather_cells(const Gibbs *g, int j, Cells *cells)
 }
 
 /* log likelihood of the cutpoint at c, and its first two derivatives */
-MODEL_CLONES static double
+CLONES static double
 cut_likelihood(const Cells *cells, float c, double *d1, double *d2)
 {
 	float sum = 0;
@@ -310,7 +310,7 @@ gibbs_init_cuts(Gibbs *g, const int64_t *count)
 /* ---- latent values and noise ---- */
 
 /* z (n) = score + truncated noise; root, low, high, u (n) */
-MODEL_CLONES static void
+CLONES static void
 draw_block(int n, const float *restrict root, const float *restrict low,
 		   const float *restrict high, const float *restrict u,
 		   const float *restrict score, float *restrict noise,

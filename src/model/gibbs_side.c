@@ -131,7 +131,7 @@ accumulate_width(const Seen *x, int64_t from, int64_t to, int w,
 	}
 }
 
-MODEL_CLONES static void
+CLONES static void
 accumulate(const Seen *x, int64_t from, int64_t to, int w, float *square,
 		   float *vector)
 {

@@ -36,7 +36,7 @@ signed_uniform(uint64_t base, int i)
 	return (float) (2 * (int32_t) (h >> 8) + 1 - (1 << 24)) * 0x1p-24f;
 }
 
-MODEL_CLONES void
+CLONES void
 normals_fill(uint64_t seed, uint64_t stream, float *out, int n)
 {
 	uint64_t base = stream_start(seed, stream);
@@ -45,7 +45,7 @@ normals_fill(uint64_t seed, uint64_t stream, float *out, int n)
 		out[i] = approx_normal(signed_uniform(base, i));
 }
 
-MODEL_CLONES void
+CLONES void
 uniforms_fill(uint64_t seed, uint64_t stream, float *out, int n)
 {
 	uint64_t base = stream_start(seed, stream);

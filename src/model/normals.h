@@ -11,14 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* code for the processors at hand; the loader picks */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define MODEL_CLONES                                                           \
-	__attribute__((                                                            \
-		target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
-#else
-#define MODEL_CLONES
-#endif
+#include "math/clones.h"
 
 /* standard normals by inversion of hashed counters: stream names the row */
 extern void normals_fill(uint64_t seed, uint64_t stream, float *out, int n);

@@ -258,7 +258,7 @@ typedef struct SgdStep
 } SgdStep;
 
 /* one pass over some rows of a cell; returns the sum of squared errors */
-MODEL_CLONES static double
+CLONES static double
 descend(const SgdRow *rows, int64_t n, float *users, float *items, int width,
 		const SgdStep *s)
 {

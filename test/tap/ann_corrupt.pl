@@ -228,9 +228,12 @@ sub byte_of
 	return ($row + 2, 32) if $part eq 'level-2 scale';
 	return ($row + 8 + 4, 1) if $part eq 'row pointer';
 	return ($floats + 128 + 2, 32) if $part eq 'square';
+	# of a wide row: behind the codes, as many as the metapage says
+	return ($page + 64 + 16 * unpack('V', substr($bytes, 24 + 12, 4)) + 3, 1)
+	  if $part eq 'signs';
 	return ($page + 12, 1) if $part eq 'end of page';
-	return (24 + 96 + 3, 64) if $part eq 'factors';
-	return (24 + 48, 1) if $part eq 'log tail';
+	return (24 + 104 + 3, 64) if $part eq 'factors';
+	return (24 + 52, 1) if $part eq 'log tail';
 	return (24 + 16, 2);
 }
 
@@ -276,6 +279,14 @@ for my $n (0 .. 3 * @parts - 1 + $anywhere)
 		CREATE INDEX c${n}_i ON c$n USING ann (e vector_${kind}_ops);
 		INSERT INTO c$n SELECT * FROM rows WHERE id > 600});
 }
+# wide rows whose energy is spread evenly: level 1 has signs
+$node->safe_psql('postgres', q{
+	CREATE TABLE wide AS SELECT i AS id, (SELECT array_agg(random() - 0.5
+		+ 0 * (g + i)) FROM generate_series(1, 200) g)::vector(200) AS e
+	FROM generate_series(1, 600) i;
+	CREATE INDEX wide_i ON wide USING ann (e vector_ip_ops);
+	SELECT recsys_index_check('wide_i', true)});
+push @aimed, [ 'wide', '<#>', 'signs', 'ip' ];
 $node->safe_psql('postgres', 'CHECKPOINT');
 @file = split /\n/, $node->safe_psql('postgres', join ' UNION ALL ',
 	map { "SELECT pg_relation_filepath('$_->[0]_i')" } @aimed);
@@ -302,6 +313,11 @@ for my $n (0 .. $#aimed)
 	close($f);
 }
 $node->start;
+pop @aimed;
+my (undef, undef, $told) =
+  $node->psql('postgres', "SELECT recsys_index_check('wide_i')");
+like($told, qr/"wide_i" is corrupted at block \d+\n.*A row's code is impossible/,
+	'a sign that is not of its row is found');
 my (%verdict, @missed);
 for my $a (@aimed)
 {

@@ -79,7 +79,7 @@ typedef struct Case
 	int rows;
 	CodeRow code[ROWS];
 	uint8_t codes[ROWS][WIDE];
-	uint8_t block[ROWS / CODE_LANES][CODE_LANES * (WIDE + 16)];
+	uint8_t block[ROWS / CODE_LANES][CODE_LANES * (WIDE + 32)];
 } Case;
 
 static Rng rng;
@@ -349,14 +349,14 @@ score(const Case *c, const float *q, const float *x)
 static void
 check_query(Case *c, const float *plain)
 {
-	static uint8_t room[8 * WIDE + 999];
+	static uint8_t room[9 * WIDE + 999];
 	static float q[WIDE], turned[WIDE], w[WIDE];
 	const CodeShape *shape = &c->shape;
 	const Cell *cell = &c->cell;
 	bool l2 = c->metric == L2;
 	double norm = length_of(plain, c->dim), scale = norm > 0 ? 1 / norm : 1;
 	double q_norm, tiny, base = 0, d = 0, bound, slack;
-	float dots[CODE_LANES], level1[CODE_LANES];
+	float dots[CODE_LANES], level1[CODE_LANES], head[CODE_LANES];
 	CodeQuery query;
 
 	if (norm > 1e15 || (c->metric == COSINE && norm <= 1e-12))
@@ -400,10 +400,9 @@ check_query(Case *c, const float *plain)
 
 		if (i % CODE_LANES == 0)
 			code_block_bounds(shape, &query, c->block[i / CODE_LANES],
-							  (float) base + (float) slack, level1);
+							  (float) base + (float) slack, level1, head);
 		/* as ann_search.c does it, in float32 */
-		est = level1[i % CODE_LANES] - code->head_scale * query.head_error -
-			  query.tail_norm * code->tail_norm - (float) slack +
+		est = head[i % CODE_LANES] - (float) slack +
 			  query.tail_unit * code->tail_scale *
 				  code_tail_dot(&query, code->codes + code_head_padded(shape));
 		wide = query.norm * code->error + (float) slack;
@@ -474,11 +473,11 @@ check_holds(Case *c)
 			refused += sqrt(error) > code.error * (1 + 1e-6) + off;
 		}
 		code_encode(&c->shape, c->r[i], &code);
-		if (code.tail_norm > 100 * off)
+		if (code.rest > 100 * off)
 		{
-			code.tail_norm *= 0.9F;
+			code.rest *= 0.9F;
 			refused += code_holds(&c->shape, r, off, &code);
-			code.tail_norm /= 0.9F;
+			code.rest /= 0.9F;
 		}
 		if (code.error > 100 * off)
 		{
@@ -542,8 +541,8 @@ check_dim(int dim, int turns)
 				c.metric = metric;
 				c.dim = dim;
 				c.rotated = dim <= ROTATED_DIM && turn % 3 > 0;
-				c.shape =
-					(CodeShape){dim, head < dim ? head : dim, metric == L2};
+				c.shape = (CodeShape){dim, head < dim ? head : dim,
+									  metric == L2, turn % 5 < 3};
 				check_kind(&c, kind);
 			}
 	}

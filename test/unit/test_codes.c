@@ -108,13 +108,13 @@ static void
 check_block(Rng *rng, const CodeShape *shape, Kind rows, Kind query)
 {
 	static float r[CODE_LANES][MAX_DIM], w[MAX_DIM];
-	static uint8_t block[(MAX_DIM + 16) * CODE_LANES], room[8 * MAX_DIM + 999];
+	static uint8_t block[(MAX_DIM + 32) * CODE_LANES], room[9 * MAX_DIM + 999];
 	static uint8_t codes[CODE_LANES][MAX_DIM + 16];
 	CodeRow row[CODE_LANES];
 	CodeQuery q;
-	float bound[CODE_LANES], gain = shape->l2 ? 2 : 1;
+	float bound[CODE_LANES], head[CODE_LANES], gain = shape->l2 ? 2 : 1;
 	double wlen;
-	int low = 0, far = 0;
+	int low = 0, far = 0, bad = 0;
 
 	for (int l = 0; l < CODE_LANES; l++)
 	{
@@ -127,7 +127,7 @@ check_block(Rng *rng, const CodeShape *shape, Kind rows, Kind query)
 	wlen = length(w, shape->dim);
 	code_query_init(&q, shape, room);
 	code_query_set(&q, shape, w, gain, 1);
-	code_block_bounds(shape, &q, block, 0, bound);
+	code_block_bounds(shape, &q, block, 0, bound, head);
 	for (int l = 0; l < CODE_LANES; l++)
 	{
 		double rlen = length(r[l], shape->dim);
@@ -135,18 +135,18 @@ check_block(Rng *rng, const CodeShape *shape, Kind rows, Kind query)
 		double slack = code_slack(shape->dim) * (wlen + rlen) * rlen +
 					   (double) q.rounding * rlen * 1.001 +
 					   shape->dim * 1e-44 * (1 + wlen);
-		const float *f = (float *) (block + code_head_padded(shape) * 16) + l;
-		double est = (double) bound[l] - f[0] * q.head_error -
-					 (double) f[CODE_LANES] * q.tail_norm;
+		double est = (double) head[l] +
+					 (double) q.tail_unit * row[l].tail_scale *
+						 code_tail_dot(&q, codes[l] + code_head_padded(shape));
 		double error = (double) q.norm * row[l].error + slack;
 
-		est += (double) q.tail_unit * row[l].tail_scale *
-			   code_tail_dot(&q, codes[l] + code_head_padded(shape));
+		bad += !code_block_signs_hold(shape, block, l, &row[l]);
 		low += s > bound[l] + slack;
 		far += !(fabs(s - est) <= error);
 	}
 	CHECK(low == 0);
 	CHECK(far == 0);
+	CHECK(bad == 0);
 }
 
 static void
@@ -164,15 +164,15 @@ check_bounds(void)
 					for (int b = 0; b < QUERY_KINDS; b++)
 						for (int turn = 0; turn < 24; turn++)
 						{
-							CodeShape shape = {
-								dims[i], head < dims[i] ? head : dims[i], l2};
+							CodeShape shape = {dims[i],
+											   head < dims[i] ? head : dims[i],
+											   l2, turn % 2};
 
 							check_block(&rng, &shape, a, b);
 						}
 }
 
-/* every kind of rows and queries once, with more dimensions; heads as the index
- * chooses them (60 and 64), and others */
+/* every kind of rows and queries with more dimensions, with signs and without */
 static void
 check_many_dims(void)
 {
@@ -191,6 +191,8 @@ check_many_dims(void)
 							dims[i], heads[h] > 0 ? heads[h] : dims[i], l2};
 
 						check_block(&rng, &shape, a, b);
+						shape.signs = true;
+						check_block(&rng, &shape, a, b);
 					}
 }
 
@@ -198,7 +200,7 @@ check_many_dims(void)
 static void
 check_storage(void)
 {
-	CodeShape shape = {50, 16, true};
+	CodeShape shape = {50, 16, true, true};
 	static uint8_t block[4096], codes[64], back[64];
 	float r[64], decoded[64];
 	CodeRow row = {.codes = codes}, got = {.codes = back};
@@ -215,8 +217,14 @@ check_storage(void)
 		memset(back, 0, sizeof(back));
 		code_block_get(&shape, block, lane, &got);
 		CHECK(memcmp(codes, back, 16) == 0);
-		CHECK(got.head_scale == row.head_scale &&
-			  got.tail_norm == row.tail_norm && got.sq == row.sq);
+		CHECK(got.head_scale == row.head_scale && got.rest == row.rest &&
+			  got.sq == row.sq && got.sign_scale == row.sign_scale &&
+			  row.sign_scale > 0);
+		CHECK(code_block_signs_hold(&shape, block, lane, &row));
+		/* a code of the other sign */
+		codes[16 + lane] = codes[16 + lane] >= 128 ? 1 : 255;
+		CHECK(!code_block_signs_hold(&shape, block, lane, &row));
+		code_encode(&shape, r, &row);
 		code_decode(&shape, &row, decoded);
 		for (int i = 0; i < 50; i++)
 			sum += ((double) r[i] - decoded[i]) * ((double) r[i] - decoded[i]);
@@ -230,11 +238,13 @@ typedef struct Work
 	CodeShape shape;
 	CodeQuery query;
 	float w[KERNEL_DIM];
-	uint8_t room[(KERNEL_DIM + 99) * 4];
+	uint8_t room[(KERNEL_DIM + 99) * 8];
+	uint8_t signs[(KERNEL_DIM + 16) * 2];
 	uint8_t block[(KERNEL_DIM + 4) * CODE_LANES];
 	uint8_t tail[KERNEL_DIM];
 	float packed[3 * KERNEL_DIM * CODE_LANES];
 	float floats[3 * CODE_LANES];
+	float scales[CODE_LANES];
 } Work;
 
 /* codes: all 255, all 1, the ends in turn, or any */
@@ -257,7 +267,7 @@ some_code(Rng *rng, int turn)
 static void
 fill_work(Rng *rng, Work *k, int dim, int head, int turn)
 {
-	k->shape = (CodeShape){dim, head, turn % 2};
+	k->shape = (CodeShape){dim, head, turn % 2, true};
 	fill(rng, turn % KINDS, k->w, dim);
 	/* as large as weights can be, of one sign or of both */
 	for (int i = 0; turn % 5 == 0 && i < dim; i++)
@@ -268,6 +278,10 @@ fill_work(Rng *rng, Work *k, int dim, int head, int turn)
 		k->block[i] = some_code(rng, turn);
 	for (int i = 0; i < dim - head; i++)
 		k->tail[i] = some_code(rng, turn);
+	for (int i = 0; i < (dim - head + 15) / 16 * 32; i++)
+		k->signs[i] = some_code(rng, turn);
+	for (int i = 0; i < CODE_LANES; i++)
+		k->scales[i] = (float) fabs(rng_normal(rng));
 	for (int i = 0; i < 3 * dim * CODE_LANES; i++)
 		k->packed[i] = (float) rng_normal(rng);
 	for (int i = 0; i < 3 * CODE_LANES; i++)
@@ -287,6 +301,59 @@ plain_dot(const Work *k, int lane)
 		s += (int64_t) k->query.w[i] *
 			 (k->block[i / 4 * 64 + lane * 4 + i % 4] - 128);
 	return s;
+}
+
+/*
+ * Twice the sum of a row's signs in steps of sign_unit, less the sum of all weights:
+ * the weights themselves are not kept, so of w with what rounding may add, at most
+ * half a step each.
+ */
+static double
+plain_signs(const Work *k, int lane)
+{
+	double s = 0;
+
+	for (int i = 0; i < k->query.tail; i++)
+	{
+		int byte = i / 16 * 32 + i / 4 % 2 * 16 + lane;
+		int bit = k->signs[byte] >> (i / 8 % 2 * 4 + i % 4) & 1;
+		double w = k->w[k->shape.head + i] / (double) k->query.sign_unit;
+
+		s += bit ? w : -w;
+	}
+	return s;
+}
+
+static void
+check_signs(const CodeKernels *k, Work *work)
+{
+	int32_t sums[CODE_LANES], plain[CODE_LANES];
+	float a[CODE_LANES] = {0}, b[CODE_LANES] = {0};
+	int bad = 0;
+
+	k->sign_sums(&work->query, work->signs, sums);
+	code_kernels_scalar.sign_sums(&work->query, work->signs, plain);
+	k->add_signs(&work->query, sums, work->scales, a);
+	code_kernels_scalar.add_signs(&work->query, sums, work->scales, b);
+	for (int l = 0; l < CODE_LANES; l++)
+	{
+		double s = plain_signs(work, l);
+
+		bad += sums[l] != plain[l];
+		/* a denormal unit has too few bits */
+		bad += work->query.sign_unit > FLT_MIN &&
+			   !(fabs(2 * sums[l] - work->query.sign_sum - s) <=
+				 work->query.tail * .51 + 1e-6 * work->query.sign_sum);
+		/* one addition of terms that may cancel each other */
+		bad +=
+			!(fabs(a[l] - b[l]) <=
+			  8 * FLT_EPSILON * work->scales[l] *
+					  (fabs(work->query.sign_unit * (double) (2 * sums[l])) +
+					   work->query.sign_unit * (double) work->query.sign_sum +
+					   work->query.sign_error) +
+				  1e-43);
+	}
+	CHECK(bad == 0);
 }
 
 static void
@@ -310,6 +377,7 @@ check_floats(const CodeKernels *k, Work *work, int turn)
 {
 	const CodeKernels *plain = &code_kernels_scalar;
 	float x[3 * CODE_LANES + 1], y[3 * CODE_LANES + 1];
+	float head[2][CODE_LANES];
 	int32_t dots[CODE_LANES];
 	double norm = length(work->w, work->shape.dim);
 	int dim = work->shape.dim, bad = 0;
@@ -323,12 +391,18 @@ check_floats(const CodeKernels *k, Work *work, int turn)
 				 dim * FLT_EPSILON * norm * 8 * sqrt(dim) + 1e-43);
 	CHECK(bad == 0);
 	plain->head_dots(&work->query, work->block, dots);
-	plain->bounds(&work->query, dots, work->floats, work->shape.l2, .5f, x);
-	k->bounds(&work->query, dots, work->floats, work->shape.l2, .5f, y);
+	plain->bounds(&work->query, dots, work->floats, work->shape.l2, .5f, x,
+				  head[0]);
+	k->bounds(&work->query, dots, work->floats, work->shape.l2, .5f, y,
+			  head[1]);
 	for (int i = 0; i < CODE_LANES; i++)
-		bad +=
-			!(fabs(x[i] - y[i]) <=
-			  8 * FLT_EPSILON * (1 + fabs(x[i]) + 4 * norm * (1 + dim * 300.)));
+	{
+		double most =
+			8 * FLT_EPSILON * (1 + fabs(x[i]) + 4 * norm * (1 + dim * 300.));
+
+		bad += !(fabs(x[i] - y[i]) <= most);
+		bad += !(fabs(head[0][i] - head[1][i]) <= most);
+	}
 	CHECK(bad == 0);
 	x[turn % 16] = turn % 3 == 0   ? NAN
 				   : turn % 3 == 1 ? INFINITY
@@ -360,6 +434,7 @@ check_kernels(void)
 			for (int v = 0; v < n; v++)
 			{
 				check_sums(list[v], &work);
+				check_signs(list[v], &work);
 				check_floats(list[v], &work, turn);
 			}
 		}

@@ -106,6 +106,7 @@ check_dim(int dim, int head)
 	float a[CODE_MAX_DIM + CODE_LANES], b[CODE_MAX_DIM + CODE_LANES];
 	float r[CODE_MAX_DIM];
 	double inside = 0, all = 0, worst = 0, apart = 0, y[CODE_MAX_DIM];
+	double square[CODE_MAX_DIM] = {0}, most = 0;
 	bool found;
 
 	CHECK(rotation_find(&rows, head, rotation, &found) == RS_OK && found);
@@ -128,10 +129,16 @@ check_dim(int dim, int head)
 			apart += (y[i] - a[i]) * (y[i] - a[i]);
 		inside += dot(a, a, head);
 		all += dot(a, a, dim);
+		for (int i = head; i < dim; i++)
+			square[i] += a[i] * a[i];
 	}
+	for (int i = head; i < dim; i++)
+		most = fmax(most, square[i] / ((all - inside) / (dim - head)));
 	CHECK(worst < code_slack(dim) / 5);
 	CHECK(apart > 0 && sqrt(apart / all) < code_off(dim, 1));
 	CHECK(inside / all > .93 * s.top);
+	/* the others are alike */
+	CHECK(most < 2.7);
 	free(rotation);
 	free_set(&s);
 }

@@ -1,0 +1,15 @@
+/*
+ * code_avx2.h
+ *		Kernels over row codes that processors with AVX-512 take as well.
+ */
+#ifndef RECSYS_CODE_AVX2_H
+#define RECSYS_CODE_AVX2_H
+
+#include "math/codes.h"
+
+extern void sign_sums_avx2(const CodeQuery *query, const uint8_t *signs,
+						   int32_t *out);
+extern void add_signs_avx2(const CodeQuery *query, const int32_t *sums,
+						   const float *scales, float *out);
+
+#endif
