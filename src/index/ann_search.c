@@ -112,7 +112,7 @@ ann_search_begin(AnnSearch *s, const float *q, bool rotated)
 	s->exhausted = false;
 	s->rest = NULL;
 	s->q = palloc0(sizeof(float) * wide);
-	s->head = palloc0(sizeof(float) * cache->layout.rows);
+	s->added = palloc(sizeof(float) * cache->layout.rows);
 	if (rotated)
 		memcpy(s->q, q, sizeof(float) * cache->dim);
 	else if (!s->unbounded)
@@ -273,7 +273,8 @@ refine_leaf(AnnSearch *s, const AnnCache *cache, Buffer buffer, AnnHead *head,
 	{
 		int i = wanted[k];
 		AnnLevel1 level1;
-		const float *floats;
+		const float *floats; /* of the row: scale, t */
+		float est;
 
 		if (s->far && k + AHEAD < n)
 			prefetch_row(s, layout, head, wanted[k + AHEAD], &ahead);
@@ -294,17 +295,21 @@ refine_leaf(AnnSearch *s, const AnnCache *cache, Buffer buffer, AnnHead *head,
 		level1.bound = bound[i];
 		floats = code_block_floats(
 			&layout->shape, blocks + i / CODE_LANES * layout->block_size);
-		level1.tail = floats[CODE_LANES + i % CODE_LANES] * s->query.tail_norm;
+		floats += i % CODE_LANES;
+		level1.tail = floats[CODE_LANES] * s->query.tail_norm;
+		est = bound[i] - terms->slack - floats[0] * s->query.head_error -
+			  level1.tail;
+		if (layout->shape.signs)
+			est -= s->added[i];
 		refine_row(s, ann_tail_row(BufferGetPage(tail), layout, i - first),
-				   leaf->cell, level1, s->head[i] - terms->slack, terms->slack);
+				   leaf->cell, level1, est, terms->slack);
 		bound[i] = DONE;
 	}
 	if (BufferIsValid(tail))
 		UnlockReleaseBuffer(tail);
 }
 
-/* bounds of level 1 of the CODE_LANES rows of a leaf from `from` on, and what is
- * known of their heads into s->head */
+/* bounds of level 1 of the CODE_LANES rows of a leaf from `from` on, and s->added */
 static inline void
 bound_rows(const AnnSearch *s, const AnnLayout *layout, Page head, int from,
 		   const AnnCellTerms *terms, float *bound)
@@ -312,7 +317,7 @@ bound_rows(const AnnSearch *s, const AnnLayout *layout, Page head, int from,
 	code_block_bounds(&layout->shape, &s->query,
 					  (uint8 *) head + layout->head_offset +
 						  from / CODE_LANES * layout->block_size,
-					  terms->base, bound, s->head + from);
+					  terms->base, bound, s->added + from);
 }
 
 /* bounds of level 1 of all rows of a leaf, then refine; returns the next */
@@ -348,7 +353,7 @@ open_leaf(AnnSearch *s, const AnnCache *cache, BlockNumber block, int cell,
 	for (int i = 0; i < leaf->rows; i += CODE_LANES)
 		if (s->unbounded)
 			for (int l = 0; l < CODE_LANES; l++)
-				bound[i + l] = FLT_MAX; /* and no matter what their heads are */
+				bound[i + l] = FLT_MAX; /* and no matter what was added */
 		else
 			bound_rows(s, layout, BufferGetPage(buffer), i, terms, bound + i);
 	for (int i = head->used; i < leaf->rows; i++)
@@ -407,6 +412,8 @@ refine_again(AnnSearch *s, const AnnCache *cache, AnnLeaf *leaf, bool raised)
 	const AnnLayout *layout = &cache->layout;
 	float *bound = s->bound + leaf->at;
 	AnnCellTerms terms = {0, 0};
+	/* other leaves have been looked at since s->added was set */
+	bool again = !s->unbounded && (raised || layout->shape.signs);
 	Buffer buffer;
 	AnnHead *head;
 
@@ -421,7 +428,7 @@ refine_again(AnnSearch *s, const AnnCache *cache, AnnLeaf *leaf, bool raised)
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	pg_test_for_old_snapshot(s->snapshot, s->index, BufferGetPage(buffer));
 	head = ann_head_of(s->index, buffer, layout, cache->generation, leaf->cell);
-	for (int i = 0; !s->unbounded && i < leaf->rows; i += CODE_LANES)
+	for (int i = 0; again && i < leaf->rows; i += CODE_LANES)
 	{
 		float fresh[CODE_LANES];
 

@@ -76,7 +76,7 @@ typedef struct AnnSearch
 	double tiny;    /* what denormals may add to a score */
 	float *dot;     /* (cells) q . centroid */
 	CodeQuery query;
-	float *head; /* (layout.rows) of the leaf at hand: scores without tails */
+	float *added; /* (layout.rows) to bounds of the leaf at hand by signs */
 
 	AnnOpened *cell; /* heap of cells not opened yet, best first */
 	int cells;

@@ -143,16 +143,16 @@ pack_dots_avx2(const float *x, const float *packed, int blocks, int dim,
 
 AVX2 static void
 bounds_avx2(const CodeQuery *query, const int32_t *dots, const float *floats,
-			bool l2, float base, float *out, float *head)
+			bool l2, float base, float *out)
 {
-	bounds_body(query, dots, floats, l2, base, out, head);
+	bounds_body(query, dots, floats, l2, base, out);
 }
 
 AVX2 void
 add_signs_avx2(const CodeQuery *query, const int32_t *sums, const float *scales,
-			   float *out)
+			   float *out, float *added)
 {
-	add_signs_body(query, sums, scales, out);
+	add_signs_body(query, sums, scales, out, added);
 }
 
 AVX2 static uint32_t

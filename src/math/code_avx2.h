@@ -10,6 +10,6 @@
 extern void sign_sums_avx2(const CodeQuery *query, const uint8_t *signs,
 						   int32_t *out);
 extern void add_signs_avx2(const CodeQuery *query, const int32_t *sums,
-						   const float *scales, float *out);
+						   const float *scales, float *out, float *added);
 
 #endif

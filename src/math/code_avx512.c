@@ -148,19 +148,18 @@ pack_dots_avx512(const float *x, const float *packed, int blocks, int dim,
 
 AVX512 static void
 bounds_avx512(const CodeQuery *query, const int32_t *dots, const float *floats,
-			  bool l2, float base, float *out, float *head)
+			  bool l2, float base, float *out)
 {
 	__m512 scale = _mm512_loadu_ps(floats);
 	__m512 dot = _mm512_cvtepi32_ps(_mm512_loadu_si512(dots));
-	__m512 s = _mm512_mul_ps(dot, _mm512_set1_ps(query->head_unit));
+	__m512 s = _mm512_fmadd_ps(dot, _mm512_set1_ps(query->head_unit),
+							   _mm512_set1_ps(query->head_error));
 
 	s = _mm512_fmadd_ps(scale, s, _mm512_set1_ps(base));
-	if (l2)
-		s = _mm512_sub_ps(s, _mm512_loadu_ps(floats + 2 * CODE_LANES));
-	_mm512_storeu_ps(head, s);
-	s = _mm512_fmadd_ps(scale, _mm512_set1_ps(query->head_error), s);
 	s = _mm512_fmadd_ps(_mm512_loadu_ps(floats + CODE_LANES),
 						_mm512_set1_ps(query->tail_norm), s);
+	if (l2)
+		s = _mm512_sub_ps(s, _mm512_loadu_ps(floats + 2 * CODE_LANES));
 	_mm512_storeu_ps(out, s);
 }
 

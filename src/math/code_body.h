@@ -32,26 +32,30 @@ pack_dots_body(const float *x, const float *packed, int blocks, int dim,
 
 static inline void
 bounds_body(const CodeQuery *query, const int32_t *dots, const float *floats,
-			bool l2, float base, float *out, float *head)
+			bool l2, float base, float *out)
 {
 	for (int l = 0; l < CODE_LANES; l++)
 	{
-		float s = base + floats[l] * (query->head_unit * (float) dots[l]);
+		float s = base + floats[l] * (query->head_unit * (float) dots[l] +
+									  query->head_error);
 
-		head[l] = l2 ? s - floats[2 * CODE_LANES + l] : s;
-		out[l] = head[l] + floats[l] * query->head_error +
-				 query->tail_norm * floats[CODE_LANES + l];
+		s += query->tail_norm * floats[CODE_LANES + l];
+		out[l] = l2 ? s - floats[2 * CODE_LANES + l] : s;
 	}
 }
 
 static inline void
 add_signs_body(const CodeQuery *query, const int32_t *sums, const float *scales,
-			   float *out)
+			   float *out, float *added)
 {
 	for (int l = 0; l < CODE_LANES; l++)
-		out[l] += scales[l] *
-				  (query->sign_unit * (float) (2 * sums[l] - query->sign_sum) +
-				   query->sign_error);
+	{
+		int32_t dot = 2 * sums[l] - query->sign_sum;
+
+		added[l] =
+			scales[l] * (query->sign_unit * (float) dot + query->sign_error);
+		out[l] += added[l];
+	}
 }
 
 static inline uint32_t

@@ -98,16 +98,16 @@ pack_dots_neon(const float *x, const float *packed, int blocks, int dim,
 
 static void
 bounds_neon(const CodeQuery *query, const int32_t *dots, const float *floats,
-			bool l2, float base, float *out, float *head)
+			bool l2, float base, float *out)
 {
-	bounds_body(query, dots, floats, l2, base, out, head);
+	bounds_body(query, dots, floats, l2, base, out);
 }
 
 static void
 add_signs_neon(const CodeQuery *query, const int32_t *sums, const float *scales,
-			   float *out)
+			   float *out, float *added)
 {
-	add_signs_body(query, sums, scales, out);
+	add_signs_body(query, sums, scales, out, added);
 }
 
 static uint32_t

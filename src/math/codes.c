@@ -526,17 +526,18 @@ code_block_get(const CodeShape *shape, const uint8_t *block, int lane,
 
 void
 code_block_bounds(const CodeShape *shape, const CodeQuery *query,
-				  const uint8_t *block, float base, float *out, float *head)
+				  const uint8_t *block, float base, float *out, float *added)
 {
 	const float *floats = code_block_floats(shape, block);
 	int32_t sums[CODE_LANES];
 
 	code_kernels->head_dots(query, block, sums);
-	code_kernels->bounds(query, sums, floats, shape->l2, base, out, head);
+	code_kernels->bounds(query, sums, floats, shape->l2, base, out);
 	if (!shape->signs)
 		return;
 	code_kernels->sign_sums(query, block + signs_at(shape), sums);
-	code_kernels->add_signs(query, sums, floats + sign_scales_at(shape), out);
+	code_kernels->add_signs(query, sums, floats + sign_scales_at(shape), out,
+							added);
 }
 
 int32_t

@@ -142,11 +142,11 @@ extern bool code_block_signs_hold(const CodeShape *shape, const uint8_t *block,
 
 /*
  * Level 1 of a block, each of 16 rows: out, an upper bound of S whose base is this
- * one, and head, what is known of S without the tail.
+ * one, and, of shapes with signs, added, what they have added to it.
  */
 extern void code_block_bounds(const CodeShape *shape, const CodeQuery *query,
 							  const uint8_t *block, float base, float *out,
-							  float *head);
+							  float *added);
 extern int32_t code_head_dot(const CodeShape *shape, const CodeQuery *query,
 							 const uint8_t *block, int lane);
 extern int32_t code_tail_dot(const CodeQuery *query, const uint8_t *codes);
@@ -175,11 +175,10 @@ typedef struct CodeKernels
 					  float *out);
 	/* out = base + units * scale * dot + ... ; see code_block_bounds */
 	void (*bounds)(const CodeQuery *query, const int32_t *dots,
-				   const float *floats, bool l2, float base, float *out,
-				   float *head);
-	/* out += what the sums of signs add, of scales s (16) */
+				   const float *floats, bool l2, float base, float *out);
+	/* out += added = what the sums of signs add, of scales s (16) */
 	void (*add_signs)(const CodeQuery *query, const int32_t *sums,
-					  const float *scales, float *out);
+					  const float *scales, float *out, float *added);
 	/* bit l: bounds[l] is not below least (or no number); 16 bounds */
 	uint32_t (*at_least)(const float *bounds, float least);
 } CodeKernels;

@@ -345,7 +345,7 @@ score(const Case *c, const float *q, const float *x)
 					ab / sqrt((double) aa * bb)};
 }
 
-/* the three bounds of every row against its scores */
+/* the three bounds of every row, as ann_search.c has them, against its scores */
 static void
 check_query(Case *c, const float *plain)
 {
@@ -356,7 +356,7 @@ check_query(Case *c, const float *plain)
 	bool l2 = c->metric == L2;
 	double norm = length_of(plain, c->dim), scale = norm > 0 ? 1 / norm : 1;
 	double q_norm, tiny, base = 0, d = 0, bound, slack;
-	float dots[CODE_LANES], level1[CODE_LANES], head[CODE_LANES];
+	float dots[CODE_LANES], level1[CODE_LANES], added[CODE_LANES] = {0};
 	CodeQuery query;
 
 	if (norm > 1e15 || (c->metric == COSINE && norm <= 1e-12))
@@ -400,9 +400,10 @@ check_query(Case *c, const float *plain)
 
 		if (i % CODE_LANES == 0)
 			code_block_bounds(shape, &query, c->block[i / CODE_LANES],
-							  (float) base + (float) slack, level1, head);
-		/* as ann_search.c does it, in float32 */
-		est = head[i % CODE_LANES] - (float) slack +
+							  (float) base + (float) slack, level1, added);
+		est = level1[i % CODE_LANES] - code->head_scale * query.head_error -
+			  query.tail_norm * code->rest - (float) slack -
+			  added[i % CODE_LANES] +
 			  query.tail_unit * code->tail_scale *
 				  code_tail_dot(&query, code->codes + code_head_padded(shape));
 		wide = query.norm * code->error + (float) slack;
@@ -536,13 +537,12 @@ check_dim(int dim, int turns)
 		for (int metric = 0; metric < METRICS; metric++)
 			for (int kind = 0; kind < KINDS; kind++)
 			{
-				int head = 4 << turn % 4;
+				int head = 4 << turn % 4 < dim ? 4 << turn % 4 : dim;
 
 				c.metric = metric;
 				c.dim = dim;
 				c.rotated = dim <= ROTATED_DIM && turn % 3 > 0;
-				c.shape = (CodeShape){dim, head < dim ? head : dim,
-									  metric == L2, turn % 5 < 3};
+				c.shape = (CodeShape){dim, head, metric == L2, turn % 5 < 3};
 				check_kind(&c, kind);
 			}
 	}
