@@ -40,7 +40,8 @@
 #define ANN_STRUCTURE_LOCK 0
 #define ANN_RETRAIN_LOCK 1
 #define ANN_MAX_DIM CODE_MAX_DIM
-#define ANN_SIGNS_DIM 192 /* from which level 1 may have signs */
+#define ANN_SIGNS_DIM 192    /* from which level 1 may have signs */
+#define ANN_SIGNS 0x5349474e /* no changed byte makes it 0, nor 0 it */
 #define ANN_MAX_TAILS 64
 #define ANN_PAGE_ID 0xA77E
 
@@ -103,7 +104,7 @@ typedef struct AnnMeta
 	uint32 generation;
 	uint32 cells;
 	uint32 rotated;           /* a rotation is stored */
-	uint32 signs;             /* level 1 has signs */
+	uint32 signs;             /* ANN_SIGNS: level 1 has them; else 0 */
 	BlockNumber static_block; /* first page of the static part */
 	uint32 static_pages;
 	uint32 static_crc;

@@ -76,7 +76,7 @@ ann_build_layout(AnnBuild *build, bool signs)
 	ann_layout(&build->layout,
 			   ann_choose_shape(build->dim, build->metric == ANN_L2, signs));
 	build->meta.head = build->layout.shape.head;
-	build->meta.signs = signs;
+	build->meta.signs = signs ? ANN_SIGNS : 0;
 }
 
 /*

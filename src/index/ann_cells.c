@@ -10,7 +10,7 @@
 #include "index/ann_search.h"
 #include "math/vec.h"
 
-/* to the bottom first, then up: what is put on top of a heap was at its bottom */
+/* to the bottom first, then up: what a pop puts on top was at the bottom */
 static void
 sift_down(AnnOpened *heap, int n, int top)
 {

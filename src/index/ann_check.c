@@ -203,7 +203,7 @@ row_is_sound(Check *c, uint32 cell)
 	const CodeRow *code = &c->row.code;
 	const AnnCache *cache = c->walk.cache;
 	const CodeShape *shape = &cache->layout.shape;
-	double sum = 0, rest = 0, most, radius;
+	double sum = 0, most, radius;
 
 	if (!code_is_sound(code, shape))
 		return false;
@@ -211,23 +211,15 @@ row_is_sound(Check *c, uint32 cell)
 		return cell == (uint32) cache->cells && isinf(code->rest);
 	code_decode(shape, code, c->r);
 	for (int i = 0; i < shape->dim; i++)
-	{
 		sum += (double) c->r[i] * c->r[i];
-		if (i >= shape->head)
-		{
-			double s = c->r[i] < 0 ? -code->sign_scale : code->sign_scale;
-
-			rest += (c->r[i] - s) * (c->r[i] - s);
-		}
-	}
 	radius = sqrt(sum);
 	/* the log's length may have risen since the walk began: check_log */
 	most = cell == (uint32) cache->cells ? INFINITY : cache->cell[cell].r_max;
 	if (cell == (uint32) cache->cells)
 		c->longest =
 			Max(c->longest, (radius - 1e-30) / (1 + 1e-5) - code->error);
-	return fabs(sqrt(rest) - code->rest) <=
-			   code->error + 1e-5 * code->rest + 1e-30 &&
+	return fabs(code_decoded_rest(shape, code) - code->rest) <=
+			   code->error * (1 + 1e-5) + 1e-5 * code->rest + 1e-30 &&
 		   radius <= (most + code->error) * (1 + 1e-5) + 1e-30;
 }
 

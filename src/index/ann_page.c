@@ -91,6 +91,7 @@ ann_choose_shape(int dim, bool l2, bool signs)
 	if (!signs)
 		return shape;
 	/* beside signs half as many will do; more where a page has room for them */
+	StaticAssertStmt(BLCKSZ >= 8192, "a page must hold a block of rows");
 	shape.head = MOST_HEAD / 2;
 	ann_layout(&least, shape);
 	while (shape.head < MOST_HEAD)
@@ -114,16 +115,16 @@ ann_meta_shape(const AnnMeta *meta)
 					   meta->metric == ANN_L2, meta->signs != 0};
 }
 
-/* is it one that ann_choose_shape chooses? */
+/* may it be one that ann_choose_shape chooses? ann_cache_make knows better */
 static bool
 shape_is_sound(const AnnMeta *meta)
 {
 	CodeShape shape = ann_meta_shape(meta);
 
-	if (shape.signs)
-		return meta->signs == 1 && shape.dim >= ANN_SIGNS_DIM &&
-			   shape.head >= MOST_HEAD / 2 && shape.head <= MOST_HEAD &&
-			   shape.head % 4 == 0;
+	if (meta->signs != 0)
+		return meta->signs == ANN_SIGNS && shape.dim >= ANN_SIGNS_DIM &&
+			   !shape.l2 && shape.head >= MOST_HEAD / 2 &&
+			   shape.head <= MOST_HEAD;
 	return shape.head == ann_choose_shape(shape.dim, shape.l2, false).head;
 }
 

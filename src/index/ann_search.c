@@ -432,6 +432,8 @@ refine_again(AnnSearch *s, const AnnCache *cache, AnnLeaf *leaf, bool raised)
 	{
 		float fresh[CODE_LANES];
 
+		if (!raised && code_at_least(bound + i, least(s)) == 0)
+			continue;
 		bound_rows(s, layout, BufferGetPage(buffer), i, &terms, fresh);
 		for (int l = 0; raised && l < CODE_LANES; l++)
 			if (bound[i + l] != DONE)

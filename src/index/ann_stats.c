@@ -170,6 +170,7 @@ static Datum
 stats_row(Stats *s, FunctionCallInfo fcinfo, double log_rows, double largest)
 {
 	AnnWalk *w = &s->walk;
+	const CodeShape *shape = &w->cache->layout.shape;
 	const char *names[] = {"inner product", "l2", "cosine"};
 	Datum values[COLUMNS];
 	bool nulls[COLUMNS] = {false};
@@ -196,7 +197,8 @@ stats_row(Stats *s, FunctionCallInfo fcinfo, double log_rows, double largest)
 	values[n++] = Int64GetDatum((int64) log_rows);
 	values[n++] = Int64GetDatum(w->pages + w->meta.static_pages + 1);
 	values[n++] = Int64GetDatum(RelationGetNumberOfBlocks(w->index));
-	values[n++] = Int32GetDatum(w->meta.dim);
+	values[n++] = Int32GetDatum(
+		shape->dim + (shape->signs ? (shape->dim - shape->head + 7) / 8 : 0));
 	values[n++] = Float8GetDatum(drift);
 	values[n++] = Int32GetDatum(w->meta.generation);
 	values[n++] = Float8GetDatum(sampled_recall(s));

@@ -17,8 +17,7 @@
 #define SAMPLE_MIN 256
 #define MIN_SAMPLE 12     /* sampled rows that make a cell */
 #define TRIAL_SAMPLE 8192 /* rows by which signs are chosen */
-#define REST_ROWS 2048
-#define SIGNS_REST 0.4 /* of residuals outside the head, from which they pay */
+#define SIGNS_REST 0.45 /* of residuals outside the head, from which they pay */
 
 void
 ann_train_begin(AnnBuild *build)
@@ -112,15 +111,14 @@ find_centroids(AnnBuild *build, int32 *owner)
 }
 
 /*
- * The rotation that puts the residuals' energy into the first coordinates.
- * None where it would not pay or not fit; the codes are as right without.
+ * The rotation that puts the residuals' energy into the first coordinates, by the
+ * sample's first `fit` rows. None where it would not pay or not fit; the codes are as right without.
  */
 static void
-find_rotation(AnnBuild *build, const int32 *owner)
+find_rotation(AnnBuild *build, const int32 *owner, int fit)
 {
 	int dim = build->dim, head = build->layout.shape.head;
-	RotationRows rows = {build->sample, build->centroid, owner, build->sampled,
-						 dim};
+	RotationRows rows = {build->sample, build->centroid, owner, fit, dim};
 	RsStatus status;
 	bool found;
 
@@ -169,16 +167,18 @@ ann_train_begin_cells(AnnBuild *build)
 	}
 }
 
-/* of the residuals' energy what lies outside the head; 0 to 1 */
+/*
+ * Of the residuals' energy what lies outside the head, by the sample's rows from `from`
+ * on: those by which the rotation was found have less there. 0 to 1
+ */
 static double
-rest_of_residuals(AnnBuild *build, const int32 *owner)
+rest_of_residuals(AnnBuild *build, const int32 *owner, int from)
 {
 	int dim = build->dim, head = build->layout.shape.head;
-	int step = Max(build->sampled / REST_ROWS, 1);
 	float *r = palloc(sizeof(float) * dim);
 	double all = 0, inside = 0;
 
-	for (int i = 0; i < build->sampled; i += step)
+	for (int i = from; i < build->sampled; i++)
 	{
 		const float *x = build->sample + (Size) i * dim;
 		const float *c = build->centroid + (Size) owner[i] * dim;
@@ -196,9 +196,10 @@ rest_of_residuals(AnnBuild *build, const int32 *owner)
 	return all > 0 ? 1 - inside / all : 0;
 }
 
-/* cells, centroids and rotation from the sample; owner (sampled): the rows' cells */
+/* cells, centroids and rotation from the sample, the rotation by its first `fit`
+ * rows; owner (sampled): the rows' cells */
 static void
-divide(AnnBuild *build, int32 *owner)
+divide(AnnBuild *build, int32 *owner, int fit)
 {
 	PartitionPlan plan;
 	RsStatus status;
@@ -214,7 +215,7 @@ divide(AnnBuild *build, int32 *owner)
 		pg_throw_status(status, "could not divide the rows into cells", NULL);
 	build->cells = build->sampled > 0 ? build->part.cells : 0;
 	find_centroids(build, owner);
-	find_rotation(build, owner);
+	find_rotation(build, owner, fit);
 }
 
 /* undo divide */
@@ -246,22 +247,25 @@ shuffle(AnnBuild *build, int n)
 }
 
 /*
- * Level 1 has signs where the first coordinates alone say too little. A part of
- * the sample tells, since all else, from the size of the cells on, follows from it.
+ * Level 1 has signs where the first coordinates alone say too little. That is chosen
+ * before the cells, since how many rows a leaf takes enters into their size; by cells
+ * of a part of the sample, which are larger than those to come.
  */
 static void
 choose_signs(AnnBuild *build, int32 *owner)
 {
 	int sampled = build->sampled;
+	int trial = Min(sampled, TRIAL_SAMPLE), fit = trial / 4 * 3;
 
 	/* by L2 each cell has a query of its own, and tables of signs take too long */
 	if (build->dim < ANN_SIGNS_DIM || build->metric == ANN_L2)
 		return;
-	shuffle(build, Min(sampled, TRIAL_SAMPLE));
-	build->sampled = Min(sampled, TRIAL_SAMPLE);
-	divide(build, owner);
-	ann_build_layout(build, build->rotation != NULL &&
-								rest_of_residuals(build, owner) > SIGNS_REST);
+	shuffle(build, trial);
+	build->sampled = trial;
+	divide(build, owner, fit);
+	ann_build_layout(build,
+					 build->rotation != NULL &&
+						 rest_of_residuals(build, owner, fit) > SIGNS_REST);
 	forget(build);
 	build->sampled = sampled;
 }
@@ -274,7 +278,7 @@ ann_train(AnnBuild *build)
 										  sizeof(int32) * (build->sampled + 1));
 
 	choose_signs(build, owner);
-	divide(build, owner);
+	divide(build, owner, build->sampled);
 	ann_train_rotate(build, build->centroid, build->cells);
 	ann_train_begin_cells(build);
 	pfree(owner);

@@ -173,6 +173,22 @@ code_decode(const CodeShape *shape, const CodeRow *row, float *r)
 		r[i] = (row->codes[padded + i - shape->head] - 128) * row->tail_scale;
 }
 
+double
+code_decoded_rest(const CodeShape *shape, const CodeRow *row)
+{
+	const uint8_t *codes = row->codes + code_head_padded(shape);
+	double rest = 0;
+
+	for (int i = 0; i < shape->dim - shape->head; i++)
+	{
+		double d = (codes[i] - 128) * (double) row->tail_scale -
+				   signed_by(codes[i], row->sign_scale);
+
+		rest += d * d;
+	}
+	return sqrt(rest);
+}
+
 static bool
 is_near(double stored, double truth, double off)
 {
@@ -288,8 +304,8 @@ split(const int16_t *restrict v, int n, int8_t *restrict high,
 	}
 }
 
-/* what rounding n coordinates to steps leaves, in length: half of a step each,
- * and what float32 makes of the products */
+/* what rounding n coordinates to steps leaves at most, in length: half of a step
+ * each, and the three roundings of a float32 of up to WEIGHT_MAX, .003 */
 static double
 rounding_of(double step, int n)
 {
@@ -538,19 +554,6 @@ code_block_bounds(const CodeShape *shape, const CodeQuery *query,
 	code_kernels->sign_sums(query, block + signs_at(shape), sums);
 	code_kernels->add_signs(query, sums, floats + sign_scales_at(shape), out,
 							added);
-}
-
-int32_t
-code_head_dot(const CodeShape *shape, const CodeQuery *query,
-			  const uint8_t *block, int lane)
-{
-	int padded = code_head_padded(shape);
-	int32_t s = 0;
-
-	for (int i = 0; i < padded; i++)
-		s += query->w[i] *
-			 block[(size_t) (i & ~3) * CODE_LANES + lane * 4 + (i & 3)];
-	return s - query->head_sum;
 }
 
 int32_t

@@ -5,8 +5,8 @@
  * A row of a cell is stored as its residual r = x - centroid in rotated
  * coordinates. The first `head` of them are level 1, the others level 2.
  * Each level has codes c = 1 .. 255 standing for (c - 128) * scale. Of the
- * others level 1 may have the signs, each standing for +-s, where s is the mean
- * of |r| over them: what a query's best rows have in common with it lies in all
+ * others level 1 may have the signs, each standing for +-s, where s is what leaves
+ * least of them, the mean of r times its sign, or 0: what a query's best rows have in common with it lies in all
  * coordinates, so without them level 1 takes nearly all of their tails' product
  * for granted. (One bit a coordinate after a rotation: RaBitQ, Gao and Long 2024.)
  *
@@ -79,12 +79,13 @@ typedef struct CodeQuery
 	int sign_steps;   /* of 16 coordinates each; 0 without signs */
 	float head_unit;  /* gain * value of one step of w_head */
 	float tail_unit;
-	float sign_unit;  /* gain * value of one step of w_tail in sign_table */
-	float sign_error; /* gain * |w_tail - quantised| * sqrt(tail), times s */
+	float sign_unit; /* gain * value of one step of w_tail in sign_table */
+	float
+		sign_error; /* gain * |w_tail - quantised| * sqrt(tail) at most, times s */
 	float head_error; /* gain * |w_head| * sqrt(head) / 2, times scale */
 	float tail_norm;  /* gain * |w_tail|, times t */
 	float norm;       /* gain * |w|, times e */
-	float rounding;   /* gain * |w - quantised w|, times |r| */
+	float rounding;   /* gain * |w - quantised w| at most, times |r| */
 	/*
 	 * (sign_steps, 4, 16): for each four coordinates and each choice of signs the
 	 * sum of |weight| where sign and weight agree, so that signs . w_tail is twice
@@ -101,7 +102,7 @@ extern int code_head_padded(const CodeShape *shape);
 extern size_t code_block_size(const CodeShape *shape);
 extern size_t code_row_size(const CodeShape *shape);   /* of CodeRow.codes */
 extern size_t code_query_size(const CodeShape *shape); /* of the arrays */
-/* of a block: (3 or 4, CODE_LANES) scale, t, sq (L2 only), s (signs only) */
+/* of a block: (2 to 4, CODE_LANES) scale, t, sq (L2 only), s (signs only) */
 extern const float *code_block_floats(const CodeShape *shape,
 									  const uint8_t *block);
 
@@ -109,6 +110,8 @@ extern const float *code_block_floats(const CodeShape *shape,
 extern void code_encode(const CodeShape *shape, const float *r, CodeRow *row);
 /* an inverse, for checks: r (dim) */
 extern void code_decode(const CodeShape *shape, const CodeRow *row, float *r);
+/* t of the decoded row: of its tail, what level 1 does not have */
+extern double code_decoded_rest(const CodeShape *shape, const CodeRow *row);
 /*
  * Does a stored code say of the residual r (dim) what this file promises?
  * off: by how much the r that was encoded may differ from this one, in length.
@@ -147,8 +150,6 @@ extern bool code_block_signs_hold(const CodeShape *shape, const uint8_t *block,
 extern void code_block_bounds(const CodeShape *shape, const CodeQuery *query,
 							  const uint8_t *block, float base, float *out,
 							  float *added);
-extern int32_t code_head_dot(const CodeShape *shape, const CodeQuery *query,
-							 const uint8_t *block, int lane);
 extern int32_t code_tail_dot(const CodeQuery *query, const uint8_t *codes);
 
 /* which of 16 bounds are not below least, as bits */

@@ -62,10 +62,7 @@ get_row(const RotationRows *rows, int u, int used, float *r)
 		r[j] = x[j] - c[j];
 }
 
-/*
- * Turn y (n) so that each coordinate has a part of every other one's: random signs,
- * then Hadamard's transform of the first 2^k and the last 2^k of them. Orthogonal.
- */
+/* Hadamard's transform of y (n, a power of 2), orthonormal */
 CLONES static void
 hadamard(double *restrict y, int n)
 {
@@ -84,6 +81,11 @@ hadamard(double *restrict y, int n)
 		y[i] *= scale;
 }
 
+/*
+ * Turn y (n) so that its coordinates become alike in size: random signs, then
+ * Hadamard's transform of the first 2^k and of the last 2^k of them, most of which are
+ * in both. Orthogonal.
+ */
 static void
 mix(double *y, int n)
 {

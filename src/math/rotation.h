@@ -12,7 +12,7 @@
  * rounding of its result.
  *
  * The coordinates after the first `head` are mixed by Hadamard's transform with random
- * signs, so that they are alike in size, as their signs as codes ask for.
+ * signs, which makes them alike in size, so that one size and their signs tell most.
  */
 #ifndef RECSYS_ROTATION_H
 #define RECSYS_ROTATION_H

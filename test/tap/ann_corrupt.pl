@@ -202,7 +202,7 @@ pass('sound after REINDEX');
 # of a row, some in the metapage, and others anywhere.
 my @parts = ('level 1', 'level 2', 'error', 'tail norm', 'level-1 scale',
 	'level-2 scale', 'row pointer', 'square', 'end of page', 'factors',
-	'log tail', 'metric');
+	'log tail', 'metric', 'head', 'whether signs');
 my $anywhere = $ENV{ANN_CORRUPT_ANYWHERE} // 120;
 my (@aimed, @file);
 
@@ -233,6 +233,8 @@ sub byte_of
 	  if $part eq 'signs';
 	return ($page + 12, 1) if $part eq 'end of page';
 	return (24 + 104 + 3, 64) if $part eq 'factors';
+	return (24 + 12, 4) if $part eq 'head';
+	return (24 + 32, 1) if $part eq 'whether signs';
 	return (24 + 52, 1) if $part eq 'log tail';
 	return (24 + 16, 2);
 }

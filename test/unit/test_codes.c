@@ -234,6 +234,32 @@ check_storage(void)
 	}
 }
 
+/* a tail of one size, of which signs and codes tell all but for rounding */
+static void
+check_even_tail(void)
+{
+	CodeShape shape = {192, 64, false, true};
+	uint8_t codes[192];
+	float r[192];
+	CodeRow row = {.codes = codes};
+	Rng rng;
+	int bad = 0;
+
+	rng_init(&rng, 6, 1);
+	for (int turn = 0; turn < 20000; turn++)
+	{
+		float a =
+			turn == 0 ? 1.98837483F : (float) (1.98 + .02 * rng_uniform(&rng));
+
+		for (int i = 0; i < 192; i++)
+			r[i] = i < 64 ? 0 : rng_next(&rng) % 2 == 0 ? a : -a;
+		code_encode(&shape, r, &row);
+		bad += !(fabs(code_decoded_rest(&shape, &row) - row.rest) <=
+				 row.error * (1 + 1e-6));
+	}
+	CHECK(bad == 0);
+}
+
 /* what kernels work on; big enough for heads that are not a multiple of 4 */
 typedef struct Work
 {
@@ -330,18 +356,21 @@ static void
 check_signs(const CodeKernels *k, Work *work)
 {
 	int32_t sums[CODE_LANES], plain[CODE_LANES];
-	float a[CODE_LANES] = {0}, b[CODE_LANES] = {0}, added[CODE_LANES];
+	float a[CODE_LANES] = {0}, b[CODE_LANES] = {0};
+	float added[2][CODE_LANES] = {{0}};
 	int bad = 0;
 
 	k->sign_sums(&work->query, work->signs, sums);
 	code_kernels_scalar.sign_sums(&work->query, work->signs, plain);
-	k->add_signs(&work->query, sums, work->scales, a, added);
-	code_kernels_scalar.add_signs(&work->query, sums, work->scales, b, added);
+	k->add_signs(&work->query, sums, work->scales, a, added[0]);
+	code_kernels_scalar.add_signs(&work->query, sums, work->scales, b,
+								  added[1]);
 	for (int l = 0; l < CODE_LANES; l++)
 	{
 		double s = plain_signs(work, l);
 
-		bad += sums[l] != plain[l] || added[l] != b[l];
+		bad +=
+			sums[l] != plain[l] || added[0][l] != a[l] || added[1][l] != b[l];
 		/* a denormal unit has too few bits */
 		bad += work->query.sign_unit > FLT_MIN &&
 			   !(fabs(2 * sums[l] - work->query.sign_sum - s) <=
@@ -370,7 +399,6 @@ check_sums(const CodeKernels *k, Work *work)
 		bad += dots[l] != plain_dot(work, l);
 	CHECK(bad == 0);
 	CHECK(k->tail_dot(&work->query, work->tail) == plain_dot(work, -1));
-	CHECK(code_head_dot(&work->shape, &work->query, work->block, 3) == dots[3]);
 }
 
 /* sums of float32, which differ by rounding; limits of them, which do not */
@@ -448,6 +476,7 @@ main(void)
 	check_bounds();
 	check_many_dims();
 	check_storage();
+	check_even_tail();
 	check_kernels();
 	return check_summary();
 }
