@@ -67,3 +67,4 @@ VACUUM signs_rows;
 SELECT * FROM signs_are('{signs_ip}');
 SELECT * FROM signs_differ();
 DROP TABLE signs_rows;
+DROP FUNCTION signs_are, signs_differ, signs_top, signs_vector;
