@@ -96,8 +96,6 @@ ann_cache_make(Relation index, const AnnMeta *meta, MemoryContext context)
 	BlockNumber blocks;
 	char *at;
 
-	if (shape.head != ann_choose_shape(shape.dim, shape.l2, shape.signs).head)
-		ann_corrupted(index, ANN_META_BLOCK, "Its shape is impossible.");
 	if (meta->cells > MaxAllocSize / sizeof(AnnCell) ||
 		meta->static_pages > RelationGetNumberOfBlocks(index))
 		ann_corrupted(index, ANN_META_BLOCK, "Its counts are impossible.");

@@ -115,17 +115,24 @@ ann_meta_shape(const AnnMeta *meta)
 					   meta->metric == ANN_L2, meta->signs != 0};
 }
 
-/* may it be one that ann_choose_shape chooses? ann_cache_make knows better */
+/* is it one that ann_choose_shape chooses? */
 static bool
 shape_is_sound(const AnnMeta *meta)
 {
+	/* of the last shape with signs: choosing takes microseconds */
+	static int known_dim = 0, known_head = 0;
 	CodeShape shape = ann_meta_shape(meta);
 
-	if (meta->signs != 0)
-		return meta->signs == ANN_SIGNS && shape.dim >= ANN_SIGNS_DIM &&
-			   !shape.l2 && shape.head >= MOST_HEAD / 2 &&
-			   shape.head <= MOST_HEAD;
-	return shape.head == ann_choose_shape(shape.dim, shape.l2, false).head;
+	if (!shape.signs)
+		return shape.head == ann_choose_shape(shape.dim, shape.l2, false).head;
+	if (meta->signs != ANN_SIGNS || shape.dim < ANN_SIGNS_DIM || shape.l2)
+		return false;
+	if (known_dim != shape.dim)
+	{
+		known_head = ann_choose_shape(shape.dim, false, true).head;
+		known_dim = shape.dim;
+	}
+	return shape.head == known_head;
 }
 
 void

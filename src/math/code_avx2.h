@@ -1,6 +1,7 @@
 /*
  * code_avx2.h
- *		Kernels over row codes that processors with AVX-512 take as well.
+ *		Kernels over row codes for AVX2 and FMA, of which processors with
+ *		AVX-512 take these as well.
  */
 #ifndef RECSYS_CODE_AVX2_H
 #define RECSYS_CODE_AVX2_H

@@ -6,9 +6,10 @@
  * coordinates. The first `head` of them are level 1, the others level 2.
  * Each level has codes c = 1 .. 255 standing for (c - 128) * scale. Of the
  * others level 1 may have the signs, each standing for +-s, where s is what leaves
- * least of them, the mean of r times its sign, or 0: what a query's best rows have in common with it lies in all
- * coordinates, so without them level 1 takes nearly all of their tails' product
- * for granted. (One bit a coordinate after a rotation: RaBitQ, Gao and Long 2024.)
+ * least of them, the mean of r times its sign, or 0. What a query's best rows have
+ * in common with it lies in all coordinates, so without signs level 1 takes nearly
+ * all of their tails' product for granted. (One bit a coordinate after a rotation:
+ * RaBitQ, Gao and Long 2024.)
  *
  * The score that a scan maximises is, for one cell and one row,
  *
@@ -68,7 +69,10 @@ typedef struct CodeRow
 	uint8_t *codes; /* (head_padded + tail) */
 } CodeRow;
 
-/* a query against one cell, or against all cells of a table when not L2 */
+/*
+ * A query against one cell, or against all cells of a table when not L2. Of
+ * |w - quantised w| upper bounds are meant.
+ */
 typedef struct CodeQuery
 {
 	int head; /* padded to a multiple of 4 */
@@ -79,13 +83,12 @@ typedef struct CodeQuery
 	int sign_steps;   /* of 16 coordinates each; 0 without signs */
 	float head_unit;  /* gain * value of one step of w_head */
 	float tail_unit;
-	float sign_unit; /* gain * value of one step of w_tail in sign_table */
-	float
-		sign_error; /* gain * |w_tail - quantised| * sqrt(tail) at most, times s */
+	float sign_unit;  /* gain * value of one step of w_tail in sign_table */
+	float sign_error; /* gain * |w_tail - quantised| sqrt(tail), times s */
 	float head_error; /* gain * |w_head| * sqrt(head) / 2, times scale */
 	float tail_norm;  /* gain * |w_tail|, times t */
 	float norm;       /* gain * |w|, times e */
-	float rounding;   /* gain * |w - quantised w| at most, times |r| */
+	float rounding;   /* gain * |w - quantised w|, times |r| */
 	/*
 	 * (sign_steps, 4, 16): for each four coordinates and each choice of signs the
 	 * sum of |weight| where sign and weight agree, so that signs . w_tail is twice

@@ -137,7 +137,7 @@ check_dim(int dim, int head)
 	CHECK(worst < code_slack(dim) / 5);
 	CHECK(apart > 0 && sqrt(apart / all) < code_off(dim, 1));
 	CHECK(inside / all > .93 * s.top);
-	/* the others are alike */
+	/* the others are alike; unmixed up to 8.6 */
 	CHECK(most < 2.7);
 	free(rotation);
 	free_set(&s);
