@@ -320,6 +320,28 @@ bound_rows(const AnnSearch *s, const AnnLayout *layout, Page head, int from,
 					  terms->base, bound, s->added + from);
 }
 
+static BlockNumber
+first_leaf(const AnnSearch *s, const AnnCache *cache, int cell)
+{
+	return cell == cache->cells ? s->meta.log_head : cache->cell[cell].first;
+}
+
+/*
+ * Where the leaf lies that is probably read after this one: the next in its
+ * chain, else the first of the next cell. NULL where that is not worth asking.
+ */
+static const char *
+next_leaf(const AnnSearch *s, const AnnCache *cache, const AnnHead *head)
+{
+	BlockNumber block = head->next;
+
+	if (!s->far)
+		return NULL;
+	if (block == InvalidBlockNumber && s->cells > 0)
+		block = first_leaf(s, cache, s->cell[0].cell);
+	return ann_recent_page(s->recent, block);
+}
+
 /* bounds of level 1 of all rows of a leaf, then refine; returns the next */
 static BlockNumber
 open_leaf(AnnSearch *s, const AnnCache *cache, BlockNumber block, int cell,
@@ -330,6 +352,7 @@ open_leaf(AnnSearch *s, const AnnCache *cache, BlockNumber block, int cell,
 	AnnHead *head;
 	AnnLeaf *leaf;
 	BlockNumber next;
+	const char *ahead;
 	float *bound;
 
 	s->leaf =
@@ -350,12 +373,21 @@ open_leaf(AnnSearch *s, const AnnCache *cache, BlockNumber block, int cell,
 	leaf->rows = TYPEALIGN(CODE_LANES, head->used);
 	leaf->at = s->bounds;
 	bound = s->bound + leaf->at;
+	ahead = next_leaf(s, cache, head);
+	if (ahead != NULL)
+		ann_prefetch_check(ahead);
 	for (int i = 0; i < leaf->rows; i += CODE_LANES)
+	{
+		if (ahead != NULL)
+			ann_prefetch(ahead + layout->head_offset +
+							 i / CODE_LANES * layout->block_size,
+						 layout->block_size);
 		if (s->unbounded)
 			for (int l = 0; l < CODE_LANES; l++)
 				bound[i + l] = FLT_MAX; /* and no matter what was added */
 		else
 			bound_rows(s, layout, BufferGetPage(buffer), i, terms, bound + i);
+	}
 	for (int i = head->used; i < leaf->rows; i++)
 		bound[i] = DONE;
 	s->bounds += leaf->rows;
@@ -363,24 +395,6 @@ open_leaf(AnnSearch *s, const AnnCache *cache, BlockNumber block, int cell,
 	next = head->next;
 	UnlockReleaseBuffer(buffer);
 	return next;
-}
-
-static BlockNumber
-first_leaf(const AnnSearch *s, const AnnCache *cache, int cell)
-{
-	return cell == cache->cells ? s->meta.log_head : cache->cell[cell].first;
-}
-
-/* the first rows of a cell, which may be opened next */
-static void
-prefetch_cell(const AnnSearch *s, const AnnCache *cache, int cell)
-{
-	const char *page = ann_recent_page(s->recent, first_leaf(s, cache, cell));
-
-	if (page == NULL)
-		return;
-	ann_prefetch_check(page);
-	ann_prefetch(page + cache->layout.head_offset, cache->layout.block_size);
 }
 
 static void
@@ -393,8 +407,6 @@ open_cell(AnnSearch *s, int cell)
 	if (!s->unbounded)
 		terms = ann_cell_terms(s, cache, cell);
 	block = first_leaf(s, cache, cell);
-	if (s->far && s->cells > 0)
-		prefetch_cell(s, cache, s->cell[0].cell);
 	while (block != InvalidBlockNumber)
 	{
 		if (++n % 1024 == 0 && n > RelationGetNumberOfBlocks(s->index))
