@@ -66,6 +66,10 @@ DELETE FROM default_param WHERE name = 'x';
 UPDATE default_param SET value = '{5,1}' WHERE name = 'clamp';
 SELECT predict(1, 10);
 UPDATE default_param SET value = '{1,5}' WHERE name = 'clamp';
+BEGIN;
+DELETE FROM default_param;
+SELECT predict(1, 10);
+ROLLBACK;
 
 -- a small network: relu([u, i] K0 + b0) K1 + b1
 CREATE TABLE mlp_user (user_id text PRIMARY KEY, embedding vector,

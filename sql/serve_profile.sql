@@ -102,6 +102,11 @@ RESET ROLE;
 -- the table of features changes, or goes
 ALTER TABLE pro_u DROP COLUMN gender;
 SELECT min(source) FROM recommend(200, 5, 'pro');
+SET client_min_messages = notice;
+SELECT * FROM recsys_refresh('pro');
+SET client_min_messages = warning;
+ALTER TABLE pro_u DROP age, DROP member, DROP mood, DROP since, DROP born, DROP taste, DROP scores, DROP shops, DROP "the ""colors/", DROP level, DROP team;
+SELECT min(source) FROM recommend(200, 5, 'pro');
 DROP TABLE pro_u;
 SELECT min(source) FROM recommend(200, 5, 'pro');
 SET client_min_messages = notice;

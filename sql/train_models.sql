@@ -29,6 +29,10 @@ CREATE VIEW mod_v AS SELECT item_id FROM mod_item;
 -- a foreign key on the model's rows: said before the training, not after it
 CREATE TABLE mod_f (item_id int REFERENCES mod_item);
 SELECT try('SELECT recsys_train(''mod_r'', ''mod'', dim => 4, epochs => 2, seed => 2)');
+ALTER TABLE mod_f DROP CONSTRAINT mod_f_item_id_fkey,
+	ADD CONSTRAINT mod_f_item_id_fkey FOREIGN KEY (item_id) REFERENCES mod_item ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED;
+SELECT try('SELECT recsys_train(''mod_r'', ''mod'', dim => 4, epochs => 2, seed => 2)');
+ALTER TABLE mod_f DROP CONSTRAINT mod_f_item_id_fkey, ADD FOREIGN KEY (item_id) REFERENCES mod_item;
 ALTER TABLE mod_f ALTER CONSTRAINT mod_f_item_id_fkey DEFERRABLE INITIALLY DEFERRED;
 SELECT version FROM recsys_train('mod_r', 'mod', dim => 4, epochs => 2, seed => 2);
 DROP TABLE mod_f;

@@ -235,6 +235,8 @@ extern void serve_features_refuse(const ServeFeatures *f, const char *name);
  */
 extern void serve_features_sum(ServeFeatures *f, Jsonb *profile, bool strict,
 							   float *sum);
+/* the first column that the model knows and the table has not, or NULL */
+extern const char *serve_features_missing(const ServeFeatures *f, Oid table);
 /* an expression that makes the object out of a row of the features' table */
 extern char *serve_features_object(const ServeFeatures *f, Oid table);
 /*

@@ -157,6 +157,15 @@ serve_features_sum(ServeFeatures *f, Jsonb *profile, bool strict, float *sum)
 
 /* ---- the table of features ---- */
 
+const char *
+serve_features_missing(const ServeFeatures *f, Oid table)
+{
+	for (int i = 0; i < f->n; i++)
+		if (get_attnum(table, f->feature[i].name) <= 0)
+			return f->feature[i].name;
+	return NULL;
+}
+
 char *
 serve_features_object(const ServeFeatures *f, Oid table)
 {
@@ -238,6 +247,9 @@ serve_features_vector(const StoreModel *model, bool item, Datum key,
 	object = dim > 0 ? read_object(&f, table, key_name, type.type,
 								   serve_key_native(&type, key))
 					 : NULL;
+	/* none of the columns that it knows is there any more: nothing is said */
+	if (object != NULL && f.n > 0 && JB_ROOT_COUNT(object) == 0)
+		object = NULL;
 	if (object != NULL)
 	{
 		sum = palloc(sizeof(float) * (Size) f.width);

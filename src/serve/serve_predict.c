@@ -99,6 +99,8 @@ load_params(Ranker *r)
 	serve_table_open_params(&table, &r->model);
 	r->params = serve_cache_params(&table);
 	serve_table_close(&table);
+	if (r->params->n == 0)
+		refuse(r, "The table of its parameters is empty");
 	if (predict_init(&r->predictor, r->model.ranking, r->users.dim,
 					 r->items.dim, r->params->params, r->params->n,
 					 &problem) != RS_OK)

@@ -224,6 +224,7 @@ static int64
 refresh_side(const StoreModel *model, bool item)
 {
 	Refresh r = {.model = model, .item = item};
+	const char *missing;
 	int64 n;
 
 	r.source = item ? model->item_features : model->user_features;
@@ -245,6 +246,16 @@ refresh_side(const StoreModel *model, bool item)
 						   "the key of their features is of another type now");
 	if (!serve_features_open(&r.features, model, item ? "item" : "user"))
 		return nothing_new(model, item, "it learnt nothing of their features");
+	missing = serve_features_missing(&r.features, r.source);
+	if (missing != NULL)
+	{
+		serve_features_close(&r.features);
+		return nothing_new(
+			model, item,
+			psprintf(
+				"the table of their features has no column \"%s\" any more",
+				missing));
+	}
 	serve_key_init(&r.key, item ? model->item_type : model->user_type);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");

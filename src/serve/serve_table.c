@@ -35,7 +35,8 @@ refuse_table(const StoreModel *model, const char *detail)
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					errmsg("model \"%s\" is damaged", NameStr(model->name)),
 					errdetail("%s", detail),
-					errhint("Train the model again with recsys_train.")));
+					errhint("Repair the table, or drop the model with "
+							"recsys_drop and train it again.")));
 }
 
 static AttrNumber

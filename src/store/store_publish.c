@@ -348,9 +348,9 @@ refuse_references(Oid table)
 							RelationGetRelationName(rel)),
 					 errdetail("A training replaces the rows of \"%s\".",
 							   RelationGetRelationName(rel)),
-					 errhint("Make the foreign key DEFERRABLE INITIALLY "
-							 "DEFERRED, or let it refer to a table of your "
-							 "own.")));
+					 errhint("Make the foreign key ON DELETE NO ACTION "
+							 "DEFERRABLE INITIALLY DEFERRED, or let it refer "
+							 "to a table of your own.")));
 	}
 	table_close(rel, AccessShareLock);
 }

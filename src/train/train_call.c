@@ -250,7 +250,9 @@ train_check_tables(const TrainArgs *args, bool lock)
 			LockRelationOid(tables[i], AccessShareLock);
 		if (get_rel_name(tables[i]) == NULL)
 			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-							errmsg("the table of %s was dropped", names[i])));
+							errmsg("the table of %s is not there", names[i]),
+							errdetail("It was dropped, or made by a "
+									  "transaction that has not committed.")));
 	}
 }
 
