@@ -65,8 +65,24 @@ is_better(const Curve *c, double a, double b)
 	return c->smaller ? a < b : a > b;
 }
 
+/*
+ * Whether the model was trained once more, for as long: by a small margin, or by
+ * another figure, all epochs were kept.
+ */
+static bool
+again_as_long(const JobShared *job, const char *stage, const JobLog *last)
+{
+	const JobLog *end = last;
+
+	for (const JobLog *log = last; log < job->log + job->n_log; log++)
+		if (strcmp(log->stage, stage) == 0)
+			end = log;
+	return end != last && end->epoch == last->epoch;
+}
+
 static CurveVerdict
-judge_measured(const Curve *c, const char *stage, char *text, size_t size)
+judge_measured(const JobShared *job, const Curve *c, const char *stage,
+			   char *text, size_t size)
 {
 	const JobLog *last = c->point[c->n - 1];
 	int best = 0;
@@ -82,9 +98,12 @@ judge_measured(const Curve *c, const char *stage, char *text, size_t size)
 		if (!(change > CURVE_CHANGE * fabs(value_at(c, best))))
 			return CURVE_FLAT;
 		snprintf(text, size,
-				 "%s: validation %s was best at epoch %d (%.4g) and worse at "
-				 "epoch %d (%.4g), so longer training over-fits; epoch %d is "
-				 "what counts",
+				 again_as_long(job, stage, last)
+					 ? "%s: validation %s was best at epoch %d (%.4g) and "
+					   "worse at epoch %d (%.4g); epochs => %d may do better"
+					 : "%s: validation %s was best at epoch %d (%.4g) and "
+					   "worse at epoch %d (%.4g), so longer training "
+					   "over-fits; epoch %d is what counts",
 				 stage, last->metric, c->point[best]->epoch, value_at(c, best),
 				 last->epoch, last->value, c->point[best]->epoch);
 		return CURVE_OVERFIT;
@@ -127,7 +146,7 @@ curve_judge(const JobShared *job, const char *stage, char *text, size_t size)
 	text[0] = '\0';
 	find_curve(job, stage, true, &c);
 	if (c.n >= SHORTEST)
-		return judge_measured(&c, stage, text, size);
+		return judge_measured(job, &c, stage, text, size);
 	/* measured too seldom to say anything */
 	if (c.n > 0)
 		return CURVE_FLAT;

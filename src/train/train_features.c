@@ -181,7 +181,9 @@ check_key(Oid table, const char *name, const TrainKeys *keys)
 				 errmsg("column \"%s\" of \"%s\" is of type %s, but the "
 						"ratings' keys are of type %s",
 						name, get_rel_name(table), format_type_be(column.type),
-						format_type_be(keys->type))));
+						format_type_be(keys->type)),
+				 errhint("Give a view of \"%s\" that casts it.",
+						 get_rel_name(table))));
 	return column.type;
 }
 

@@ -179,13 +179,14 @@ is_argument(const char *key)
 static void
 unknown_key(const char *key)
 {
-	const char *known[lengthof(options_known) + lengthof(arguments_known)];
+	const char *known[lengthof(options_known) + lengthof(arguments_known) + 1];
 	int n = 0;
 
 	for (int i = 0; i < (int) lengthof(options_known); i++)
 		known[n++] = options_known[i].key;
 	for (int i = 0; i < (int) lengthof(arguments_known); i++)
 		known[n++] = arguments_known[i].key;
+	known[n++] = "hidden";
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown training option \"%s\"", key),

@@ -88,8 +88,8 @@ tell_if_worse(const JobShared *job)
 								"the most popular items %.4g",
 								m->value, m->baseline),
 					   NULL,
-					   "Leave the choice of options to the default, or to "
-					   "recsys_tune.");
+					   "Leave the choice of options to the default. Where that "
+					   "was done, the rows say little beyond what is popular.");
 		if (strcmp(m->name, "rmse") == 0 && m->value > WORSE * m->baseline)
 			train_tell(NOTICE,
 					   psprintf("ranking: held-out RMSE is %.4g, that of user "

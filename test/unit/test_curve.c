@@ -42,6 +42,7 @@ test_measured(void)
 	static const double rises[] = {.20, .22, .24, .26, .28, .30};
 	static const double flat[] = {.20, .28, .30, .301, .302, .3021};
 	static const double wobbles[] = {.20, .28, .30, .301, .302, .3011};
+	static const double loss[] = {.9, .8, .7, .6, .5, .4};
 	double error[6];
 
 	start();
@@ -50,6 +51,13 @@ test_measured(void)
 	CHECK(strstr(text, "epoch 4 (0.31)") != NULL);
 	CHECK(strstr(text, "epoch 6 (0.28)") != NULL);
 	CHECK(judge("ranking") == CURVE_FLAT && text[0] == '\0');
+	/* trained once more, to the best epoch or for as long as before */
+	add("retrieval", 4, loss, "", NULL);
+	CHECK(judge("retrieval") == CURVE_OVERFIT);
+	CHECK(strstr(text, "epoch 4 is what counts") != NULL);
+	add("retrieval", 6, loss, "", NULL);
+	CHECK(judge("retrieval") == CURVE_OVERFIT);
+	CHECK(strstr(text, "epochs => 4 may do better") != NULL);
 	start();
 	add("retrieval", 6, NULL, "ndcg@20", rises);
 	CHECK(judge("retrieval") == CURVE_UNDERFIT);
