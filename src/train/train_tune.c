@@ -48,6 +48,7 @@ typedef struct Tune
 	const char *metric;
 	bool smaller; /* the smaller the metric the better */
 	int full;     /* epochs of trial 0 */
+	int takes;    /* what the learners of the others took, as in JobOutput */
 	TimestampTz started;
 	TimestampTz deadline;
 	int n_log;
@@ -236,6 +237,8 @@ judge_trial(Tune *t, TuneTrial *trial, const TrainTeam *team)
 		train_team_check(team);
 	trial->value = status == RS_OK ? metric_of(t, out) : NAN;
 	trial->epochs = Max(out->epochs, 1);
+	if (trial->number > 0)
+		t->takes |= out->takes;
 	if (status != RS_OK)
 		give_up(trial, pg_sqlstate(status),
 				out->problem[0] != '\0' ? out->problem : "training failed",
@@ -358,6 +361,23 @@ budget(const Tune *t, const TuneTrial *trial, int rungs_left)
 	return epochs;
 }
 
+/* options of the space that made no difference, since no learner knew them */
+static void
+tell_inert(const Tune *t)
+{
+	JobConfig config;
+	char *unused;
+
+	train_config_default(&config);
+	tune_space_apply(&t->space, &t->trial[t->n - 1], &config);
+	unused = train_options_unused(&config, t->takes);
+	if (t->takes != 0 && unused != NULL)
+		train_tell(
+			NOTICE,
+			psprintf("tuning: the learners that were tried take no %s", unused),
+			NULL, "loss and ranking_loss in the space choose others.");
+}
+
 /* trials are ordered afterwards: those of the last rung, best first, ... */
 static void
 run_rungs(Tune *t)
@@ -380,6 +400,7 @@ run_rungs(Tune *t)
 			alive = Min((alive + REDUCTION - 1) / REDUCTION,
 						count_alive(trial + 1, alive));
 	}
+	tell_inert(t);
 	/* trial 0 among those that had all epochs */
 	best_first(t, trial, alive + 1);
 }

@@ -42,6 +42,8 @@ ok(all_free(), 'all is free afterwards');
 # wrong arguments are told at once
 my ($rc, $out, $err) = $node->psql('postgres', q{SELECT * FROM recsys_tune('default', '{"dimm": [4]}', wait => false)});
 like($err, qr/dimm/, 'an unknown option');
+($rc, $out, $err) = $node->psql('postgres', q{BEGIN; SELECT count(*) FROM recsys_tune('default', '{"loss": "ials", "regularization": [0.01, 0.1], "negatives": [1, 2]}', trials => 3); ROLLBACK});
+like($err, qr/NOTICE:  tuning: the learners that were tried take no negatives\n/, 'options that no trial knew are told of, and no others');
 ($rc, $out, $err) = $node->psql('postgres', q{SELECT * FROM recsys_tune('default', wait => NULL)});
 like($err, qr/wait must not be NULL/, 'wait NULL');
 
