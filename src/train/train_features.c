@@ -31,6 +31,8 @@
 #include "pg/pg_module.h"
 #include "store/store_catalog.h"
 #include "train/train.h"
+
+#define LEAVE_OUT "user_features and item_features say which columns are taken."
 #include "type/vector.h"
 
 typedef struct FeatureReceiver
@@ -351,7 +353,8 @@ add_coordinates(TrainFeature *f, int32 row, const float *x, int dim,
 				(errcode(ERRCODE_DATA_EXCEPTION),
 				 errmsg("vectors of feature \"%s\" differ in dimension: %d "
 						"and %d",
-						NameStr(f->name), f->dim, dim)));
+						NameStr(f->name), f->dim, dim),
+				 errhint(LEAVE_OUT)));
 	at = append(f, row);
 	memcpy(f->vector + at * f->dim, x, (Size) f->dim * sizeof(float));
 }
@@ -369,7 +372,8 @@ add_numbers(TrainFeature *f, int32 row, Datum value, MemoryContext context)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("arrays of feature \"%s\" may have at most %d "
 							   "elements, not %d",
-							   NameStr(f->name), VECTOR_MAX_DIM, n)));
+							   NameStr(f->name), VECTOR_MAX_DIM, n),
+						errhint(LEAVE_OUT)));
 	for (int i = 0; i < n; i++)
 	{
 		x[i] = nulls[i] ? 0 : (float) number_of(elements[i], f->type);
