@@ -65,26 +65,14 @@ is_better(const Curve *c, double a, double b)
 	return c->smaller ? a < b : a > b;
 }
 
-/*
- * Whether the model was trained once more, for as long: by a small margin, or by
- * another figure, all epochs were kept.
- */
-static bool
-again_as_long(const JobShared *job, const char *stage, const JobLog *last)
-{
-	const JobLog *end = last;
-
-	for (const JobLog *log = last; log < job->log + job->n_log; log++)
-		if (strcmp(log->stage, stage) == 0)
-			end = log;
-	return end != last && end->epoch == last->epoch;
-}
-
 static CurveVerdict
 judge_measured(const JobShared *job, const Curve *c, const char *stage,
 			   char *text, size_t size)
 {
 	const JobLog *last = c->point[c->n - 1];
+	/* another figure may have decided, and a small margin keeps all epochs */
+	int kept =
+		strcmp(stage, "retrieval") == 0 ? job->output.retrieval_epochs : 0;
 	int best = 0;
 	int quarter = c->n - 1 - (c->n + 3) / 4;
 	double change;
@@ -97,15 +85,18 @@ judge_measured(const JobShared *job, const Curve *c, const char *stage,
 		change = fabs(value_at(c, best) - last->value);
 		if (!(change > CURVE_CHANGE * fabs(value_at(c, best))))
 			return CURVE_FLAT;
+		if (kept == 0)
+			kept = c->point[best]->epoch;
 		snprintf(text, size,
-				 again_as_long(job, stage, last)
+				 kept == last->epoch
 					 ? "%s: validation %s was best at epoch %d (%.4g) and "
 					   "worse at epoch %d (%.4g); epochs => %d may do better"
 					 : "%s: validation %s was best at epoch %d (%.4g) and "
 					   "worse at epoch %d (%.4g), so longer training "
 					   "over-fits; epoch %d is what counts",
 				 stage, last->metric, c->point[best]->epoch, value_at(c, best),
-				 last->epoch, last->value, c->point[best]->epoch);
+				 last->epoch, last->value,
+				 kept == last->epoch ? c->point[best]->epoch : kept);
 		return CURVE_OVERFIT;
 	}
 	change = fabs(last->value - value_at(c, quarter));

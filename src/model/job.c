@@ -240,6 +240,8 @@ run_stages(Team *team, JobShared *job)
 			st = retrieval_run(team, job, &arena, &ds, start,
 							   job->config.ranking ? (start + limit) / 2
 												   : limit);
+		if (st == RS_OK && team->rank == 0)
+			job->output.retrieval_epochs = job->output.epochs;
 	}
 	if (st == RS_OK && job->config.ranking)
 		st = run_ranking(team, job, &arena, &ds, ranking_own, limit);

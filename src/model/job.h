@@ -315,7 +315,8 @@ typedef struct JobOutput
 {
 	int64_t n_interactions; /* after removal of duplicates */
 	int64_t n_duplicates;
-	int epochs; /* done, of the stage that matters most */
+	int epochs;           /* done, of the stage that matters most */
+	int retrieval_epochs; /* that its vectors have had */
 
 	int dim;            /* of the retrieval vectors, bias folded in; 0: none */
 	size_t user_vector; /* float (n_users, dim) */

@@ -16,6 +16,7 @@
 #include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -339,6 +340,7 @@ refuse_references(Oid table)
 		const Trigger *t = &rel->trigdesc->triggers[i];
 
 		if (t->tgconstrrelid != table && !t->tginitdeferred &&
+			TRIGGER_FOR_DELETE(t->tgtype) &&
 			RI_FKey_trigger_type(t->tgfoid) == RI_TRIGGER_PK)
 			ereport(ERROR,
 					(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),

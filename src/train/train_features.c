@@ -31,9 +31,9 @@
 #include "pg/pg_module.h"
 #include "store/store_catalog.h"
 #include "train/train.h"
+#include "type/vector.h"
 
 #define LEAVE_OUT "user_features and item_features say which columns are taken."
-#include "type/vector.h"
 
 typedef struct FeatureReceiver
 {

@@ -361,17 +361,23 @@ budget(const Tune *t, const TuneTrial *trial, int rungs_left)
 	return epochs;
 }
 
-/* options of the space that made no difference, since no learner knew them */
+/*
+ * Options of the space that made no difference, since no learner knew them. What
+ * a trial that came to nothing would have taken is not known.
+ */
 static void
 tell_inert(const Tune *t)
 {
 	JobConfig config;
 	char *unused;
 
+	for (int i = 1; i < t->n; i++)
+		if (t->trial[i].why != NULL)
+			return;
 	train_config_default(&config);
 	tune_space_apply(&t->space, &t->trial[t->n - 1], &config);
 	unused = train_options_unused(&config, t->takes);
-	if (t->takes != 0 && unused != NULL)
+	if (unused != NULL)
 		train_tell(
 			NOTICE,
 			psprintf("tuning: the learners that were tried take no %s", unused),

@@ -51,13 +51,20 @@ test_measured(void)
 	CHECK(strstr(text, "epoch 4 (0.31)") != NULL);
 	CHECK(strstr(text, "epoch 6 (0.28)") != NULL);
 	CHECK(judge("ranking") == CURVE_FLAT && text[0] == '\0');
-	/* trained once more, to the best epoch or for as long as before */
-	add("retrieval", 4, loss, "", NULL);
+	/* the best epoch was kept, or all of them, whether trained once more or not */
+	job->output.retrieval_epochs = 4;
 	CHECK(judge("retrieval") == CURVE_OVERFIT);
 	CHECK(strstr(text, "epoch 4 is what counts") != NULL);
+	job->output.retrieval_epochs = 3;
+	CHECK(judge("retrieval") == CURVE_OVERFIT);
+	CHECK(strstr(text, "epoch 3 is what counts") != NULL);
+	job->output.retrieval_epochs = 6;
+	CHECK(judge("retrieval") == CURVE_OVERFIT);
+	CHECK(strstr(text, "epochs => 4 may do better") != NULL);
 	add("retrieval", 6, loss, "", NULL);
 	CHECK(judge("retrieval") == CURVE_OVERFIT);
 	CHECK(strstr(text, "epochs => 4 may do better") != NULL);
+	job->output.retrieval_epochs = 0;
 	start();
 	add("retrieval", 6, NULL, "ndcg@20", rises);
 	CHECK(judge("retrieval") == CURVE_UNDERFIT);
